@@ -1,0 +1,19 @@
+//! Private hosted zones.
+
+use super::model::VpcIndex;
+use super::record_set::RecordSet;
+use crate::dns::Name;
+
+/// One private hosted zone and the VPCs it is associated with.
+#[derive(Clone, Debug)]
+pub struct HostedZone {
+    /// The id, `Z…`.
+    pub id: Box<str>,
+    /// The name at the top of the zone.
+    pub apex: Name,
+    /// Associated VPCs, without repeats.
+    pub vpcs: Vec<VpcIndex>,
+    /// What it holds. No two of one owner and type; every owner is at or below the apex; no CNAME beside other data.
+    /// An SOA or NS set at the apex is there only if the operator gave it: Route 53's is put in by `compile`.
+    pub record_sets: Vec<RecordSet>,
+}

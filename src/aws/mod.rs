@@ -1,0 +1,18 @@
+//! The cloud's nouns: values that cannot be invalid. Knows DNS names and nothing of files, sockets or answers.
+
+pub mod endpoint;
+pub mod hosted_zone;
+pub mod inbound_endpoint;
+pub mod model;
+pub mod record_set;
+pub mod resolver_rule;
+pub mod service_catalog;
+pub mod vpc;
+
+pub use endpoint::{EndpointKind, EndpointState, VpcEndpoint, ZonalAddresses};
+pub use hosted_zone::HostedZone;
+pub use inbound_endpoint::InboundEndpoint;
+pub use model::{Model, SharedDoors, VpcIndex};
+pub use record_set::{AliasTarget, RecordData, RecordSet};
+pub use resolver_rule::{ResolverRule, RuleAction};
+pub use vpc::Vpc;

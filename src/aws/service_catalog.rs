@@ -1,0 +1,1 @@
+//! The catalogue of endpoint services and the private DNS names each has.

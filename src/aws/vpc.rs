@@ -1,0 +1,27 @@
+//! VPCs: networks, their CIDR blocks, and the doors that belong to them.
+
+use ipnet::IpNet;
+use std::net::SocketAddr;
+
+/// One VPC, and who may ask as it.
+#[derive(Clone, Debug)]
+pub struct Vpc {
+    /// The id, `vpc-…`: unique among the ids and names of all VPCs.
+    pub id: Box<str>,
+    /// A name for people, usable wherever an id is.
+    pub name: Option<Box<str>>,
+    /// The region, as `ap-northeast-2`.
+    pub region: Box<str>,
+    /// Its CIDR blocks: clients of shared doors in these ranges ask as this VPC.
+    pub cidrs: Vec<IpNet>,
+    /// Further source ranges that do.
+    pub clients: Vec<IpNet>,
+    /// Its plus-two doors, with real ports (0 = any free one, for tests).
+    pub listen: Vec<SocketAddr>,
+    /// Who may ask at its plus-two doors; the default is already filled in.
+    pub allow: Vec<IpNet>,
+    /// `enableDnsSupport`: without it every door of the VPC refuses (VPC user guide, "DNS attributes").
+    pub dns_support: bool,
+    /// `enableDnsHostnames`: without it no zone, private name or built-in name, only rules and upstream.
+    pub dns_hostnames: bool,
+}

@@ -1,0 +1,1 @@
+//! Walking an upstream's reply.

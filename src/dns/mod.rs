@@ -1,0 +1,15 @@
+//! RFC 9499's nouns and the wire form. Knows nothing of AWS, files, sockets or clocks.
+
+pub mod edns;
+pub mod message;
+pub mod name;
+pub mod number;
+pub mod query;
+pub mod reply;
+pub mod text;
+pub mod ttl;
+
+pub use name::{FoldedName, HashSeed, Name, NameError};
+pub use number::{Class, ExtendedErrorCode, Opcode, Rcode, Rtype};
+pub use query::{Malformed, Query};
+pub use ttl::Ttl;

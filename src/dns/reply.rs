@@ -1,0 +1,323 @@
+//! Writing a reply: the question echoed as it was asked, pre-encoded records copied, counts and flags last.
+//!
+//! Flags of every reply: QR, RA, RD as asked, AA never, Z 0, CD as asked, AD clear (`aws-semantics`: the VPC
+//! resolver never sets AA, also for hosted zones).
+
+use super::edns::{Edns, ExtendedError, OPT_OCTETS, UDP_PAYLOAD_OCTETS_MAX, UDP_PAYLOAD_OCTETS_MIN};
+use super::number::{Rcode, Rtype};
+use super::query::{HEADER_OCTETS, Query};
+
+/// Where the name of the question stands: the owner of every direct answer (RFC 1035 section 4.1.4).
+pub const QNAME_AT: usize = HEADER_OCTETS;
+/// Octets of a record template before its rdata: pointer, type, class, TTL, length.
+pub const TEMPLATE_HEAD_OCTETS: usize = 12;
+/// The largest message over a stream (RFC 1035 section 4.2.2).
+pub const STREAM_MESSAGE_OCTETS_MAX: usize = 65_535;
+
+/// What carries the reply, and so how large it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram: what the client offers, at most 1232 octets, at least 512.
+    Udp,
+    /// A stream: 65,535 octets, whatever the client's OPT says.
+    Tcp,
+}
+
+impl Transport {
+    /// The largest reply to this client in octets.
+    #[inline]
+    pub fn reply_octets_max(self, edns: Option<Edns>) -> usize {
+        match (self, edns) {
+            (Self::Udp, None) => UDP_PAYLOAD_OCTETS_MIN,
+            (Self::Udp, Some(edns)) => {
+                usize::from(edns.udp_payload).clamp(UDP_PAYLOAD_OCTETS_MIN, UDP_PAYLOAD_OCTETS_MAX)
+            }
+            (Self::Tcp, _) => STREAM_MESSAGE_OCTETS_MAX,
+        }
+    }
+}
+
+/// The three sections after the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Answers.
+    Answer = 0,
+    /// Authority: the SOA of a negative answer.
+    Authority = 1,
+    /// Additional; our OPT is counted by the writer itself.
+    Additional = 2,
+}
+
+/// A reply in the making, in the caller's buffer.
+///
+/// A record that does not fit sets TC and ends the section; what follows it is dropped, so that no RRset is
+/// followed by a hole (RFC 2181 section 9). Room for the OPT is kept from the start (RFC 6891 section 7).
+// Invariant: HEADER_OCTETS <= at <= room <= buffer.len().
+pub struct ReplyWriter<'b> {
+    buffer: &'b mut [u8],
+    at: usize,
+    room: usize,
+    counts: [u16; 3],
+    truncated: bool,
+}
+
+impl<'b> ReplyWriter<'b> {
+    /// Begins the reply to `query`, whose octets are `message`. `octets_max` is capped by the buffer.
+    ///
+    /// The buffer must hold at least the question and an OPT: 512 octets are enough for any question.
+    #[inline]
+    pub fn begin(buffer: &'b mut [u8], message: &[u8], query: &Query, octets_max: usize) -> Self {
+        let at = HEADER_OCTETS + query.question_octets;
+        buffer[HEADER_OCTETS..at].copy_from_slice(&message[HEADER_OCTETS..at]);
+        let reserved = if query.edns.is_some() { OPT_OCTETS } else { 0 };
+        let room = octets_max.min(buffer.len()).saturating_sub(reserved).max(at);
+        Self { buffer, at, room, counts: [0; 3], truncated: false }
+    }
+
+    /// Octets written so far.
+    pub fn octets(&self) -> usize {
+        self.at
+    }
+
+    /// Whether a record did not fit.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Whether any record of an answer has been written.
+    pub fn has_answer(&self) -> bool {
+        self.counts[Section::Answer as usize] > 0
+    }
+
+    /// What has been written, to be read back (the owner of a later record may stand in it).
+    pub fn written(&self) -> &[u8] {
+        &self.buffer[..self.at]
+    }
+
+    /// Appends one record from its template (owner pointer, type, class, TTL, rdata); its owner becomes a pointer
+    /// to the name at octet `owner_at`. Returns where its rdata begins, or none if it does not fit.
+    #[inline]
+    pub fn push_template(&mut self, section: Section, owner_at: usize, template: &[u8]) -> Option<usize> {
+        let end = self.at + template.len();
+        if self.truncated || end > self.room || owner_at > 0x3fff {
+            self.overflow(section);
+            return None;
+        }
+        self.buffer[self.at..end].copy_from_slice(template);
+        let pointer = (0xc000 | owner_at as u16).to_be_bytes();
+        self.buffer[self.at..self.at + 2].copy_from_slice(&pointer);
+        self.counts[section as usize] += 1;
+        let rdata_at = self.at + TEMPLATE_HEAD_OCTETS;
+        self.at = end;
+        Some(rdata_at)
+    }
+
+    /// Appends `count` whole templates, already one after another, whose owner is the question's name: the hot path.
+    #[inline]
+    pub fn push_templates(&mut self, section: Section, templates: &[u8], count: u16) -> bool {
+        let end = self.at + templates.len();
+        if self.truncated || end > self.room {
+            return false;
+        }
+        self.buffer[self.at..end].copy_from_slice(templates);
+        self.counts[section as usize] += count;
+        self.at = end;
+        true
+    }
+
+    /// Appends one record whose rdata `write_rdata` puts into the octets it is given, returning how many it took, or
+    /// none if they do not suffice. Owner as in [`Self::push_template`]; returns where the rdata begins.
+    pub fn push_with(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        head: RecordHead,
+        write_rdata: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Option<usize> {
+        let written = if self.truncated { None } else { self.try_push_with(owner, head, write_rdata) };
+        match written {
+            Some((rdata_at, end)) => {
+                self.counts[section as usize] += 1;
+                self.at = end;
+                Some(rdata_at)
+            }
+            None => {
+                self.overflow(section);
+                None
+            }
+        }
+    }
+
+    /// Writes a record behind what is there, without counting it; rdata's place and the record's end.
+    fn try_push_with(
+        &mut self,
+        owner: Owner<'_>,
+        head: RecordHead,
+        write_rdata: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Option<(usize, usize)> {
+        let space = self.buffer.get_mut(self.at..self.room)?;
+        let owner_octets = match owner {
+            Owner::At(at) if at <= 0x3fff => {
+                space.get_mut(..2)?.copy_from_slice(&(0xc000 | at as u16).to_be_bytes());
+                2
+            }
+            Owner::At(_) => return None,
+            Owner::Wire(wire) => {
+                space.get_mut(..wire.len())?.copy_from_slice(wire);
+                wire.len()
+            }
+        };
+        let (fixed, rdata) = space.get_mut(owner_octets..)?.split_first_chunk_mut::<10>()?;
+        fixed[0..2].copy_from_slice(&head.rtype.0.to_be_bytes());
+        fixed[2..4].copy_from_slice(&head.class.to_be_bytes());
+        fixed[4..8].copy_from_slice(&head.ttl_seconds.to_be_bytes());
+        let room = rdata.len().min(usize::from(u16::MAX));
+        let octets = write_rdata(&mut rdata[..room])?;
+        fixed[8..10].copy_from_slice(&(octets as u16).to_be_bytes());
+        let rdata_at = self.at + owner_octets + 10;
+        Some((rdata_at, rdata_at + octets))
+    }
+
+    /// Appends octets of records as they stand in an upstream's reply, which began with the same question.
+    pub fn push_verbatim(&mut self, octets: &[u8], counts: [u16; 3]) -> bool {
+        let end = self.at + octets.len();
+        if self.truncated || end > self.room {
+            return false;
+        }
+        self.buffer[self.at..end].copy_from_slice(octets);
+        for (total, more) in self.counts.iter_mut().zip(counts) {
+            *total += more;
+        }
+        self.at = end;
+        true
+    }
+
+    /// Octets written so far, to be changed in place: TTLs of a cached reply.
+    pub fn written_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.at]
+    }
+
+    /// Marks the reply as incomplete.
+    pub fn set_truncated(&mut self) {
+        self.truncated = true;
+    }
+
+    /// Something does not fit: TC, unless it is only additional data (RFC 2181 section 9).
+    fn overflow(&mut self, section: Section) {
+        if section != Section::Additional {
+            self.truncated = true;
+        }
+    }
+
+    /// Takes back every record, to say something else instead.
+    pub fn clear_records(&mut self, query: &Query) {
+        self.at = HEADER_OCTETS + query.question_octets;
+        self.counts = [0; 3];
+        self.truncated = false;
+    }
+
+    /// Writes OPT and header; returns the octets of the whole reply.
+    #[inline]
+    pub fn finish(mut self, query: &Query, rcode: Rcode, error: Option<ExtendedError>) -> usize {
+        let mut additional = self.counts[Section::Additional as usize];
+        if let Some(edns) = query.edns {
+            self.write_opt(edns, rcode, error);
+            additional += 1;
+        }
+        let [answers, authority, _] = self.counts.map(u16::to_be_bytes);
+        let header = self.buffer.first_chunk_mut::<HEADER_OCTETS>().expect("begin wrote a question behind the header");
+        let [additional_high, additional_low] = additional.to_be_bytes();
+        *header = [
+            query.id[0],
+            query.id[1],
+            0x80 | u8::from(self.truncated) << 1 | u8::from(query.recursion_desired),
+            0x80 | u8::from(query.checking_disabled) << 4 | (rcode.0 & 0x0f) as u8,
+            0,
+            1,
+            answers[0],
+            answers[1],
+            authority[0],
+            authority[1],
+            additional_high,
+            additional_low,
+        ];
+        self.at
+    }
+
+    /// Our OPT: version 0, 1232 octets, DO copied (RFC 6891 section 7, RFC 3225 section 3), and the extended error
+    /// where it fits.
+    fn write_opt(&mut self, edns: Edns, rcode: Rcode, error: Option<ExtendedError>) {
+        let [rtype_high, rtype_low] = Rtype::OPT.0.to_be_bytes();
+        let [payload_high, payload_low] = (UDP_PAYLOAD_OCTETS_MAX as u16).to_be_bytes();
+        let error = error.filter(|error| self.at + error.option_octets() <= self.room);
+        let options = error.map_or(0, |error| error.option_octets()) as u16;
+        let opt = [
+            0,
+            rtype_high,
+            rtype_low,
+            payload_high,
+            payload_low,
+            (rcode.0 >> 4) as u8,
+            0,
+            u8::from(edns.dnssec_ok) << 7,
+            0,
+            (options >> 8) as u8,
+            options as u8,
+        ];
+        self.append(&opt);
+        if let Some(ExtendedError { code, text }) = error {
+            // OPTION-CODE 15 (RFC 8914 section 2).
+            self.append(&[0, 15]);
+            self.append(&(2 + text.len() as u16).to_be_bytes());
+            self.append(&code.0.to_be_bytes());
+            self.append(text.as_bytes());
+        }
+    }
+
+    /// Appends octets for which room was kept.
+    fn append(&mut self, octets: &[u8]) {
+        let end = self.at + octets.len();
+        self.buffer[self.at..end].copy_from_slice(octets);
+        self.at = end;
+    }
+}
+
+/// Whose record it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'n> {
+    /// The name that begins at this octet of the reply.
+    At(usize),
+    /// This uncompressed name.
+    Wire(&'n [u8]),
+}
+
+/// The fixed fields of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordHead {
+    /// The type.
+    pub rtype: Rtype,
+    /// The class; its upper meaning in an OPT is not our matter here.
+    pub class: u16,
+    /// The TTL in seconds.
+    pub ttl_seconds: u32,
+}
+
+/// Answers what could not be read as a query: a header alone, with id, opcode and RD copied and RA set.
+/// `message` has at least 12 octets; returns 12.
+pub fn write_header_only(buffer: &mut [u8], message: &[u8], rcode: Rcode) -> usize {
+    let flags = [0x80 | message[2] & 0x79, 0x80 | message[3] & 0x10 | (rcode.0 & 0x0f) as u8];
+    buffer[..2].copy_from_slice(&message[..2]);
+    buffer[2..4].copy_from_slice(&flags);
+    buffer[4..HEADER_OCTETS].fill(0);
+    HEADER_OCTETS
+}
+
+/// Encodes one record as a template: owner pointer to the question, type, class IN, TTL, rdata.
+pub fn template(into: &mut Vec<u8>, rtype: Rtype, ttl_seconds: u32, rdata: &[u8]) {
+    into.extend_from_slice(&[0xc0, QNAME_AT as u8]);
+    into.extend_from_slice(&rtype.0.to_be_bytes());
+    into.extend_from_slice(&[0, 1]);
+    into.extend_from_slice(&ttl_seconds.to_be_bytes());
+    into.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+    into.extend_from_slice(rdata);
+}

@@ -1,0 +1,16 @@
+//! plustwo: the VPC resolver (the "VPC+2" address) that anyone can run.
+//!
+//! `ARCHITECTURE.md` shows the house. In one line: [`config`] reads the operator's files into [`aws::Model`],
+//! [`compile`] turns that into a [`snapshot`], [`resolve`] decides what a query in a view gets, [`serve`] brings
+//! queries in by doors, and [`forward`] asks others.
+
+pub mod aws;
+pub mod cli;
+pub mod compile;
+pub mod config;
+pub mod daemon;
+pub mod dns;
+pub mod forward;
+pub mod resolve;
+pub mod serve;
+pub mod snapshot;

@@ -1,0 +1,2 @@
+//! The plustwo daemon.
+fn main() {}
