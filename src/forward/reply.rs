@@ -278,3 +278,6 @@ fn soa_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
         message.rdata(soa).last_chunk::<4>().map_or(NOT_KEPT, |octets| Ttl::from_wire(u32::from_be_bytes(*octets)));
     soa.ttl.min(minimum).min(limits.negative_ttl_max)
 }
+
+#[cfg(test)]
+mod tests;
