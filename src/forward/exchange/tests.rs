@@ -258,7 +258,8 @@ fn a_failing_rcode_is_passed_on_when_there_is_nothing_better() {
 
 #[test]
 fn what_does_not_answer_the_query_is_ignored_and_the_wait_goes_on() {
-    let wrong: [(&str, fn(&mut Judge)); 7] = [
+    type Damage = fn(&mut Judge);
+    let wrong: [(&str, Damage); 7] = [
         ("id", |reply| reply.metadata.id ^= 1),
         ("QR", |reply| reply.metadata.message_type = MessageType::Query),
         ("opcode", |reply| reply.metadata.op_code = OpCode::Status),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use hickory_proto::op::{Edns, Message as Judge, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, MX, NULL, SOA};
 use hickory_proto::rr::{Name, RData, Record as JudgeRecord, RecordType};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -218,4 +219,42 @@ fn as_many_records_as_fit() {
         reply.fitting(reply.section_end(Section::Authority)).complete,
         "additional data may be left out (RFC 2181 section 9)"
     );
+}
+
+#[test]
+fn a_name_that_points_into_a_ttl_does_not_break_us() {
+    // Two records; the target of the second, a CNAME, points into the TTL of the first.
+    let mut octets = b"\x00\x01\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01".to_vec();
+    octets.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x01\x00\x00\x00\x00\x04\x0a\x00\x00\x01");
+    octets.extend_from_slice(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x05\x00\x02\xc0\x1a");
+    let message = Message::parse(&octets).expect("the root stands at octet 26");
+    // Capped, the TTL is 0x00015180: a label of one octet, and then no label at all.
+    assert!(UpstreamReply::new(&message, LIMITS, T0).is_none());
+    let no_cap = TtlLimits { ttl_max: Ttl::MAX, ..LIMITS };
+    assert!(UpstreamReply::new(&message, no_cap, T0).is_some());
+}
+
+proptest! {
+    /// Whatever an upstream sends: what we keep of it is a sound message without EDNS, and its parts fit together.
+    #[test]
+    fn a_damaged_reply(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), age: u32) {
+        let mut octets = with_edns().to_vec().expect("the judge writes");
+        for (at, octet) in changes {
+            let at = at.index(octets.len());
+            octets[at] = octet;
+        }
+        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0));
+        if let Some(reply) = reply {
+            prop_assert!(reply.message().opt().is_none());
+            prop_assert_eq!(reply.message().octets(), reply.octets());
+            prop_assert_eq!(reply.section_end(Section::Additional), reply.octets().len());
+            for octets_max in 0..reply.octets().len() + 1 {
+                let fitting = reply.fitting(octets_max);
+                prop_assert!(fitting.records.is_empty() || reply.question_end() + fitting.records.len() <= octets_max);
+            }
+            let mut served = reply.octets().to_vec();
+            reply.write_ttls(&mut served, age);
+            prop_assert!(reply.lifetime() <= LIMITS.ttl_max);
+        }
+    }
 }
