@@ -39,8 +39,6 @@ pub const ATTEMPTS_MAX: usize = 32;
 pub const MISMATCHES_MAX: u32 = 16;
 /// Times that a target may refuse packets before it counts as gone for this question.
 const REFUSALS_MAX: u32 = 2;
-/// Times that a silent target is asked when another has already given a failing reply to pass on.
-const ASKED_BESIDE_FAILING_MAX: u32 = 2;
 
 /// A target, in the order in which targets are to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +56,9 @@ pub struct Candidate {
 pub enum Turn {
     /// After those before it.
     InOrder,
-    /// At once and beside the first one, to find out whether it is back.
+    /// The same, but it is suspect: a failing rcode of another target does not wait for it longer than its patience.
+    Suspect,
+    /// Suspect, and asked at once, beside the first one, to find out whether it is back.
     Probe,
 }
 
@@ -278,10 +278,8 @@ impl<R: Rng> Step<'_, R> {
                 self.ask_over_tcp(target);
             }
             Verdict::Failing { blames_edns: true, .. } if self.exchange.attempts[index].with_edns => {
-                // RFC 6891 section 6.2.2: it may not know EDNS.
                 self.out.push(Output::Counted(Event::FailingRcode));
-                self.exchange.targets[target].with_edns = false;
-                self.send_and_wait(target);
+                self.ask_without_edns(target);
             }
             Verdict::Failing { reply: Some(reply), .. } => self.failing_reply(index, reply),
             Verdict::Failing { reply: None, .. } => self.bad_reply(index, Event::FailingRcode),
@@ -346,8 +344,6 @@ impl<R: Rng> Step<'_, R> {
     fn go_on_after(&mut self, index: usize) {
         let all_settled = self.exchange.targets.iter().all(Target::is_settled);
         if index == self.exchange.current || all_settled {
-            // A second broken datagram on the same socket must not make us go on again.
-            self.exchange.current = usize::MAX;
             self.ask_next();
         }
     }
@@ -358,10 +354,13 @@ impl<R: Rng> Step<'_, R> {
         let count = exchange.targets.len();
         let last = exchange.attempts.last().map_or(0, |attempt| attempt.target);
         let has_failing = exchange.failing_reply.is_some();
-        let is_worth_asking =
-            |target: &Target| !target.is_settled() && (!has_failing || target.asked < ASKED_BESIDE_FAILING_MAX);
-        let next =
-            (1..=count).map(|step| (last + step) % count).find(|&index| is_worth_asking(&exchange.targets[index]));
+        let is_worth_asking = |index: &usize| {
+            let target = &exchange.targets[*index];
+            let was_given_its_chance = target.asked > 0 && target.candidate.turn != Turn::InOrder;
+            let is_futile = target.is_settled() || has_failing && was_given_its_chance;
+            !is_futile
+        };
+        let next = (1..=count).map(|step| (last + step) % count).find(is_worth_asking);
         let Some(index) = next else { return self.give_up() };
         if exchange.attempts.len() >= ATTEMPTS_MAX {
             exchange.next_at = exchange.deadline;
@@ -382,8 +381,19 @@ impl<R: Rng> Step<'_, R> {
 
     /// Asks a target from now on over TCP, because a datagram is too small or not to be trusted.
     fn ask_over_tcp(&mut self, index: usize) {
-        self.exchange.targets[index].transport = Transport::Tcp;
-        self.send_and_wait(index);
+        // Two datagrams of ours may both be answered with TC.
+        if self.exchange.targets[index].transport != Transport::Tcp {
+            self.exchange.targets[index].transport = Transport::Tcp;
+            self.send_and_wait(index);
+        }
+    }
+
+    /// Asks a target from now on without EDNS: it may not know it (RFC 6891 section 6.2.2).
+    fn ask_without_edns(&mut self, index: usize) {
+        if self.exchange.targets[index].with_edns {
+            self.exchange.targets[index].with_edns = false;
+            self.send_and_wait(index);
+        }
     }
 
     /// Sends to a target and waits for it before the next one is asked.

@@ -247,13 +247,42 @@ fn a_failing_rcode_is_passed_on_when_there_is_nothing_better() {
     let went = run(candidates(3), |_, query| vec![Does::Reply(1, octets(query, ResponseCode::Refused))]);
     assert_eq!((went.at, went.sends(), went.rcode()), (3, vec![(0, 0), (1, 1), (2, 2)], Rcode::REFUSED));
 
-    // The other target is silent: it gets two chances, not four seconds.
-    let went = run(candidates(2), |sent, query| match sent.target {
+    // The other target is silent, and may just be slow.
+    let servfail_and_silence = |sent: &Sent, query: &Judge| match sent.target {
         0 => vec![Does::Reply(1, octets(query, ResponseCode::ServFail))],
         _ => vec![],
+    };
+    let went = run(candidates(2), servfail_and_silence);
+    assert_eq!(
+        (went.at, went.sends(), went.rcode()),
+        (4000, vec![(0, 0), (1, 1), (401, 1), (1201, 1), (2801, 1)], Rcode::SERVFAIL)
+    );
+
+    // It has been silent before: it gets one chance.
+    let mut candidates = candidates(2);
+    candidates[1].turn = Turn::Suspect;
+    let went = run(candidates, servfail_and_silence);
+    assert_eq!((went.at, went.sends(), went.rcode()), (401, vec![(0, 0), (1, 1)], Rcode::SERVFAIL));
+}
+
+#[test]
+fn two_truncated_replies_are_one_question_over_tcp() {
+    let went = run(candidates(1), |sent, query| match sent.transport {
+        Transport::Udp => {
+            let mut octets = octets(query, ResponseCode::NoError);
+            octets[2] |= 2;
+            vec![Does::Reply(450 - sent.at / 10, octets)]
+        }
+        Transport::Tcp => vec![good(600, query)],
     });
-    assert_eq!((went.sends(), went.rcode()), (vec![(0, 0), (1, 1), (401, 1)], Rcode::SERVFAIL));
-    assert_eq!(went.at, 1201);
+    let over = |transport| went.sent.iter().filter(|sent| sent.transport == transport).count();
+    assert_eq!((went.at, over(Transport::Udp), over(Transport::Tcp)), (1050, 2, 1));
+
+    let went = run(candidates(1), |sent, query| match sent.with_edns {
+        true => vec![Does::Reply(450, octets(query, ResponseCode::FormErr))],
+        false => vec![good(500, query)],
+    });
+    assert_eq!((went.at, went.sent.iter().filter(|sent| !sent.with_edns).count()), (950, 1));
 }
 
 #[test]
