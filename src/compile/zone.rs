@@ -1,7 +1,6 @@
 //! Zones and their names in the making: closest enclosers, empty non-terminals and wildcards settled beforehand.
 
-use crate::dns::name::{FoldedName, name_hash};
-use crate::dns::{HashSeed, Name, Rtype, Ttl, reply};
+use crate::dns::{FoldedName, HashSeed, Name, Rtype, Ttl, reply};
 use crate::snapshot::node::{HAS_WILDCARD_CHILD, NodeTableBuilder};
 use crate::snapshot::{NodeTable, Zone, ZoneIndex, ZoneKind};
 use std::collections::HashMap;
@@ -115,11 +114,6 @@ impl ZonesBuilder {
             id: head.id.into(),
         });
         index
-    }
-
-    /// The hash of a stored name, for claims.
-    pub(super) fn name_hash(&self, name: &Name) -> u64 {
-        name_hash(name, self.seed)
     }
 
     pub(super) fn build(self) -> (Box<[Zone]>, NodeTable) {

@@ -70,18 +70,23 @@ pub struct Located {
 impl Snapshot {
     /// The view of a query that came in by `door` from `client` (IPv4-mapped addresses already turned into IPv4).
     #[inline]
-    pub fn view_for(&self, door: DoorIndex, client: IpAddr) -> Result<&View, NoView> {
+    pub fn view_for(&self, door: DoorIndex, client: IpAddr) -> Result<ViewIndex, NoView> {
         let door = &self.doors[door.0 as usize];
-        let index = match door.kind {
-            DoorKind::View(view) if door.allow.get(client).is_some() => view,
-            DoorKind::View(_) => return Err(NoView::NotAllowed),
+        match door.kind {
+            DoorKind::View(view) if door.allow.get(client).is_some() => Ok(view),
+            DoorKind::View(_) => Err(NoView::NotAllowed),
             DoorKind::Shared { default } => match self.clients.get(client) {
-                Some(view) => view,
-                None if door.allow.get(client).is_none() => return Err(NoView::NotAllowed),
-                None => default.ok_or(NoView::Unclaimed)?,
+                Some(view) => Ok(view),
+                None if door.allow.get(client).is_none() => Err(NoView::NotAllowed),
+                None => default.ok_or(NoView::Unclaimed),
             },
-        };
-        Ok(&self.views[index.0 as usize])
+        }
+    }
+
+    /// The view of an index that this snapshot gave out.
+    #[inline]
+    pub fn view(&self, index: ViewIndex) -> &View {
+        &self.views[index.0 as usize]
     }
 
     /// The longest suffix of `name` that anybody in `view` claims; on equal length the view's own table wins
