@@ -129,6 +129,12 @@ impl Sum for WorkerCounts {
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds one where several threads do.
+    #[inline]
+    pub fn increment_shared(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Adds one; only the owning thread may.
     #[inline]
     pub fn increment(&self) {

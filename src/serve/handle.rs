@@ -414,7 +414,12 @@ fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u
     finish(begin_reply(query, around, message, out), query, rcode, error, source)
 }
 
-/// Answers a query with a refusal that arose outside the engine: a limit, or a panic. Silent where it cannot be read.
+/// Answers a query that [`begin`] read with a refusal that arose outside the engine: a limit.
+pub fn refuse_slot(slot: &Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
+    refuse(&slot.query, around, message, out, why)
+}
+
+/// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.
 pub fn refuse_message(slot: &mut Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
     match slot.query.read(message, around.snapshot.seed) {
         Ok(()) => refuse(&slot.query, around, message, out, why),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// Counts the questions being forwarded; cheap to clone.
 #[derive(Clone)]
@@ -15,6 +16,7 @@ struct Counts {
     total: AtomicUsize,
     /// Keyed by what clients choose, hence the standard library's keyed hash; as many entries as questions in flight.
     clients: Mutex<HashMap<IpAddr, u32>>,
+    given_back: Notify,
 }
 
 /// One question's place; given back when dropped.
@@ -32,6 +34,7 @@ impl InFlight {
             per_client_max: u32::try_from(per_client_max).unwrap_or(u32::MAX),
             total: AtomicUsize::new(0),
             clients: Mutex::new(HashMap::new()),
+            given_back: Notify::new(),
         }))
     }
 
@@ -51,6 +54,13 @@ impl InFlight {
         Some(Permit { in_flight: self.clone(), client })
     }
 
+    /// Returns once nothing is in flight. Nobody else may wait at the same time.
+    pub async fn none_left(&self) {
+        while self.total() > 0 {
+            self.0.given_back.notified().await;
+        }
+    }
+
     /// Questions in flight now.
     pub fn total(&self) -> usize {
         self.0.total.load(Ordering::Relaxed)
@@ -61,7 +71,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let counts = &self.in_flight.0;
         let mut clients = counts.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total.fetch_sub(1, Ordering::Relaxed);
+        if counts.total.fetch_sub(1, Ordering::Relaxed) == 1 {
+            counts.given_back.notify_one();
+        }
         if let Some(of_client) = clients.get_mut(&self.client) {
             *of_client -= 1;
             if *of_client == 0 {

@@ -11,4 +11,5 @@ pub mod later;
 pub mod refusal;
 pub mod server;
 pub mod stream;
+pub mod stream_answer;
 pub mod udp;

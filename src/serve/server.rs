@@ -19,7 +19,7 @@ pub struct Shared {
     pub forwarder: Forwarder,
     /// Questions being forwarded.
     pub in_flight: InFlight,
-    /// One set of counters a UDP worker, then one for all streams.
+    /// One set of counters a UDP worker, then one for all streams and misses.
     pub counters: Box<[WorkerCounters]>,
     /// Where misses run.
     pub runtime: tokio::runtime::Handle,
@@ -53,8 +53,8 @@ impl Server {
         Millis(self.started.elapsed().as_millis() as u64)
     }
 
-    /// The counters that streams share.
-    pub fn stream_counters(&self) -> &WorkerCounters {
+    /// The counters that streams and misses share: only to be raised by [`super::counters::Counter::increment_shared`].
+    pub fn shared_counters(&self) -> &WorkerCounters {
         self.counters.last().expect("new made one more than there are workers")
     }
 }

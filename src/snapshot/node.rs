@@ -20,6 +20,9 @@ const ENTRY_OCTETS: usize = 8;
 /// Nodes begin at multiples of this, so that 32 bits reach 32 GiB.
 const ALIGNMENT: usize = 8;
 
+/// Arenas below this stay in the second-level cache by themselves.
+const TOUCHED_ARENA_OCTETS_MIN: usize = 256 * 1024;
+
 /// Flag: a `*` stands directly below this name, so it may be a source of synthesis (RFC 4592 section 3.3.1).
 pub const HAS_WILDCARD_CHILD: u8 = 1;
 
@@ -94,6 +97,12 @@ impl NodeTable {
         // The second cache line holds the records of a name of ordinary length.
         let second = self.arena.get(at + 63).copied().unwrap_or(0);
         self.arena.get(at).copied().unwrap_or(0) ^ second
+    }
+
+    /// Whether table and arena outgrow a second-level cache, so that touching them first pays.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.arena.len() > TOUCHED_ARENA_OCTETS_MIN
     }
 
     /// Octets of table and arena.
