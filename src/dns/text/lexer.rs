@@ -119,7 +119,7 @@ impl<'t> Lexer<'t> {
                 }
                 OctetClass::Quote => self.read_quoted().map(|token| tokens.push(token)),
             };
-            fault = fault.or(read.err());
+            fault = fault.or_else(|| read.err());
         }
         fault.or_else(|| opened.first().map(|&at| Fault::new(at, NOT_CLOSED)))
     }
