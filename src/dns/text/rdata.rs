@@ -92,16 +92,13 @@ pub(super) fn read_rdata(rtype: Rtype, fields: &mut Fields<'_, '_>, rdata: &mut 
         return Err(Fault::new(token.at(), message));
     }
     if rdata.len() > RDATA_OCTETS_MAX {
-        return Err(Fault::new(fields.end, too_much_rdata(rdata.len())));
+        let message = format!(
+            "the rdata has {} octets: at most {RDATA_OCTETS_MAX} fit into a record (RFC 1035 section 3.2.1); shorten it",
+            rdata.len()
+        );
+        return Err(Fault::new(fields.end, message));
     }
     Ok(())
-}
-
-fn too_much_rdata(octets: usize) -> String {
-    format!(
-        "the rdata has {octets} octets: at most {RDATA_OCTETS_MAX} fit into a record (RFC 1035 section 3.2.1); \
-         shorten it"
-    )
 }
 
 /// RFC 3597 section 5: `\#`, the number of octets, and as many octets in hexadecimal.
@@ -195,16 +192,17 @@ fn read_field(
         return Err(is_not(octets, &format!("the {}, which stands without quotes", field.what())));
     }
     let number = |max: u64| {
-        let what = format!("the {}, a number from 0 to {max}", field.what());
-        decimal(octets, max).ok_or_else(|| is_not(octets, &what))
+        decimal(octets, max).ok_or_else(|| is_not(octets, &format!("the {}, a number from 0 to {max}", field.what())))
     };
     match field {
         Field::U8(_) => rdata.push(number(u64::from(u8::MAX))? as u8),
         Field::U16(_) => rdata.extend_from_slice(&(number(u64::from(u16::MAX))? as u16).to_be_bytes()),
         Field::U32(_) => rdata.extend_from_slice(&(number(u64::from(u32::MAX))? as u32).to_be_bytes()),
         Field::Seconds(what) => {
-            let what = format!("the {what}, seconds from 0 to {} with or without units such as 1h30m", u32::MAX);
-            let seconds = seconds(octets, u32::MAX).ok_or_else(|| is_not(octets, &what))?;
+            let seconds = seconds(octets, u32::MAX).ok_or_else(|| {
+                let range = format!("seconds from 0 to {} with or without units such as 1h30m", u32::MAX);
+                is_not(octets, &format!("the {what}, {range}"))
+            })?;
             rdata.extend_from_slice(&seconds.to_be_bytes());
         }
         Field::Ipv4 => {
@@ -264,13 +262,12 @@ fn read_strings(rtype: Rtype, layout: &Layout, fields: &mut Fields<'_, '_>, rdat
         // Route 53 takes quoted strings only (Developer Guide, ResourceRecordTypes); zone files also plain words.
         let lacks_quotes = token.kind == TokenKind::Word && fields.escapes == Escapes::Octal;
         if lacks_quotes || token.kind == TokenKind::Pair {
+            let rule = match fields.escapes {
+                Escapes::Decimal => "quotes go around a whole string (RFC 1035 section 5.1)",
+                Escapes::Octal => "every string stands in quotes (Route 53 Developer Guide, ResourceRecordTypes)",
+            };
             let word = shown(token.of(fields.text));
-            let message = format!(
-                "`{word}` is not in double quotes: {} holds quoted strings with a blank between \
-                 (Route 53 Developer Guide, ResourceRecordTypes); {}",
-                record(rtype),
-                layout.remedy(),
-            );
+            let message = format!("`{word}` is not in double quotes: {rule}; {}", layout.remedy());
             return Err(Fault::new(token.at(), message));
         }
         push_string(rdata, token, fields, "string")?;

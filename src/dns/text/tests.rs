@@ -172,6 +172,7 @@ fn errors_have_their_place_value_rule_and_remedy() {
         (Rtype::SOA, Decimal, "a b 1 8000w 1 1 1", (1, 7), "`8000w` is not the refresh"),
         (Rtype::TXT, Octal, "v=spf1", (1, 1), "`v=spf1` is not in double quotes"),
         (Rtype::TXT, Octal, "\"é\" \"b", (1, 5), "is not closed on its line"),
+        (Rtype::TXT, Decimal, "v=\"b c\"", (1, 1), "quotes go around a whole string"),
         (Rtype::TXT, Decimal, "a\"b", (1, 2), "in the middle of a word"),
         (Rtype::TXT, Decimal, "\"\\256\"", (1, 2), "three decimal digits up to 255"),
         (Rtype::TXT, Octal, "\"ab\\400\"", (1, 4), "three octal digits up to 377"),
@@ -232,6 +233,9 @@ fn limits_of_strings_and_values() {
     assert!(read(&huge, Escapes::Decimal).expect_err("65,792 octets").message.contains("at most 65535 fit"));
 }
 
+/// A name as text, its dialect and origin, and what it is.
+type NameCase<'c> = (&'c str, Escapes, Option<&'c Name>, Result<&'c [u8], NameError>);
+
 #[test]
 fn names() {
     use Escapes::{Decimal, Octal};
@@ -239,7 +243,7 @@ fn names() {
     let origin = Some(&origin);
     let long_label = "a".repeat(64);
     let long_name = "abcdefg.".repeat(32);
-    let cases: &[(&str, Escapes, Option<&Name>, Result<&[u8], NameError>)] = &[
+    let cases: &[NameCase<'_>] = &[
         ("Www", Decimal, origin, Ok(b"\x03Www\x04corp\x07example\0")),
         ("www.", Decimal, origin, Ok(b"\x03www\0")),
         ("@", Decimal, origin, Ok(b"\x04corp\x07example\0")),
