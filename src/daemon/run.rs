@@ -20,7 +20,9 @@ pub fn run(source: &Source) -> Result<(), String> {
         Signals::watch().map_err(|error| format!("error: cannot watch signals: {error}"))?
     };
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
-    say(&summary::questions(source, &configuration.model, daemon.door_addresses()));
+    if *source == Source::BuiltIn {
+        say(&summary::questions());
+    }
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
     serve(daemon, source, signals);
     Ok(())

@@ -10,6 +10,6 @@ pub mod in_flight;
 pub mod later;
 pub mod refusal;
 pub mod server;
-//pub mod stream;
-//pub mod stream_answer;
+pub mod stream;
+pub mod stream_answer;
 pub mod udp;
