@@ -21,7 +21,8 @@ use self::connection::{Connection, Ending};
 pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MILLISECONDS, OUTPUT_OCTETS_MAX};
 pub use self::limits::StreamLimits;
 use self::limits::{Seat, Seats};
-use super::arrival::{Arrival, DoorIndex};
+use super::arrival::Arrival;
+use crate::snapshot::DoorIndex;
 
 /// What becomes of one message on a stream.
 pub enum StreamAnswer {
