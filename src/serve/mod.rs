@@ -3,4 +3,5 @@
 pub mod arrival;
 pub mod counters;
 pub mod doors;
+pub mod stream;
 pub mod udp;
