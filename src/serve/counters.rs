@@ -1,8 +1,10 @@
 //! What each worker counts: one writer, any number of readers, no cache line shared between workers.
 
 use std::iter::Sum;
+use std::num::NonZeroUsize;
 use std::ops::{Add, AddAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::dns::Rcode;
 
@@ -124,6 +126,36 @@ impl Sum for WorkerCounts {
     }
 }
 
+/// Counters for threads that are not workers (streams, replies that come later): as many as threads, lent out.
+pub struct CounterPool {
+    lent: Box<[(Mutex<()>, WorkerCounters)]>,
+}
+
+impl CounterPool {
+    /// Counters for this many threads at a time; one more only waits.
+    pub fn new(threads: NonZeroUsize) -> Self {
+        Self { lent: (0..threads.get()).map(|_| Default::default()).collect() }
+    }
+
+    /// Lends counters that nobody else writes meanwhile.
+    pub fn with<R>(&self, work: impl FnOnce(&WorkerCounters) -> R) -> R {
+        for (lock, counters) in &self.lent {
+            if let Ok(_writer) = lock.try_lock() {
+                return work(counters);
+            }
+        }
+        let (lock, counters) = &self.lent[0];
+        // The lock guards no data of its own, so a panic of another writer spoils nothing.
+        let _writer = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        work(counters)
+    }
+
+    /// The sum of all, as it stands.
+    pub fn snapshot(&self) -> WorkerCounts {
+        self.lent.iter().map(|(_, counters)| counters.snapshot()).sum()
+    }
+}
+
 /// A number that one thread raises and any thread reads.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -172,6 +204,17 @@ mod tests {
             WorkerCounts { queries: 3000, replies_nxdomain: 3000, cache_hits: 21, ..WorkerCounts::default() };
         assert_eq!(sum, expected);
         assert_eq!(sum.named().filter(|(_, number)| *number != 0).count(), 3);
+    }
+
+    #[test]
+    fn more_threads_than_counters_lose_nothing() {
+        let pool = CounterPool::new(NonZeroUsize::new(2).unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| (0..10_000).for_each(|_| pool.with(|counters| counters.queries.increment())));
+            }
+        });
+        assert_eq!(pool.snapshot().queries, 50_000);
     }
 
     #[test]
