@@ -14,7 +14,7 @@ pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalA
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use model::{Model, SharedDoors, VpcIndex};
-pub use record_set::{AliasTarget, RecordData, RecordSet};
+pub use record_set::{AliasSuffix, AliasTarget, RecordData, RecordSet};
 pub use resolver_rule::{ResolverRule, RuleAction};
 pub use service_name::{ServiceName, ServiceOwner};
 pub use vpc::Vpc;

@@ -147,10 +147,7 @@ mod tests {
     fn names_are_those_of_the_region() {
         let names = |list: &[&str]| Some(PrivateNames::Names(list.iter().map(|name| (*name).to_owned()).collect()));
         assert_eq!(private_names("com.amazonaws.eu-west-1.kms"), names(&["kms.eu-west-1.amazonaws.com"]));
-        assert_eq!(
-            private_names("aws.sagemaker.eu-west-1.notebook"),
-            names(&["*.notebook.eu-west-1.sagemaker.aws"])
-        );
+        assert_eq!(private_names("aws.sagemaker.eu-west-1.notebook"), names(&["*.notebook.eu-west-1.sagemaker.aws"]));
         assert_eq!(private_names("com.amazonaws.iam"), names(&["iam.amazonaws.com"]));
     }
 

@@ -95,7 +95,12 @@ pub const LOG_LEVEL: LogLevel = LogLevel::Info;
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: WORKERS.default as usize, cache: CacheSettings::default(), limits: Limits::default(), log_level: LOG_LEVEL }
+        Self {
+            workers: WORKERS.default as usize,
+            cache: CacheSettings::default(),
+            limits: Limits::default(),
+            log_level: LOG_LEVEL,
+        }
     }
 }
 
@@ -157,7 +162,8 @@ mod tests {
         assert_eq!(parse_octets("64 MiB"), Some(CACHE_MAX_MEMORY_OCTETS.default));
         assert_eq!(parse_octets("1GiB"), Some(1 << 30));
         assert_eq!(parse_octets("512 kib"), Some(512 << 10));
-        for bad in ["", "64", "64 MB", "MiB", "-1 MiB", "1.5 GiB", "99999999999999999999 B", "18446744073709551615 KiB"] {
+        for bad in ["", "64", "64 MB", "MiB", "-1 MiB", "1.5 GiB", "99999999999999999999 B", "18446744073709551615 KiB"]
+        {
             assert_eq!(parse_octets(bad), None, "{bad}");
         }
     }

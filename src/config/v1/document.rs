@@ -97,6 +97,13 @@ pub(super) struct HostedZoneTable<'t> {
     pub(super) records: Vec<RecordTable<'t>>,
 }
 
+impl HostedZoneTable<'_> {
+    /// Where its name stands.
+    pub(super) fn name_at(&self) -> usize {
+        self.name.as_ref().map_or(self.at, |name| name.at)
+    }
+}
+
 /// One entry of a zone's `records`.
 pub(super) struct RecordTable<'t> {
     pub(super) at: usize,

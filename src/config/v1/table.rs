@@ -191,13 +191,7 @@ impl<'t> Table<'t> {
         Some(At { value: texts, at: value.at })
     }
 
-    fn as_text(
-        &self,
-        reading: &mut Reading<'t>,
-        key: &str,
-        value: At<DeValue<'t>>,
-        wanted: &str,
-    ) -> Option<Text<'t>> {
+    fn as_text(&self, reading: &mut Reading<'t>, key: &str, value: At<DeValue<'t>>, wanted: &str) -> Option<Text<'t>> {
         match value.value {
             DeValue::String(text) => Some(At { value: text, at: value.at }),
             _ => self.wrong_type(reading, key, &value, wanted),
@@ -205,13 +199,7 @@ impl<'t> Table<'t> {
     }
 
     /// Says that a value has the wrong type; always none.
-    fn wrong_type<T>(
-        &self,
-        reading: &mut Reading<'t>,
-        key: &str,
-        value: &At<DeValue<'t>>,
-        wanted: &str,
-    ) -> Option<T> {
+    fn wrong_type<T>(&self, reading: &mut Reading<'t>, key: &str, value: &At<DeValue<'t>>, wanted: &str) -> Option<T> {
         let problem = format!("{} is {} where {wanted} belongs", quoted(key), with_article(&value.value));
         reading.report(reading.error(value.at, &self.label, problem));
         None
