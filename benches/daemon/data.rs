@@ -117,6 +117,15 @@ impl World {
         format!("{}: {names} names, {zones} zones, {vpcs} VPC{}", self.name(), if vpcs == 1 { "" } else { "s" })
     }
 
+    /// What ours may need to have it in memory, for people.
+    pub(crate) fn load_target(self) -> &'static str {
+        match self {
+            Self::Large => "≤ 2 s, ≤ 200 octets",
+            Self::Views => "< 512 MiB",
+            Self::Local | Self::Forward => "–",
+        }
+    }
+
     /// Names asked of the upstream.
     fn forwarded_names(self, scale: Scale) -> usize {
         match (self, scale) {
@@ -170,7 +179,7 @@ pub(crate) struct Files {
     pub(crate) vpcs: Vec<Vpc>,
     /// Every name with its answer, in random order.
     pub(crate) sought: Vec<Sought>,
-    /// Client addresses of the views; empty where the client does not matter.
+    /// A client address of each view, in random order; empty where the client does not matter.
     pub(crate) clients: Vec<Ipv4Addr>,
 }
 
@@ -205,10 +214,11 @@ impl Files {
         );
         shuffle(&mut sought);
         let vpcs: Vec<Vpc> = (0..size.vpcs).map(Vpc::make).collect();
-        let clients = match world {
-            World::Views => (0..size.vpcs).step_by((size.vpcs / CLIENTS).max(1)).map(client_of).collect(),
+        let mut clients: Vec<Ipv4Addr> = match world {
+            World::Views => (0..size.vpcs).map(client_of).collect(),
             World::Local | World::Large | World::Forward => Vec::new(),
         };
+        shuffle(&mut clients);
         Self { world, folder: folder.to_owned(), zones, vpcs, sought, clients }
     }
 
@@ -311,8 +321,6 @@ fn write_lines(path: &Path, lines: impl Iterator<Item = impl std::fmt::Display>)
     file.flush()
 }
 
-/// VPCs that ask, of all that there are.
-pub(crate) const CLIENTS: usize = 200;
 /// Where the forwarded names lie; the upstream answers every name.
 const FORWARDED: &str = "fwd.example";
 /// What the generator puts its own label in place of.

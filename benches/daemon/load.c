@@ -8,12 +8,13 @@
  *                     for type A in the file's order, over and over
  *   --unique SEED     the first label (16 octets in the file) becomes 16 hexadecimal digits, new for each query
  *   --sockets N       connected sockets, so source ports (default 64)
- *   --sources FILE    source addresses, one a line; socket i uses line i modulo their number
+ *   --clients FILE    source addresses, one a line, each query from the next (default: the kernel's choice)
  *   --window N        unanswered queries in all (default 256); a query not answered in a second is lost
  *   --rate N          queries a second instead of as fast as the window allows
  *   --warm SECONDS    before the measured interval (default 0.3)
  *   --seconds S       the measured interval (default 1)
  *   --passes N        no interval: ask every name N times and stop
+ *   --spin            never yields the processor: for a core of its own
  *   --pids P,P,…      the server's processes: CPU time, and cycles and instructions where the machine counts them
  *
  * When there is nothing to receive it yields the processor instead of sleeping. On one core with the server, the
@@ -45,6 +46,7 @@ enum {
     LABEL = 16,              /* octets of a label that --unique replaces */
     SLOTS = 256,             /* unanswered queries a socket: the low octet of the id is the slot */
     SOCKETS = 1024,          /* sockets at most */
+    CLIENTS = 1 << 16,       /* source addresses at most */
     PIDS = 64,               /* processes of the server at most */
     COUNTED_THREADS = 256,   /* threads of the server that counters are opened for */
     RCODES = 16,
@@ -80,11 +82,16 @@ struct source {
 
 struct options {
     struct sockaddr_in server;
-    const char *names, *sources;
-    int sockets, window, is_unique;
+    const char *names, *clients;
+    int sockets, window, is_unique, is_spinning;
     uint64_t seed, passes;
     double rate, warm, seconds;
     int pids[PIDS], pid_count;
+};
+
+union control {
+    struct cmsghdr aligned;
+    unsigned char octets[CMSG_SPACE(sizeof(struct in_pktinfo))];
 };
 
 /* What the replies said, since the start of the measured interval. */
@@ -98,6 +105,8 @@ static struct source sources[SOCKETS];
 static struct options options = {.sockets = 64, .window = 256, .warm = 0.3, .seconds = 1};
 static struct counts counts;
 static uint64_t unique_state;
+static struct in_addr clients[CLIENTS];
+static int client_count, next_client;
 
 static void fail(const char *what) {
     perror(what);
@@ -167,29 +176,29 @@ static void write_unique_label(unsigned char *label) {
 
 /* ------------------------------------------------------------------ sockets */
 
-static void open_sources(int epoll) {
-    static struct in_addr addresses[SOCKETS];
-    int address_count = 0, octets = 4 << 20;
-    if (options.sources) {
-        FILE *file = fopen(options.sources, "r");
-        char line[64];
-        if (!file) fail(options.sources);
-        while (address_count < SOCKETS && fgets(line, sizeof line, file)) {
-            line[strcspn(line, "\r\n")] = 0;
-            if (inet_pton(AF_INET, line, &addresses[address_count]) == 1) address_count++;
-        }
-        fclose(file);
+static void read_clients(const char *path) {
+    FILE *file = fopen(path, "r");
+    char line[64];
+    if (!file) fail(path);
+    while (client_count < CLIENTS && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (inet_pton(AF_INET, line, &clients[client_count]) == 1) client_count++;
     }
+    fclose(file);
+}
+
+/* Connected sockets; with clients of our own choice, unconnected ones that say the source with each datagram. */
+static void open_sources(int epoll) {
+    int octets = 4 << 20;
     for (int i = 0; i < options.sockets; i++) {
         struct source *source = &sources[i];
         source->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
         if (source->fd < 0) fail("socket");
         setsockopt(source->fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets);
-        if (address_count) {
-            struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr = addresses[i % address_count]};
-            if (bind(source->fd, (struct sockaddr *)&local, sizeof local)) fail("bind");
-        }
-        if (connect(source->fd, (struct sockaddr *)&options.server, sizeof options.server)) fail("connect");
+        struct sockaddr_in any = {.sin_family = AF_INET};
+        struct sockaddr_in *address = client_count ? &any : &options.server;
+        int failed = (client_count ? bind : connect)(source->fd, (struct sockaddr *)address, sizeof *address);
+        if (failed) fail(client_count ? "bind" : "connect");
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, source->fd, &event)) fail("epoll_ctl");
         /* The window is shared out; what does not divide goes to the first sockets. */
@@ -207,11 +216,27 @@ static void release(struct source *source, uint8_t slot) {
     source->in_flight--;
 }
 
+/* Says in a control message which address a datagram is sent from (ip(7), IP_PKTINFO). */
+static void set_source(struct msghdr *header, union control *control) {
+    header->msg_name = &options.server;
+    header->msg_namelen = sizeof options.server;
+    header->msg_control = control;
+    header->msg_controllen = sizeof control->octets;
+    struct cmsghdr *message = CMSG_FIRSTHDR(header);
+    message->cmsg_level = IPPROTO_IP;
+    message->cmsg_type = IP_PKTINFO;
+    message->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+    struct in_pktinfo info = {.ipi_spec_dst = clients[next_client]};
+    memcpy(CMSG_DATA(message), &info, sizeof info);
+    next_client = (next_client + 1) % client_count;
+}
+
 /* Sends up to `wanted` queries from one socket; returns how many went out. */
 static int send_queries(struct source *source, int wanted) {
     static unsigned char buffers[BATCH][QUERY];
     static struct iovec vectors[BATCH];
     static struct mmsghdr messages[BATCH];
+    static union control controls[BATCH];
     uint8_t used[BATCH];
     if (wanted > BATCH) wanted = BATCH;
     if (wanted > source->free_count) wanted = source->free_count;
@@ -229,6 +254,7 @@ static int send_queries(struct source *source, int wanted) {
         vectors[i] = (struct iovec){.iov_base = buffers[i], .iov_len = names.lengths[name]};
         messages[i].msg_hdr.msg_iov = &vectors[i];
         messages[i].msg_hdr.msg_iovlen = 1;
+        if (client_count) set_source(&messages[i].msg_hdr, &controls[i]);
     }
     int sent = wanted > 0 ? sendmmsg(source->fd, messages, (unsigned)wanted, 0) : 0;
     if (sent < 0) sent = 0;
@@ -461,7 +487,7 @@ static void run(int epoll) {
         if (options.rate) send_due(at, &due);
         else fill_windows();
         if (at - swept > SWEEP_EVERY) count_lost(swept = at);
-        if (ready <= 0) sched_yield();
+        if (ready <= 0 && !options.is_spinning) sched_yield();
     }
     uint64_t stopped = now();
     struct cost after = read_cost();
@@ -469,11 +495,12 @@ static void run(int epoll) {
 }
 
 static void read_options(int count, char **arguments) {
-    enum { SERVER = 1, NAMES, UNIQUE, SOCKET_COUNT, SOURCES, WINDOW, RATE, WARM, SECONDS, PASSES, PID_LIST };
+    enum { SERVER = 1, NAMES, UNIQUE, SOCKET_COUNT, CLIENT_LIST, WINDOW, RATE, WARM, SECONDS, PASSES, PID_LIST, SPIN };
     static const struct option known[] = {
         {"server", 1, 0, SERVER},   {"names", 1, 0, NAMES},   {"unique", 1, 0, UNIQUE}, {"sockets", 1, 0, SOCKET_COUNT},
-        {"sources", 1, 0, SOURCES}, {"window", 1, 0, WINDOW}, {"rate", 1, 0, RATE},     {"warm", 1, 0, WARM},
-        {"seconds", 1, 0, SECONDS}, {"passes", 1, 0, PASSES}, {"pids", 1, 0, PID_LIST}, {0, 0, 0, 0}};
+        {"clients", 1, 0, CLIENT_LIST}, {"window", 1, 0, WINDOW}, {"rate", 1, 0, RATE},     {"warm", 1, 0, WARM},
+        {"seconds", 1, 0, SECONDS}, {"passes", 1, 0, PASSES}, {"pids", 1, 0, PID_LIST},
+        {"spin", 0, 0, SPIN},       {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) switch (option) {
         case SERVER: {
             char *colon = strrchr(optarg, ':');
@@ -486,12 +513,13 @@ static void read_options(int count, char **arguments) {
         case NAMES: options.names = optarg; break;
         case UNIQUE: options.is_unique = 1, options.seed = strtoull(optarg, NULL, 10); break;
         case SOCKET_COUNT: options.sockets = atoi(optarg); break;
-        case SOURCES: options.sources = optarg; break;
+        case CLIENT_LIST: options.clients = optarg; break;
         case WINDOW: options.window = atoi(optarg); break;
         case RATE: options.rate = atof(optarg); break;
         case WARM: options.warm = atof(optarg); break;
         case SECONDS: options.seconds = atof(optarg); break;
         case PASSES: options.passes = strtoull(optarg, NULL, 10); break;
+        case SPIN: options.is_spinning = 1; break;
         case PID_LIST:
             for (char *pid = strtok(optarg, ","); pid && options.pid_count < PIDS; pid = strtok(NULL, ","))
                 options.pids[options.pid_count++] = atoi(pid);
@@ -510,6 +538,7 @@ int main(int count, char **arguments) {
     unique_state = options.seed * 0x2545f4914f6cdd1d;
     int epoll = epoll_create1(0);
     if (epoll < 0) fail("epoll_create1");
+    if (options.clients) read_clients(options.clients);
     open_sources(epoll);
     for_each_thread(open_counters, NULL);
     run(epoll);

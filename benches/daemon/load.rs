@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::data::{CLIENTS, Files, Sought, Workload};
+use crate::data::{Files, Sought, Workload};
 use crate::process::{Process, Running};
 
 /// Which core a process is pinned to.
@@ -99,6 +99,9 @@ impl<'a> Generator<'a> {
         let mut command = self.command(server);
         command.extend(["--seconds".to_owned(), format!("{:.3}", self.interval.as_secs_f64())]);
         command.extend(["--warm".to_owned(), format!("{:.3}", warm.as_secs_f64())]);
+        if core.list() != Core::Server.list() {
+            command.push("--spin".to_owned());
+        }
         if let Some(rate) = rate {
             command.extend(["--rate".to_owned(), format!("{rate:.0}")]);
         }
@@ -149,8 +152,7 @@ impl<'a> Generator<'a> {
         command.extend(["--names".to_owned(), self.files.queries(self.workload).display().to_string()]);
         command.extend(["--pids".to_owned(), pids.join(",")]);
         if !self.files.clients.is_empty() {
-            command.extend(["--sources".to_owned(), self.files.client_list().display().to_string()]);
-            command.extend(["--sockets".to_owned(), CLIENTS.to_string()]);
+            command.extend(["--clients".to_owned(), self.files.client_list().display().to_string()]);
         }
         if self.workload.is_unique() {
             self.runs.set(self.runs.get() + 1);

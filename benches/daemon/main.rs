@@ -62,7 +62,7 @@ impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut arguments = arguments.peekable();
         let (mut is_bench, mut quick) = (false, std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|v| v != "0"));
-        let (mut workloads, mut servers) = (Vec::new(), Server::ALL.to_vec());
+        let (mut workloads, mut servers) = (Vec::new(), None);
         let (mut repetitions, mut seconds, mut keeps_results) = (REPETITIONS, INTERVAL_SECONDS, true);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
@@ -73,7 +73,7 @@ impl Options {
                 "--no-results" => keeps_results = false,
                 "--reps" => repetitions = value()?.parse().map_err(|_| "--reps wants a number")?,
                 "--seconds" => seconds = value()?.parse().map_err(|_| "--seconds wants a number")?,
-                "--servers" => servers = value()?.split(',').map(Server::from_name).collect::<Result<_, _>>()?,
+                "--servers" => servers = Some(value()?.split(',').map(Server::from_name).collect::<Result<_, _>>()?),
                 letter => workloads.push(Workload::from_letter(letter)?),
             }
         }
@@ -84,10 +84,13 @@ impl Options {
             workloads = Workload::ALL.to_vec();
         }
         if quick {
-            servers = vec![Server::Plustwo];
             (repetitions, seconds, keeps_results) = (1, QUICK_INTERVAL_SECONDS, false);
         }
         let scale = if quick { Scale::Quick } else { Scale::Full };
+        let servers = servers.unwrap_or_else(|| match scale {
+            Scale::Quick => vec![Server::Plustwo],
+            Scale::Full => Server::ALL.to_vec(),
+        });
         let interval = Duration::try_from_secs_f64(seconds).map_err(|_| "--seconds wants a length of time")?;
         Ok(Some(Self { workloads, servers, repetitions: repetitions.max(1), interval, scale, keeps_results }))
     }
@@ -156,7 +159,7 @@ fn measure_world(
     for workload in workloads {
         let generator = Generator::new(&tools, &files, *workload, options.interval);
         if *workload == Workload::Stream {
-            measure_streams(&tools, &generator, &servers, report)?;
+            measure_streams(options, &tools, &generator, &servers, report)?;
         } else {
             measure(options, &generator, &raw, &servers, report)?;
         }
@@ -202,6 +205,7 @@ fn measure(
 
 /// TCP through dnsperf: what a pipelined query costs, over the raw stream responder's.
 fn measure_streams(
+    options: &Options,
     tools: &Path,
     generator: &Generator<'_>,
     servers: &[(Server, Running)],
@@ -214,7 +218,7 @@ fn measure_streams(
     let raw = Running::raw(tools, "stream", Core::Server)?;
     for (server, running) in servers {
         let mut pairs = Vec::new();
-        for _ in 0..STREAM_REPETITIONS {
+        for _ in 0..options.repetitions.min(STREAM_REPETITIONS) {
             let before = generator.run_streams(&raw)?.cost;
             pairs.push((generator.run_streams(running)?, before));
         }
@@ -250,7 +254,7 @@ const REPETITIONS: usize = 5;
 const INTERVAL_SECONDS: f64 = 0.6;
 /// Seconds of the one interval of `--quick`.
 const QUICK_INTERVAL_SECONDS: f64 = 0.2;
-/// How often raw and each server are measured over TCP.
+/// How often raw and each server are measured over TCP, at most: dnsperf's intervals are long.
 const STREAM_REPETITIONS: usize = 3;
 /// Names whose addresses are checked in a server before it is measured.
 const SAMPLE: usize = 200;

@@ -120,7 +120,8 @@ impl Report {
             text.extend(self.rows.iter().map(row_line));
         }
         if !self.loads.is_empty() {
-            text += "\n| data | server | first answer after | PSS | peak RSS | octets a record |\n|---|---|---|---|---|---|\n";
+            text += "\n| data | server | first answer after | PSS | peak RSS | octets a record | target |\n\
+                     |---|---|---|---|---|---|---|\n";
             text.extend(self.loads.iter().map(load_line));
         }
         text
@@ -170,8 +171,9 @@ fn row_line(row: &Row) -> String {
 
 fn load_line(load: &Load) -> String {
     let each = load.memory / load.records.max(1) as u64;
+    let target = if load.server == Server::Plustwo { load.world.load_target() } else { "–" };
     format!(
-        "| {} | {} | {:.2} s | {} MiB | {} MiB | {} |\n",
+        "| {} | {} | {:.2} s | {} MiB | {} MiB | {} | {target} |\n",
         load.world.name(),
         load.server.name(),
         load.time.as_secs_f64(),
