@@ -60,15 +60,18 @@ struct Options {
 impl Options {
     /// `None` when cargo only asks whether the bench works as a test (it passes `--bench` only for `cargo bench`).
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut arguments = arguments.peekable();
-        let (mut is_bench, mut quick) = (false, std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|v| v != "0"));
+        let arguments: Vec<String> = arguments.collect();
+        let is = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        if !is("--bench") || is("--test") || is("--list") {
+            return Ok(None);
+        }
+        let mut arguments = arguments.iter().filter(|argument| *argument != "--bench");
+        let mut quick = std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|value| value != "0");
         let (mut workloads, mut servers) = (Vec::new(), None);
         let (mut repetitions, mut seconds, mut keeps_results) = (REPETITIONS, INTERVAL_SECONDS, true);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
             match argument.as_str() {
-                "--bench" => is_bench = true,
-                "--test" | "--list" => return Ok(None),
                 "--quick" => quick = true,
                 "--no-results" => keeps_results = false,
                 "--reps" => repetitions = value()?.parse().map_err(|_| "--reps wants a number")?,
@@ -76,9 +79,6 @@ impl Options {
                 "--servers" => servers = Some(value()?.split(',').map(Server::from_name).collect::<Result<_, _>>()?),
                 letter => workloads.push(Workload::from_letter(letter)?),
             }
-        }
-        if !is_bench {
-            return Ok(None);
         }
         if workloads.is_empty() {
             workloads = Workload::ALL.to_vec();

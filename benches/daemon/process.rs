@@ -90,6 +90,7 @@ impl Process {
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "taskset", "-c", core.list()])
             .args(command)
+            .env("PATH", search_path())
             .stdin(Stdio::null())
             .stdout(words)
             .stderr(copy)
@@ -199,8 +200,12 @@ pub(crate) fn free_port() -> Result<u16, String> {
 
 /// Whether a command is installed.
 pub(crate) fn is_on_path(command: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(["/usr/sbin", "/usr/bin"]).any(|folder| Path::new(folder).join(command).is_file())
+    search_path().split(':').any(|folder| Path::new(folder).join(command).is_file())
+}
+
+/// Where commands are looked for: servers lie in /usr/sbin, which is not in every user's path.
+pub(crate) fn search_path() -> String {
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", std::env::var("PATH").unwrap_or_default())
 }
 
 /// A number that no other call of this run gets.

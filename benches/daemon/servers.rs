@@ -64,7 +64,9 @@ impl Server {
             Self::Unbound => ("unbound", "-V"),
             Self::Dnsdist => ("dnsdist", "--version"),
         };
-        let Ok(done) = Command::new(command).arg(flag).output() else { return "not installed".to_owned() };
+        let Ok(done) = Command::new(command).arg(flag).env("PATH", process::search_path()).output() else {
+            return "not installed".to_owned();
+        };
         let words = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
         words.split_whitespace().find(is_number).unwrap_or("unknown").to_owned()
@@ -128,7 +130,7 @@ impl Setup<'_> {
         for zone in &self.files.zones {
             let Zone { label, name, .. } = zone;
             fs::hard_link(self.files.zone_file(zone), zones.join(format!("{label}.zone")))?;
-            add!(text, "\n[[hosted_zone]]\nid = \"Z{label}\"\nname = \"{name}\"");
+            add!(text, "\n[[hosted_zone]]\nid = \"{}\"\nname = \"{name}\"", label.to_ascii_uppercase());
             add!(text, "file = \"zones/{label}.zone\"\nvpcs = [{vpcs}]");
         }
         self.command(&[env!("CARGO_BIN_EXE_plustwo"), "run", "--config"], "plustwo.toml", &text)
