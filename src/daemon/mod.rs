@@ -66,7 +66,12 @@ impl Daemon {
         let server = Server::new(publisher, forwarder, in_flight, workers, runtime.handle().clone());
         let streams = {
             let _entered = runtime.enter();
-            let limits = StreamLimits::new(limits.tcp_connections, limits.tcp_connections_per_client, limits.tcp_idle);
+            let limits = StreamLimits {
+                connections: limits.tcp_connections,
+                connections_per_client: limits.tcp_connections_per_client,
+                idle: limits.tcp_idle,
+                write: limits.tcp_idle,
+            };
             Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
         let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;

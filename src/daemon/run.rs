@@ -3,6 +3,7 @@
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration, LogLevel};
 use std::io::{self, Write};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
@@ -20,7 +21,9 @@ pub fn run(source: &Source) -> Result<(), String> {
         Signals::watch().map_err(|error| format!("error: cannot watch signals: {error}"))?
     };
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
-    say(&summary::questions(source, &configuration.model, daemon.door_addresses()));
+    if *source == Source::BuiltIn {
+        say(&summary::questions());
+    }
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
     serve(daemon, source, signals);
     Ok(())
@@ -55,9 +58,10 @@ impl Signals {
         })
     }
 
-    /// The next signal: reload, or leave.
-    async fn next(&mut self) -> Wish {
+    /// The next signal, or a moment where old snapshots are still to be freed.
+    async fn next(&mut self, retired: usize) -> Wish {
         tokio::select! {
+            () = tokio::time::sleep(SWEEP_AFTER), if retired > 0 => Wish::Sweep,
             _ = self.terminate.recv() => Wish::Leave("SIGTERM"),
             _ = self.interrupt.recv() => Wish::Leave("SIGINT"),
             _ = self.hang_up.recv() => Wish::Reload,
@@ -65,8 +69,12 @@ impl Signals {
     }
 }
 
-/// What a signal asks for.
+/// How soon after a reload the old snapshot is looked at again.
+const SWEEP_AFTER: Duration = Duration::from_millis(500);
+
+/// What is to be done next.
 enum Wish {
+    Sweep,
     Reload,
     Leave(&'static str),
 }
@@ -75,7 +83,9 @@ enum Wish {
 fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
     let handle = daemon.runtime.handle().clone();
     loop {
-        match handle.block_on(signals.next()) {
+        let retired = daemon.server.publisher.sweep();
+        match handle.block_on(signals.next(retired)) {
+            Wish::Sweep => {}
             Wish::Reload => reload(&mut daemon, source),
             Wish::Leave(signal) => {
                 tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");

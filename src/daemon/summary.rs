@@ -1,6 +1,5 @@
 //! What is served, in words: doors, VPCs, zones, endpoints, rules.
 
-use super::Source;
 use crate::aws::{EndpointKind, Model, RuleAction, VpcIndex};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -94,26 +93,8 @@ fn ids(model: &Model, vpcs: &[VpcIndex]) -> String {
     list(vpcs.iter().map(|vpc| &model.vpc(*vpc).id))
 }
 
-/// Three questions to try, each with the door that answers it.
-pub(super) fn questions(source: &Source, model: &Model, addresses: &[SocketAddr]) -> String {
-    let door = |index: usize| addresses.get(index).or(addresses.first());
-    let plus_two = door(model.shared.listen.len());
-    let private = model.endpoints.iter().find_map(|endpoint| match &endpoint.kind {
-        EndpointKind::Interface { private_names, .. } => private_names.iter().find(|name| name.at_apex),
-        EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => None,
-    });
-    let regional = model.endpoints.iter().find_map(|endpoint| match &endpoint.kind {
-        EndpointKind::Interface { regional_name, .. } => Some(regional_name.to_string()),
-        EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => None,
-    });
-    let zone = model.hosted_zones.first().map(|zone| format!("{} SOA", zone.apex));
-    let names = [private.map(|name| name.apex.to_string()), regional, zone, Some("localhost.".to_owned())];
-    let mut text = String::new();
-    if let (Source::BuiltIn, Some(door)) = (source, plus_two) {
-        let _ = writeln!(text, "try");
-        for name in names.into_iter().flatten().take(3) {
-            let _ = writeln!(text, "  dig @{} -p {} {}", door.ip(), door.port(), name.trim_end_matches('.'));
-        }
-    }
-    text
+/// Three questions to try, as the head of the example world's file says them.
+pub(super) fn questions() -> String {
+    let lines = super::BUILT_IN_TEXT.lines().filter_map(|line| line.strip_prefix("#   ")).filter(|line| line.starts_with("dig "));
+    lines.fold("try\n".to_owned(), |text, line| format!("{text}  {line}\n"))
 }

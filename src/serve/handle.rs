@@ -11,7 +11,6 @@ use crate::dns::edns::ExtendedError;
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
-use crate::forward::reply::UpstreamReply;
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
 use crate::resolve::{self, End, Negative, Resolution};
 use crate::snapshot::{ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind};
@@ -275,7 +274,7 @@ impl<'b> Work<'_, 'b> {
     #[inline]
     fn push_records(&mut self, records: Records<'_>) {
         // A random fraction of the count: no division.
-        let start = (u64::from(self.around.pick) * u64::from(records.count) >> 32) as u16;
+        let start = ((u64::from(self.around.pick) * u64::from(records.count)) >> 32) as u16;
         let (first, rest) = records.rotated(start);
         let whole = self.owner_at == QNAME_AT
             && self.writer.fits(records.templates.len())
@@ -420,7 +419,13 @@ pub fn refuse_slot(slot: &Slot, around: &Surroundings<'_>, message: &[u8], out: 
 }
 
 /// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.
-pub fn refuse_message(slot: &mut Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
+pub fn refuse_message(
+    slot: &mut Slot,
+    around: &Surroundings<'_>,
+    message: &[u8],
+    out: &mut [u8],
+    why: Refusal,
+) -> Outcome {
     match slot.query.read(message, around.snapshot.seed) {
         Ok(()) => refuse(&slot.query, around, message, out, why),
         Err(malformed) => reply_to_malformed(malformed, message, out),

@@ -11,8 +11,8 @@
 //! saturation and 11–15 % at a fifth of it.
 
 use super::sys::{BATCH, Batch, PacketInfo, Poller, Received, Wait, send_one, shut_for_receiving};
-use crate::dns::reply::Transport;
 use crate::dns::query::HEADER_OCTETS;
+use crate::dns::reply::Transport;
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::in_flight::Permit;
@@ -108,12 +108,7 @@ impl Default for BatchWork {
 }
 
 impl Worker {
-    fn new(
-        server: Server,
-        index: usize,
-        sockets: Vec<Arc<UdpSocket>>,
-        stop: Arc<AtomicBool>,
-    ) -> io::Result<Self> {
+    fn new(server: Server, index: usize, sockets: Vec<Arc<UdpSocket>>, stop: Arc<AtomicBool>) -> io::Result<Self> {
         let poller = match &*sockets {
             [_] => None,
             several => Some(Poller::new(&several.iter().map(|socket| &**socket).collect::<Vec<_>>())?),
