@@ -5,10 +5,10 @@
 //! queries in by doors, and [`forward`] asks others.
 
 pub mod aws;
-//pub mod cli;
+pub mod cli;
 pub mod compile;
 pub mod config;
-//pub mod daemon;
+pub mod daemon;
 pub mod dns;
 pub mod forward;
 pub mod resolve;

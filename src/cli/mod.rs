@@ -58,7 +58,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match command.verb.unwrap_or(Verb::Run(Configured::default())) {
+    match command.verb.unwrap_or_else(|| Verb::Run(Configured::default())) {
         Verb::Run(configured) => match daemon::run(&configured.source()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problems) => fail(&problems),

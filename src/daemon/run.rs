@@ -88,7 +88,11 @@ fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
             Wish::Sweep => {}
             Wish::Reload => reload(&mut daemon, source),
             Wish::Leave(signal) => {
-                tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
+                tracing::info!(
+                    signal,
+                    in_flight = daemon.server.in_flight.total(),
+                    "leaving: answering what is in flight"
+                );
                 break;
             }
         }

@@ -34,7 +34,7 @@ impl Source {
             }
             Self::File(path) => {
                 let text = read(path)?;
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
                 let read_file = |name: &str| read_below(folder, name);
                 let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
                 Ok(config::load(&path.display().to_string(), &text, &surroundings))
@@ -77,9 +77,7 @@ fn system_nameservers() -> Result<Vec<IpAddr>, String> {
 /// The addresses on `nameserver` lines.
 fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     let words = resolv_conf.lines().map(str::split_whitespace);
-    words
-        .filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok())?)
-        .collect()
+    words.filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok())?).collect()
 }
 
 #[cfg(test)]
@@ -88,7 +86,8 @@ mod tests {
 
     #[test]
     fn nameserver_lines() {
-        let text = "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
+        let text =
+            "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
         assert_eq!(nameservers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
     }
 

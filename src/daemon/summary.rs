@@ -53,8 +53,7 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
 fn doors(text: &mut String, model: &Model, addresses: &[SocketAddr]) {
     let mut addresses = addresses.iter();
     let shared = model.shared.listen.iter().map(|_| "shared: the client's address picks the VPC".to_owned());
-    let plus_two =
-        model.vpcs.iter().flat_map(|vpc| vpc.listen.iter().map(|_| format!("plus-two door of {}", vpc.id)));
+    let plus_two = model.vpcs.iter().flat_map(|vpc| vpc.listen.iter().map(|_| format!("plus-two door of {}", vpc.id)));
     let inbound = model.inbound_endpoints.iter().flat_map(|endpoint| {
         let of = format!("inbound endpoint {} of {}", endpoint.id, model.vpc(endpoint.vpc).id);
         endpoint.listen.iter().map(move |_| of.clone())
@@ -95,6 +94,9 @@ fn ids(model: &Model, vpcs: &[VpcIndex]) -> String {
 
 /// Three questions to try, as the head of the example world's file says them.
 pub(super) fn questions() -> String {
-    let lines = super::BUILT_IN_TEXT.lines().filter_map(|line| line.strip_prefix("#   ")).filter(|line| line.starts_with("dig "));
+    let lines = super::BUILT_IN_TEXT
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .filter(|line| line.starts_with("dig "));
     lines.fold("try\n".to_owned(), |text, line| format!("{text}  {line}\n"))
 }

@@ -181,6 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_share_counters_lose_nothing() {
+        let counters = WorkerCounters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| (0..10_000).for_each(|_| counters.queries.increment_shared()));
+            }
+        });
+        assert_eq!(counters.snapshot().queries, 50_000);
+    }
+
+    #[test]
     fn no_two_workers_share_a_cache_line() {
         assert_eq!(align_of::<WorkerCounters>(), 128);
         assert_eq!(size_of::<WorkerCounters>() % 128, 0);

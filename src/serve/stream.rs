@@ -22,6 +22,7 @@ pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MI
 pub use self::limits::StreamLimits;
 use self::limits::{Seat, Seats};
 use super::arrival::Arrival;
+use super::udp::sys::is_readable;
 use crate::snapshot::DoorIndex;
 
 /// What becomes of one message on a stream.
@@ -86,15 +87,14 @@ impl Streams {
 
     /// Takes in no more connections and no more messages, lets what is in flight be answered, and closes; returns
     /// how many connections were not done in time and were cut.
-    pub async fn drain(self, within: Duration) -> usize {
+    pub async fn drain(self, within: Duration) -> u64 {
         self.phase.send_replace(Phase::Draining);
         if tokio::time::timeout(within, self.phase.closed()).await.is_ok() {
             return 0;
         }
-        let cut = self.seats.taken();
         self.phase.send_replace(Phase::Over);
         self.phase.closed().await;
-        cut
+        self.counters.cut.load(Ordering::Relaxed)
     }
 }
 
@@ -233,21 +233,27 @@ impl AcceptLoop {
                     self.take_in(stream, client);
                 }
                 Err(error) => {
-                    match AcceptError::of(&error) {
-                        AcceptError::Connection => {
-                            StreamCounters::count(&self.counters.accept_errors);
-                            continue;
-                        }
-                        AcceptError::Exhausted => {
-                            StreamCounters::count(&self.counters.exhausted);
-                            self.seats.evict_idle_longest();
-                        }
-                        AcceptError::Other => StreamCounters::count(&self.counters.accept_errors),
+                    let kind = AcceptError::of(&error);
+                    if kind == AcceptError::Exhausted {
+                        self.make_room();
+                    } else {
+                        StreamCounters::count(&self.counters.accept_errors);
                     }
-                    tokio::time::sleep(Duration::from_millis(rest)).await;
-                    rest = (rest * 2).min(EXHAUSTED_REST_MILLISECONDS_MAX);
+                    if kind != AcceptError::Connection {
+                        tokio::time::sleep(Duration::from_millis(rest)).await;
+                        rest = (rest * 2).min(EXHAUSTED_REST_MILLISECONDS_MAX);
+                    }
                 }
             }
+        }
+    }
+
+    /// Sends a connection away for the one that cannot be accepted for want of a descriptor.
+    fn make_room(&self) {
+        // accept(2) takes the descriptor before it looks into the queue, so it also complains when nobody waits.
+        if is_readable(&self.listener) {
+            StreamCounters::count(&self.counters.exhausted);
+            self.seats.evict_idle_longest();
         }
     }
 

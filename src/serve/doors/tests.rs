@@ -11,6 +11,12 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// A door that no other test and no other process takes: an address of this one's own, a port nobody is handed.
+fn own_door(test: u8) -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 64 + test, high, low.max(1)], 5300))
+}
+
 /// A port that was free for both transports on every loopback address a moment ago.
 fn open_two(first: &str, second: &str) -> Doors {
     for _ in 0..PORT_TRIES {
@@ -49,8 +55,8 @@ fn every_worker_gets_datagrams() {
 
 #[test]
 fn a_second_opening_of_a_door_is_an_error_that_names_it() {
-    let held = Doors::open(&[at("127.0.0.1:0")], workers(2)).unwrap();
-    let address = held.addresses[0];
+    let address = own_door(0);
+    let held = Doors::open(&[address], workers(2)).unwrap();
     let errors = Doors::open(&[address], workers(2)).unwrap_err();
     assert_eq!(errors.iter().map(|e| e.transport).collect::<Vec<_>>(), [Transport::Udp, Transport::Tcp]);
     for error in &errors {
@@ -67,8 +73,8 @@ fn a_second_opening_of_a_door_is_an_error_that_names_it() {
 
 #[test]
 fn a_list_with_a_taken_door_leaves_the_others_free() {
-    let held = Doors::open(&[at("127.0.0.1:0")], workers(1)).unwrap();
-    let free = Doors::open(&[at("127.0.0.2:0")], workers(1)).unwrap().addresses[0];
+    let held = Doors::open(&[own_door(1)], workers(1)).unwrap();
+    let free = own_door(2);
     let errors = Doors::open(&[free, held.addresses[0], at("192.0.2.1:5300")], workers(2)).unwrap_err();
     let mut failed: Vec<_> = errors.iter().map(|e| (e.address, e.transport == Transport::Udp)).collect();
     failed.sort_unstable();
@@ -83,8 +89,8 @@ fn a_list_with_a_taken_door_leaves_the_others_free() {
 
 #[test]
 fn a_door_whose_tcp_side_alone_is_taken_is_not_opened() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = own_door(3);
+    let _listener = TcpListener::bind(address).unwrap();
     let errors = Doors::open(&[address], workers(1)).unwrap_err();
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].address, errors[0].transport), (address, Transport::Tcp));
@@ -125,11 +131,17 @@ fn a_wildcard_door_and_one_on_a_single_address_of_its_port_stand_together() {
 
 #[test]
 fn the_wildcard_of_ipv6_leaves_ipv4_alone() {
-    let doors = Doors::open(&[at("[::]:0")], workers(1)).unwrap();
-    let port = doors.addresses[0].port();
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    TcpStream::connect(("::1", port)).unwrap();
-    assert_eq!(doors.packet_info(), PacketInfo::PerDatagram);
+    let over_ipv4 = |port| Doors::open(&[SocketAddr::new(at("0.0.0.0:0").ip(), port)], workers(1));
+    // Some ports are taken by others; were the wildcard of both families, all would be.
+    let (six, _four) = (0..PORT_TRIES)
+        .find_map(|_| {
+            let six = Doors::open(&[at("[::]:0")], workers(1)).unwrap();
+            let four = over_ipv4(six.addresses[0].port()).ok()?;
+            Some((six, four))
+        })
+        .unwrap();
+    TcpStream::connect(("::1", six.addresses[0].port())).unwrap();
+    assert_eq!(six.packet_info(), PacketInfo::PerDatagram);
 }
 
 #[test]

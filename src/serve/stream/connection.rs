@@ -138,16 +138,11 @@ impl Connection {
         let mut timer = pin!(sleep_until(self.deadline().0));
         loop {
             match seen {
-                Phase::Serving => {}
                 Phase::Draining if self.reading == Reading::Open => self.reading = Reading::Last,
-                Phase::Draining => {}
+                Phase::Serving | Phase::Draining => {}
                 Phase::Over => return Ending::Cut,
             }
-            if self.reading == Reading::Last && self.read_last().is_err() {
-                return Ending::Broken;
-            }
-            self.answer_messages();
-            if self.write().is_err() {
+            if self.advance().is_err() {
                 return Ending::Broken;
             }
             if self.has_room() && self.has_message() {
@@ -203,6 +198,15 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Does all that can be done without waiting.
+    fn advance(&mut self) -> io::Result<()> {
+        if self.reading == Reading::Last {
+            self.read_last()?;
+        }
+        self.answer_messages();
+        self.write()
     }
 
     /// Whether one more message may be worked on.

@@ -460,3 +460,53 @@ async fn take_all_descriptors() {
     assert!(counts.exhausted >= 1, "{counts:?}");
     assert_eq!((counts.accepted, counts.evicted), (2, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_connections_on_many_threads_lose_no_reply() {
+    const CONNECTIONS: usize = 40;
+    const MESSAGES: usize = 300;
+    let bench = Bench::new(|_| {});
+    bench.gate.add_permits(CONNECTIONS * MESSAGES);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (mut reader, mut writer) = bench.connect().await.0.into_split();
+        clients.spawn(async move {
+            let sent: Vec<Vec<u8>> = (0..MESSAGES)
+                .map(|number| format!("{} {number:04}", ["now", "later"][number % 3 / 2]).into_bytes())
+                .collect();
+            let octets: Vec<u8> = sent.iter().flat_map(|message| framed(message)).collect();
+            let writing = tokio::spawn(async move {
+                // Odd pieces, so that lengths and messages are split everywhere.
+                for piece in octets.chunks(37) {
+                    writer.write_all(piece).await.unwrap();
+                }
+                writer.shutdown().await.unwrap();
+            });
+            let mut received = Vec::new();
+            while let Ok(length) = reader.read_u16().await {
+                let mut message = vec![0; usize::from(length)];
+                reader.read_exact(&mut message).await.unwrap();
+                received.push(message);
+            }
+            writing.await.unwrap();
+            let now = |messages: &[Vec<u8>]| -> Vec<Vec<u8>> {
+                messages.iter().filter(|message| message.starts_with(b"now")).cloned().collect()
+            };
+            assert_eq!(now(&received), now(&sent), "what is answered at once keeps its order");
+            received.sort();
+            let mut sent = sent;
+            sent.sort();
+            assert_eq!(received, sent);
+        });
+    }
+    let all = async {
+        while let Some(client) = clients.join_next().await {
+            client.unwrap()
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    bench.until(|_| bench.streams.open() == 0).await;
+    let counts = bench.counts();
+    assert_eq!(counts.replies, (CONNECTIONS * MESSAGES) as u64);
+    assert_eq!((counts.broken, counts.malformed, counts.evicted), (0, 0, 0));
+}

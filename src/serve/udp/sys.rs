@@ -356,6 +356,13 @@ pub fn shut_for_receiving(socket: &UdpSocket) -> io::Result<()> {
     }
 }
 
+/// Whether there is something to take from this socket now: a datagram, or a connection at a listener.
+pub fn is_readable(socket: &impl AsRawFd) -> bool {
+    let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live local that poll reads and writes.
+    unsafe { libc::poll(&mut wanted, 1, 0) == 1 }
+}
+
 /// Keeps the calling thread on one CPU.
 pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     if cpu >= libc::CPU_SETSIZE as usize {
