@@ -5,6 +5,12 @@
 
 #![allow(dead_code, reason = "each test binary takes the part it needs")]
 
+pub(crate) mod ask;
+pub(crate) mod binary;
+pub(crate) mod case;
+pub(crate) mod upstream;
+pub(crate) mod world;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
