@@ -1,7 +1,7 @@
 //! VPC endpoints (PrivateLink): the names that answer with the addresses of endpoint network interfaces.
 
 use super::model::VpcIndex;
-use crate::dns::Name;
+use crate::dns::{Name, NameError};
 use std::net::IpAddr;
 
 /// One VPC endpoint.
@@ -63,6 +63,30 @@ pub struct PrivateName {
     pub below_apex: bool,
 }
 
+impl PrivateName {
+    /// Takes a name as AWS lists it, a leading `*` label standing for everything below, and adds it to those of its
+    /// apex.
+    pub fn add_to(names: &mut Vec<Self>, name: Name) {
+        let (apex, is_wildcard) = match name.parent() {
+            Some(parent) if name.is_wildcard() => (parent, true),
+            _ => (name, false),
+        };
+        match names.iter_mut().find(|known| known.apex == apex) {
+            Some(known) if is_wildcard => known.below_apex = true,
+            Some(known) => known.at_apex = true,
+            None => names.push(Self { apex, at_apex: !is_wildcard, below_apex: is_wildcard }),
+        }
+    }
+}
+
+/// The zonal name of a regional one: the Availability Zone's name behind the hash in the first label
+/// (PL:privatelink-access-aws-services).
+pub fn zonal_name(regional_name: &Name, availability_zone: &str) -> Result<Name, NameError> {
+    let label = regional_name.labels().next().ok_or(NameError::EmptyLabel)?;
+    let label = [label, b"-", availability_zone.as_bytes()].concat();
+    Name::from_labels(std::iter::once(label.as_slice()).chain(regional_name.labels().skip(1)))
+}
+
 /// The states of an endpoint (EC2 API, DescribeVpcEndpoints; any case is read).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "AWS's own words")]
@@ -79,6 +103,19 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
+    /// Every state and the word the EC2 API has for it.
+    pub const WORDS: [(&str, Self); 9] = [
+        ("pendingAcceptance", Self::PendingAcceptance),
+        ("pending", Self::Pending),
+        ("available", Self::Available),
+        ("deleting", Self::Deleting),
+        ("deleted", Self::Deleted),
+        ("rejected", Self::Rejected),
+        ("failed", Self::Failed),
+        ("expired", Self::Expired),
+        ("partial", Self::Partial),
+    ];
+
     /// Whether the `vpce-…` names are in DNS: always, but for endpoints that are gone or never came to be.
     pub fn has_dns_names(self) -> bool {
         !matches!(self, Self::Deleted | Self::Rejected | Self::Failed)

@@ -7,12 +7,14 @@ pub mod model;
 pub mod record_set;
 pub mod resolver_rule;
 pub mod service_catalog;
+pub mod service_name;
 pub mod vpc;
 
-pub use endpoint::{EndpointKind, EndpointState, VpcEndpoint, ZonalAddresses};
+pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use model::{Model, SharedDoors, VpcIndex};
-pub use record_set::{AliasTarget, RecordData, RecordSet};
+pub use record_set::{AliasSuffix, AliasTarget, RecordData, RecordSet};
 pub use resolver_rule::{ResolverRule, RuleAction};
+pub use service_name::{ServiceName, ServiceOwner};
 pub use vpc::Vpc;

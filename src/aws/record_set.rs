@@ -61,3 +61,77 @@ pub fn push_rdata(packed: &mut Vec<u8>, rdata: &[u8]) {
     packed.extend_from_slice(&octets.to_be_bytes());
     packed.extend_from_slice(rdata);
 }
+
+/// Where a name lies that an alias of a private hosted zone may point at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasSuffix {
+    /// Under the names of VPC endpoints.
+    Endpoint,
+    /// Under another suffix of AWS.
+    Aws,
+    /// CloudFront, which a private hosted zone may not alias
+    /// (Route 53 Developer Guide, resource-record-sets-choosing-alias-non-alias).
+    CloudFront,
+    /// Not AWS's.
+    Elsewhere,
+}
+
+impl AliasSuffix {
+    /// Classifies a name by its last labels.
+    pub fn of(name: &Name) -> Self {
+        let labels: Vec<&[u8]> = name.labels().collect();
+        let is_below = |suffix: &str| {
+            let mut rest = labels.iter().rev();
+            suffix.rsplit('.').all(|label| rest.next().is_some_and(|own| *own == label.as_bytes()))
+                && rest.next().is_some()
+        };
+        match () {
+            () if ENDPOINT_SUFFIXES.into_iter().any(is_below) => Self::Endpoint,
+            () if is_below("cloudfront.net") => Self::CloudFront,
+            () if AWS_SUFFIXES.into_iter().any(is_below) => Self::Aws,
+            () => Self::Elsewhere,
+        }
+    }
+}
+
+/// Suffixes of endpoint names (PL:privatelink-access-aws-services; China's from the AWS CDK).
+const ENDPOINT_SUFFIXES: [&str; 3] = ["vpce.amazonaws.com", "vpce.amazonaws.com.cn", "vpce.sagemaker.aws"];
+/// Suffixes of what Route 53 makes aliases to: ELB, API Gateway, S3 websites, OpenSearch (amazonaws.com and, for the
+/// partitions, .cn, .eu), everything under AWS's own top-level domain (on.aws, api.aws), and products with their own.
+const AWS_SUFFIXES: [&str; 7] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "aws",
+    "elasticbeanstalk.com",
+    "awsglobalaccelerator.com",
+    "awsapprunner.com",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_are_whole_labels() {
+        let suffix =
+            |text: &str| AliasSuffix::of(&Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name"));
+        assert_eq!(suffix("vpce-1-a.kms.eu-west-1.vpce.amazonaws.com"), AliasSuffix::Endpoint);
+        assert_eq!(suffix("dualstack.lb-1.eu-west-1.elb.amazonaws.com"), AliasSuffix::Aws);
+        assert_eq!(suffix("d-x.execute-api.eu-west-1.amazonaws.com"), AliasSuffix::Aws);
+        assert_eq!(suffix("abc.eu-west-1.on.aws"), AliasSuffix::Aws);
+        assert_eq!(suffix("d111.cloudfront.net"), AliasSuffix::CloudFront);
+        assert_eq!(suffix("notamazonaws.com"), AliasSuffix::Elsewhere);
+        assert_eq!(suffix("amazonaws.com"), AliasSuffix::Elsewhere);
+        assert_eq!(suffix("www.example.com"), AliasSuffix::Elsewhere);
+    }
+
+    #[test]
+    fn packed_rdata_comes_out_as_it_went_in() {
+        let mut packed = Vec::new();
+        push_rdata(&mut packed, b"one");
+        push_rdata(&mut packed, b"");
+        push_rdata(&mut packed, b"three");
+        assert_eq!(rdatas(&packed).collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+    }
+}

@@ -1,1 +1,46 @@
+//! The operator's files: text in, a whole [`Model`] and [`Settings`] out, or every problem at once.
 //!
+//! Reads nothing by itself: further files and the system's nameservers come by [`Surroundings`].
+
+mod diagnostic;
+pub mod settings;
+mod v1;
+
+pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Place, Severity, render};
+pub use settings::{CacheSettings, Limits, LogLevel, Settings};
+
+use crate::aws::Model;
+use std::net::IpAddr;
+
+/// What the loader may ask of the machine; the daemon's reads below the configuration's folder, tests' and the
+/// built-in world's read from memory.
+pub struct Surroundings<'s> {
+    /// Reads a file by its path below the configuration's folder; an error is a sentence for the operator. The
+    /// loader asks for no path that is absolute or has `..` in it; links that lead out are the reader's to refuse.
+    pub read_file: &'s dyn Fn(&str) -> Result<String, String>,
+    /// The nameservers of resolv.conf.
+    pub system_nameservers: &'s dyn Fn() -> Result<Vec<IpAddr>, String>,
+}
+
+/// What a file without errors means.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What decides answers.
+    pub model: Model,
+    /// What does not.
+    pub settings: Settings,
+}
+
+/// What came of loading.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration; none if there is any error.
+    pub configuration: Option<Configuration>,
+    /// Errors and warnings, in the order of the file and then of those it names.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Loads a configuration; `file_name` is how diagnostics call it.
+pub fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>) -> Loaded {
+    v1::load(file_name, text, surroundings)
+}

@@ -31,6 +31,10 @@ pub enum NameError {
     NotALabel,
     /// A backslash that no octet follows, or a number over 255.
     BadEscape,
+    /// A space, a double quote or a control character that is not escaped.
+    Unescaped,
+    /// `@` where there is no origin.
+    NoOrigin,
 }
 
 impl fmt::Display for NameError {
@@ -41,7 +45,11 @@ impl fmt::Display for NameError {
             Self::TooLong => "a name is at most 255 octets in wire form (RFC 1035 section 2.3.4)",
             Self::EmptyLabel => "a label is empty",
             Self::NotALabel => "a label has a type that is not allowed here",
-            Self::BadEscape => "a backslash is followed by no character or by a number over 255",
+            Self::BadEscape => {
+                "a backslash is followed by no character, by fewer than three digits or by a number over 255"
+            }
+            Self::Unescaped => "a space, a double quote or a control character must be escaped",
+            Self::NoOrigin => "@ stands for the origin, and there is none here",
         })
     }
 }
@@ -235,6 +243,12 @@ pub struct FoldedName {
     labels: u8,
     starts: [u8; LABELS_MAX + 1],
     hashes: [u64; LABELS_MAX + 1],
+}
+
+impl fmt::Debug for FoldedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_wire_name(f, self.as_wire())
+    }
 }
 
 impl Default for FoldedName {

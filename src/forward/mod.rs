@@ -23,6 +23,8 @@ mod upstream;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use crate::snapshot::ContextId;
+
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::Message;
 use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Ttl};
@@ -31,11 +33,6 @@ use coalesce::{InFlight, Joined, Lead};
 use counters::{CounterValues, Counters};
 use reply::{TtlLimits, UpstreamReply};
 use upstream::Upstreams;
-
-/// The forwarding context of a question: one for each set of targets. Contexts share no replies, so that one VPC's
-/// private answers never reach another (MaginotDNS is the same fault).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ContextId(pub u32);
 
 /// A moment, in milliseconds since the process started. Never the wall clock: TTLs must not follow its jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,1 +1,126 @@
-//! 
+//! Version 1 of the configuration file.
+//!
+//! Text → [`Document`] (what was written) → [`Model`] (what cannot be wrong). Every step reports all it finds and
+//! goes on with what is left; a model that any error had a part in is never handed out.
+
+mod address;
+mod alias;
+mod conflict;
+mod document;
+mod door;
+mod endpoint;
+mod hosted_zone;
+mod inbound_endpoint;
+mod name;
+mod private_name;
+mod record_set;
+mod resolver_rule;
+mod settings;
+mod source;
+mod table;
+mod target;
+mod vpc;
+mod zone_file;
+mod zone_sets;
+
+use super::{Configuration, Loaded, Surroundings};
+use crate::aws::{Model, VpcIndex};
+use document::Document;
+use door::Door;
+use source::Reading;
+use std::collections::HashMap;
+use table::Table;
+use toml::de::DeTable;
+
+/// Loads version 1.
+pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>) -> Loaded {
+    let mut reading = Reading::new(file_name, text);
+    let document = read_document(text, &mut reading);
+    let (configuration, diagnostics) = match document {
+        None => (None, reading.diagnostics),
+        Some(document) => {
+            let (configuration, reading) = settle(document, reading, surroundings);
+            (Some(configuration), reading.diagnostics)
+        }
+    };
+    let configuration = configuration.filter(|_| !diagnostics.has_errors());
+    Loaded { configuration, diagnostics: diagnostics.into_sorted() }
+}
+
+/// Text to document; none where the text is no TOML, or of a version that is not known.
+fn read_document<'t>(text: &'t str, reading: &mut Reading<'t>) -> Option<Document<'t>> {
+    if text.len() > CONFIGURATION_OCTETS_MAX {
+        let problem = format!("the configuration has {} octets", text.len());
+        let rule = format!("at most {CONFIGURATION_OCTETS_MAX} are read");
+        reading.report(reading.error(0, "", problem).rule(rule).hint("put records into zone files (`file = …`)"));
+        return None;
+    }
+    let top = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let is_escape = error.message().contains("escape");
+            let hint = "between single quotes a backslash stands for itself: '\\052.corp.example'";
+            let diagnostic = reading.error(at, "", format!("not TOML: {}", error.message()));
+            reading.report(diagnostic.maybe_hint(is_escape.then(|| hint.to_owned())));
+            return None;
+        }
+    };
+    let mut top = Table::new("the top of the file", 0, top.into_inner());
+    top.require(reading, "version", "1");
+    if let Some(version) = top.number(reading, "version").filter(|version| version.value != VERSION) {
+        let problem = format!("`version = {}` is not known here", version.value);
+        reading.report(reading.error(version.at, "", problem).hint(format!("this plustwo reads version {VERSION}")));
+        return None;
+    }
+    Some(Document::read(top, reading))
+}
+
+/// Document to model, step by step: whoever is referred to comes before whoever refers.
+fn settle<'t>(
+    document: Document<'t>,
+    reading: Reading<'t>,
+    surroundings: &Surroundings<'_>,
+) -> (Configuration, Reading<'t>) {
+    let mut builder = Builder {
+        reading,
+        surroundings,
+        model: Model::default(),
+        vpc_indexes: HashMap::new(),
+        vpc_places: Vec::new(),
+        doors: Vec::new(),
+        is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
+    };
+    let settings = settings::settle(&document.settings, &mut builder.reading);
+    builder.claim_vpc_names(&document.vpcs);
+    builder.settle_vpcs(&document.vpcs, document.region.as_ref());
+    builder.settle_inbound_endpoints(&document.inbound_endpoints);
+    builder.settle_shared_doors(&document.server);
+    builder.settle_same_prefixes(&document.vpcs);
+    builder.settle_door_conflicts();
+    builder.settle_upstream(document.upstream);
+    builder.settle_resolver_rules(&document.resolver_rules);
+    let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
+    builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
+    (Configuration { model: builder.model, settings }, builder.reading)
+}
+
+/// A model in the making.
+struct Builder<'t, 's> {
+    reading: Reading<'t>,
+    surroundings: &'s Surroundings<'s>,
+    model: Model,
+    /// Ids and names of VPCs.
+    vpc_indexes: HashMap<String, VpcIndex>,
+    /// Where each VPC begins, and how it is called.
+    vpc_places: Vec<(usize, String)>,
+    /// Every address that queries come in by.
+    doors: Vec<Door>,
+    /// `[server] open_resolver`.
+    is_open_resolver: bool,
+}
+
+/// The version that this is.
+const VERSION: u64 = 1;
+/// Octets of the configuration file itself; zone files may be larger.
+const CONFIGURATION_OCTETS_MAX: usize = 64 << 20;

@@ -1,0 +1,198 @@
+//! What aliases point at: a set of the same zone, an endpoint here, or another name of AWS's.
+
+use super::Builder;
+use super::endpoint::{EndpointNames, is_of_endpoint};
+use super::hosted_zone::ZoneInMaking;
+use crate::aws::record_set::{AliasSuffix, AliasTarget, RecordData};
+use crate::aws::{EndpointKind, RecordSet};
+use crate::config::diagnostic::Diagnostic;
+use crate::dns::{Name, Rtype};
+use std::collections::{HashMap, HashSet};
+
+/// An alias that is being settled.
+struct Alias<'a> {
+    set: u32,
+    at: usize,
+    label: &'a str,
+    rtype: Rtype,
+    target: Name,
+}
+
+impl<'t> Builder<'t, '_> {
+    /// Settles every alias of a zone whose sets are complete, and refuses loops.
+    pub(super) fn settle_aliases(&mut self, zone: &mut ZoneInMaking<'_>, names: &EndpointNames) {
+        let written = std::mem::take(&mut zone.aliases);
+        let mut same_zone: HashMap<u32, (u32, usize)> = HashMap::new();
+        for (set, at, label) in &written {
+            let RecordSet { rtype, data: RecordData::Alias(AliasTarget::Forwarded(target)), .. } = zone.sets.set(*set)
+            else {
+                continue;
+            };
+            let alias = Alias { set: *set, at: *at, label, rtype: *rtype, target: target.clone() };
+            let settled = self.alias_target(zone, names, &alias);
+            if let AliasTarget::SameZone(target) = &settled
+                && let Some(to) = zone.sets.find(target, alias.rtype)
+            {
+                same_zone.insert(alias.set, (to, alias.at));
+            }
+            zone.sets.replace_data(alias.set, RecordData::Alias(settled));
+        }
+        self.refuse_alias_loops(zone, &written, &same_zone);
+    }
+
+    /// What one alias points at; says so where it can point at nothing.
+    fn alias_target(&mut self, zone: &ZoneInMaking<'_>, names: &EndpointNames, alias: &Alias<'_>) -> AliasTarget {
+        let forwarded = AliasTarget::Forwarded(alias.target.clone());
+        if let Some((endpoint, zonal)) = self.endpoint_of(names, &alias.target) {
+            self.check_endpoint_alias(alias, endpoint);
+            return AliasTarget::Endpoint { endpoint, zonal };
+        }
+        let suffix = AliasSuffix::of(&alias.target);
+        let is_in_zone = alias.target.is_at_or_below(zone.apex);
+        // A zone above AWS's own names, `amazonaws.com`, holds no endpoints: these are told apart by their suffix.
+        if is_in_zone && (zone.sets.find(&alias.target, alias.rtype).is_some() || suffix != AliasSuffix::Endpoint) {
+            self.check_same_zone_alias(zone, alias);
+            return AliasTarget::SameZone(alias.target.clone());
+        }
+        if !matches!(alias.rtype, Rtype::A | Rtype::AAAA) {
+            let problem = format!("an alias of type {} to `{}`", alias.rtype, alias.target);
+            let rule = "outside its zone an alias points at addresses: A or AAAA \
+                        (Route 53 Developer Guide, resource-record-sets-values-alias-common)";
+            self.reading.report(self.reading.error(alias.at, alias.label, problem).rule(rule));
+            return forwarded;
+        }
+        match suffix {
+            AliasSuffix::Endpoint => self.check_endpoint_elsewhere(names, alias),
+            AliasSuffix::Aws => {}
+            AliasSuffix::CloudFront => {
+                let problem = format!("an alias to CloudFront, `{}`", alias.target);
+                let rule = "a private hosted zone cannot have one (Route 53 Developer Guide, \
+                            resource-record-sets-choosing-alias-non-alias)";
+                let error = self.reading.error(alias.at, alias.label, problem).rule(rule);
+                self.reading.report(error.hint("write a CNAME below the apex"));
+            }
+            AliasSuffix::Elsewhere => {
+                let problem = format!("an alias to `{}`, which is no name of AWS", alias.target);
+                let rule = "an alias points at a set of its own zone or at a name that AWS gives";
+                let error = self.reading.error(alias.at, alias.label, problem).rule(rule);
+                self.reading.report(error.hint("write a CNAME: type = \"CNAME\", values = […]"));
+            }
+        }
+        forwarded
+    }
+
+    /// The endpoint here that a name is of; below its own names too where these are wildcards (S3).
+    fn endpoint_of(&self, names: &EndpointNames, target: &Name) -> Option<(usize, Option<usize>)> {
+        let mut name = target.clone();
+        loop {
+            if let Some((endpoint, zonal)) = names.find(&name) {
+                let kind = &self.model.endpoints[endpoint].kind;
+                let has_subdomains = matches!(kind, EndpointKind::Interface { has_subdomains: true, .. });
+                return (name == *target || has_subdomains).then_some((endpoint, zonal));
+            }
+            name = name.parent()?;
+        }
+    }
+
+    fn check_endpoint_alias(&mut self, alias: &Alias<'_>, endpoint: usize) {
+        let endpoint = &self.model.endpoints[endpoint];
+        if !matches!(alias.rtype, Rtype::A | Rtype::AAAA) {
+            let problem = format!("an alias of type {} to the endpoint `{}`", alias.rtype, endpoint.id);
+            let rule = "an endpoint has addresses: A or AAAA";
+            self.reading.report(self.reading.error(alias.at, alias.label, problem).rule(rule));
+        } else if !endpoint.state.has_dns_names() {
+            let problem = format!("an alias to the endpoint `{}`, whose names are gone", endpoint.id);
+            let rule = format!("its state is {:?}", endpoint.state).to_ascii_lowercase();
+            self.reading.report(self.reading.warning(alias.at, alias.label, problem).rule(rule));
+        }
+    }
+
+    /// A vpce name that is none of the endpoints' here: of one here that has no such name, or of one elsewhere.
+    fn check_endpoint_elsewhere(&mut self, names: &EndpointNames, alias: &Alias<'_>) {
+        let is_of = |id: &str| alias.target.labels().any(|label| is_of_endpoint(label, id));
+        if names.broken_ids.iter().any(|id| is_of(id)) {
+            return;
+        }
+        let here = names.by_id.iter().find(|(id, _)| is_of(id)).map(|(_, index)| *index);
+        if let Some(here) = here {
+            let endpoint = &self.model.endpoints[here];
+            let problem = format!("the endpoint `{}` has no name `{}`", endpoint.id, alias.target);
+            let error = self.reading.error(alias.at, alias.label, problem);
+            let hint = match &endpoint.kind {
+                EndpointKind::Interface { regional_name, zonal, .. } => {
+                    let zonal = zonal.iter().map(|zonal| zonal.zonal_name.to_string());
+                    let all: Vec<String> = std::iter::once(regional_name.to_string()).chain(zonal).collect();
+                    format!("its names are {}", all.join(", "))
+                }
+                _ => "it is no interface endpoint, and has no names".to_owned(),
+            };
+            self.reading.report(error.hint(hint));
+            return;
+        }
+        let problem = format!("an alias to `{}`, which is of no endpoint here", alias.target);
+        let rule = "such a name is asked from whom the VPC forwards to";
+        let warning = self.reading.warning(alias.at, alias.label, problem).rule(rule);
+        self.reading.report(warning.hint("add the endpoint as a [[vpc_endpoint]], if it is yours"));
+    }
+
+    /// A set of the same zone and type must be there.
+    fn check_same_zone_alias(&mut self, zone: &ZoneInMaking<'_>, alias: &Alias<'_>) {
+        if zone.is_incomplete || zone.sets.find(&alias.target, alias.rtype).is_some() {
+            return;
+        }
+        let problem = format!("the zone has no {} set `{}`", alias.rtype, alias.target);
+        let error = self.reading.error(alias.at, alias.label, problem);
+        let rule = "an alias points at a set of its own type that exists (Route 53 Developer Guide, \
+                    resource-record-sets-values-alias-common)";
+        let error = error.rule(rule);
+        self.reading.report(match zone.sets.find_any(&alias.target) {
+            Some(other) => {
+                let found = zone.sets.set(other).rtype;
+                error
+                    .also(self.record_place(zone, zone.sets.origin(other), "what the name has"))
+                    .hint(format!("the name has {found}: alias that type, or write a CNAME"))
+            }
+            None => error.hint("add the set, or correct the name"),
+        });
+    }
+
+    /// Refuses aliases that lead back to themselves, each loop once.
+    fn refuse_alias_loops(
+        &mut self,
+        zone: &ZoneInMaking<'_>,
+        written: &[(u32, usize, String)],
+        same_zone: &HashMap<u32, (u32, usize)>,
+    ) {
+        let mut done: HashSet<u32> = HashSet::new();
+        for (start, at, label) in written {
+            let mut path = vec![*start];
+            let mut on_path: HashSet<u32> = HashSet::from([*start]);
+            while let Some((to, _)) = same_zone.get(path.last().unwrap_or(start)) {
+                if done.contains(to) {
+                    break;
+                }
+                path.push(*to);
+                if !on_path.insert(*to) {
+                    break;
+                }
+            }
+            let end = path.last().copied().unwrap_or(*start);
+            let loop_at = path.iter().position(|set| *set == end).filter(|first| *first + 1 < path.len());
+            if let Some(first) = loop_at.filter(|_| !done.contains(&end)) {
+                let names = path[first..].iter().take(LOOP_NAMES_MAX).map(|set| zone.sets.set(*set).owner.to_string());
+                let names: Vec<String> = names.collect();
+                let mut error: Diagnostic = self.reading.error(*at, label, "the alias leads back to itself");
+                for set in path[first + 1..].iter().filter(|set| *set != start).take(LOOP_NAMES_MAX) {
+                    let origin = zone.sets.origin(*set);
+                    error = error.also(self.record_place(zone, origin, &zone.sets.set(*set).owner.to_string()));
+                }
+                let error = error.rule(format!("loop: {}", names.join(" -> ")));
+                self.reading.report(error.hint("give one of them values"));
+            }
+            done.extend(path);
+        }
+    }
+}
+
+/// Names of a loop that a message shows.
+const LOOP_NAMES_MAX: usize = 8;

@@ -1,0 +1,99 @@
+//! What two things that are each right cannot both claim in one VPC: hosted zones of one name, private names.
+
+use super::Builder;
+use super::document::HostedZoneTable;
+use super::endpoint::PrivateDnsClaim;
+use crate::aws::{EndpointKind, HostedZone, VpcIndex};
+use crate::dns::Name;
+use std::collections::{HashMap, HashSet};
+
+/// A VPC that both are associated with: the first of the longer list.
+pub(super) fn shared_vpc(one: &[VpcIndex], other: &[VpcIndex]) -> Option<VpcIndex> {
+    let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    let few: HashSet<&VpcIndex> = few.iter().collect();
+    many.iter().find(|vpc| few.contains(vpc)).copied()
+}
+
+impl<'t> Builder<'t, '_> {
+    /// No two zones of one name in one VPC (Route 53 API: ConflictingDomainExists).
+    pub(super) fn refuse_same_zones(&mut self, zones: &[(HostedZone, &HostedZoneTable<'t>)]) {
+        let mut by_apex: HashMap<&Name, Vec<usize>> = HashMap::new();
+        for (index, (zone, table)) in zones.iter().enumerate() {
+            let earlier = by_apex.entry(&zone.apex).or_default();
+            for &other in earlier.iter() {
+                let (other, other_table) = &zones[other];
+                let Some(shared) = shared_vpc(&zone.vpcs, &other.vpcs) else { continue };
+                let problem = format!("two hosted zones `{}` for the same VPC", zone.apex);
+                let also = self.reading.place(other_table.name_at(), &other_table.label);
+                let rule = format!(
+                    "both are associated with {}, and only one can answer there (ConflictingDomainExists)",
+                    self.model.vpc(shared).id
+                );
+                let error = self.reading.error(table.name_at(), &table.label, problem).also(also).rule(rule);
+                self.reading.report(error.hint("remove one association, or put the records into one zone"));
+                break;
+            }
+            earlier.push(index);
+        }
+    }
+
+    /// No private name twice in one VPC: not by two available endpoints, not by one and a hosted zone.
+    pub(super) fn refuse_same_private_names(
+        &mut self,
+        claims: &[PrivateDnsClaim],
+        zones: &[(HostedZone, &HostedZoneTable<'t>)],
+    ) {
+        let mut by_apex: HashMap<(VpcIndex, Name), usize> = HashMap::new();
+        let mut zones_by_apex: HashMap<&Name, Vec<usize>> = HashMap::new();
+        for (index, (zone, _)) in zones.iter().enumerate() {
+            zones_by_apex.entry(&zone.apex).or_default().push(index);
+        }
+        for (index, claim) in claims.iter().enumerate() {
+            let endpoint = &self.model.endpoints[claim.endpoint];
+            let EndpointKind::Interface { private_names, .. } = &endpoint.kind else { continue };
+            if !endpoint.state.has_private_names() {
+                continue;
+            }
+            let vpc = endpoint.vpc;
+            let apexes: Vec<Name> = private_names.iter().map(|name| name.apex.clone()).collect();
+            let mut other_endpoint = None;
+            let mut other_zone = None;
+            for apex in apexes {
+                let zone = zones_by_apex.get(&apex).into_iter().flatten();
+                if let Some(&zone) = zone.into_iter().find(|zone| zones[**zone].0.vpcs.contains(&vpc)) {
+                    other_zone.get_or_insert((zone, apex.clone()));
+                }
+                if let Some(other) = by_apex.get(&(vpc, apex.clone())).copied() {
+                    other_endpoint.get_or_insert((other, apex.clone()));
+                }
+                by_apex.entry((vpc, apex)).or_insert(index);
+            }
+            if let Some((other, apex)) = other_endpoint {
+                let other = &claims[other];
+                self.report_conflicting_domain(claim, &apex, vpc, (other.at, &other.label));
+            }
+            if let Some((zone, apex)) = other_zone {
+                let table = zones[zone].1;
+                self.report_conflicting_domain(claim, &apex, vpc, (table.name_at(), &table.label));
+            }
+        }
+    }
+
+    /// In AWS's own words (EC2 API: CreateVpcEndpoint, ModifyVpcEndpoint).
+    fn report_conflicting_domain(
+        &mut self,
+        claim: &PrivateDnsClaim,
+        apex: &Name,
+        vpc: VpcIndex,
+        (at, label): (usize, &str),
+    ) {
+        let name = apex.to_string();
+        let problem = format!(
+            "private-dns-enabled cannot be set because there is already a conflicting DNS domain for {} in the VPC {}",
+            name.trim_end_matches('.'),
+            self.model.vpc(vpc).id
+        );
+        let error = self.reading.error(claim.at, &claim.label, problem).also(self.reading.place(at, label));
+        self.reading.report(error.hint("set private_dns = false here, or take the other one out of the VPC"));
+    }
+}

@@ -1,0 +1,326 @@
+//! What was written, table by table: typed and placed, nothing settled yet.
+
+use super::source::{At, Reading};
+use super::table::{OneOrMany, Table, Text};
+
+/// A list of texts and where it begins.
+pub(super) type Texts<'t> = At<Vec<Text<'t>>>;
+
+/// The whole file.
+pub(super) struct Document<'t> {
+    pub(super) region: Option<Text<'t>>,
+    pub(super) server: ServerTable<'t>,
+    pub(super) upstream: Option<OneOrMany<'t>>,
+    pub(super) settings: SettingsTables<'t>,
+    pub(super) vpcs: Vec<VpcTable<'t>>,
+    pub(super) inbound_endpoints: Vec<InboundEndpointTable<'t>>,
+    pub(super) endpoints: Vec<EndpointTable<'t>>,
+    pub(super) hosted_zones: Vec<HostedZoneTable<'t>>,
+    pub(super) resolver_rules: Vec<ResolverRuleTable<'t>>,
+}
+
+/// `[server]` without `workers`.
+#[derive(Default)]
+pub(super) struct ServerTable<'t> {
+    pub(super) listen: Option<Texts<'t>>,
+    pub(super) allow: Option<Texts<'t>>,
+    pub(super) default_vpc: Option<Text<'t>>,
+    pub(super) open_resolver: Option<At<bool>>,
+}
+
+/// What decides no answer.
+#[derive(Default)]
+pub(super) struct SettingsTables<'t> {
+    pub(super) workers: Option<At<u64>>,
+    pub(super) max_memory: Option<Text<'t>>,
+    pub(super) max_ttl: Option<At<u64>>,
+    pub(super) tcp_connections: Option<At<u64>>,
+    pub(super) tcp_connections_per_client: Option<At<u64>>,
+    pub(super) tcp_idle_seconds: Option<At<u64>>,
+    pub(super) in_flight: Option<At<u64>>,
+    pub(super) in_flight_per_client: Option<At<u64>>,
+    pub(super) log_level: Option<Text<'t>>,
+}
+
+/// One `[[vpc]]`.
+pub(super) struct VpcTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) name: Option<Text<'t>>,
+    pub(super) region: Option<Text<'t>>,
+    pub(super) cidrs: Option<Texts<'t>>,
+    pub(super) clients: Option<Texts<'t>>,
+    pub(super) listen: Option<Texts<'t>>,
+    pub(super) allow: Option<Texts<'t>>,
+    pub(super) dns_support: Option<At<bool>>,
+    pub(super) dns_hostnames: Option<At<bool>>,
+}
+
+/// One `[[inbound_endpoint]]`.
+pub(super) struct InboundEndpointTable<'t> {
+    pub(super) label: String,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) vpc: Option<Text<'t>>,
+    pub(super) listen: Option<Texts<'t>>,
+    pub(super) allow: Option<Texts<'t>>,
+}
+
+/// One `[[vpc_endpoint]]`.
+pub(super) struct EndpointTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) vpc: Option<Text<'t>>,
+    pub(super) service: Option<Text<'t>>,
+    pub(super) dns_name: Option<Text<'t>>,
+    pub(super) private_dns: Option<At<bool>>,
+    pub(super) private_dns_names: Option<Texts<'t>>,
+    pub(super) private_dns_only_for_inbound: Option<At<bool>>,
+    pub(super) kind: Option<Text<'t>>,
+    pub(super) state: Option<Text<'t>>,
+    /// None if the key is absent or unusable; by Availability Zone in the order of the file.
+    pub(super) addresses: Option<At<Vec<(Text<'t>, Vec<Text<'t>>)>>>,
+    /// Whether the key is there, right or wrong.
+    pub(super) has_dns_name: bool,
+    pub(super) has_addresses: bool,
+}
+
+/// One `[[hosted_zone]]`.
+pub(super) struct HostedZoneTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) name: Option<Text<'t>>,
+    pub(super) vpcs: Option<Texts<'t>>,
+    pub(super) file: Option<Text<'t>>,
+    pub(super) records: Vec<RecordTable<'t>>,
+}
+
+impl HostedZoneTable<'_> {
+    /// Where its name stands.
+    pub(super) fn name_at(&self) -> usize {
+        self.name.as_ref().map_or(self.at, |name| name.at)
+    }
+}
+
+/// One entry of a zone's `records`.
+pub(super) struct RecordTable<'t> {
+    pub(super) at: usize,
+    pub(super) name: Option<Text<'t>>,
+    pub(super) rtype: Option<Text<'t>>,
+    pub(super) ttl: Option<At<u64>>,
+    pub(super) values: Option<Texts<'t>>,
+    pub(super) alias: Option<Text<'t>>,
+    /// Whether one of `values` and `alias` is there, right or wrong.
+    pub(super) has_data: bool,
+}
+
+/// One `[[resolver_rule]]`.
+pub(super) struct ResolverRuleTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) domain: Option<Text<'t>>,
+    pub(super) action: Option<Text<'t>>,
+    pub(super) targets: Option<Texts<'t>>,
+    /// Whether the key is there, right or wrong.
+    pub(super) has_targets: bool,
+    pub(super) vpcs: Option<Texts<'t>>,
+}
+
+impl<'t> Document<'t> {
+    /// Reads every table; what cannot be used is reported and left out.
+    pub(super) fn read(mut top: Table<'t>, reading: &mut Reading<'t>) -> Self {
+        let mut settings = SettingsTables::default();
+        let server = top.table(reading, "server", "[server]".into());
+        let server = server.map(|table| read_server(table, reading, &mut settings)).unwrap_or_default();
+        let upstream = top.table(reading, "upstream", "[upstream]".into()).and_then(|mut table| {
+            let targets = table.text_or_texts(reading, "targets");
+            table.finish(reading);
+            targets
+        });
+        read_settings(&mut top, reading, &mut settings);
+        let document = Self {
+            region: top.text(reading, "region"),
+            server,
+            upstream,
+            settings,
+            vpcs: each(&mut top, reading, "vpc", "[[vpc]]", read_vpc),
+            inbound_endpoints: each(
+                &mut top,
+                reading,
+                "inbound_endpoint",
+                "[[inbound_endpoint]]",
+                read_inbound_endpoint,
+            ),
+            endpoints: each(&mut top, reading, "vpc_endpoint", "[[vpc_endpoint]]", read_endpoint),
+            hosted_zones: each(&mut top, reading, "hosted_zone", "[[hosted_zone]]", read_hosted_zone),
+            resolver_rules: each(&mut top, reading, "resolver_rule", "[[resolver_rule]]", read_resolver_rule),
+        };
+        top.finish(reading);
+        document
+    }
+}
+
+/// Reads each table of a list.
+fn each<'t, T>(
+    top: &mut Table<'t>,
+    reading: &mut Reading<'t>,
+    key: &'static str,
+    label: &str,
+    read: impl Fn(Table<'t>, &mut Reading<'t>) -> T,
+) -> Vec<T> {
+    top.tables(reading, key, label).into_iter().map(|table| read(table, reading)).collect()
+}
+
+fn read_server<'t>(
+    mut table: Table<'t>,
+    reading: &mut Reading<'t>,
+    settings: &mut SettingsTables<'t>,
+) -> ServerTable<'t> {
+    settings.workers = table.number(reading, "workers");
+    let server = ServerTable {
+        listen: table.texts(reading, "listen"),
+        allow: table.texts(reading, "allow"),
+        default_vpc: table.text(reading, "default_vpc"),
+        open_resolver: table.boolean(reading, "open_resolver"),
+    };
+    table.finish(reading);
+    server
+}
+
+fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &mut SettingsTables<'t>) {
+    if let Some(mut table) = top.table(reading, "cache", "[cache]".into()) {
+        settings.max_memory = table.text(reading, "max_memory");
+        settings.max_ttl = table.number(reading, "max_ttl");
+        table.finish(reading);
+    }
+    if let Some(mut table) = top.table(reading, "limits", "[limits]".into()) {
+        settings.tcp_connections = table.number(reading, "tcp_connections");
+        settings.tcp_connections_per_client = table.number(reading, "tcp_connections_per_client");
+        settings.tcp_idle_seconds = table.number(reading, "tcp_idle_seconds");
+        settings.in_flight = table.number(reading, "in_flight");
+        settings.in_flight_per_client = table.number(reading, "in_flight_per_client");
+        table.finish(reading);
+    }
+    if let Some(mut table) = top.table(reading, "log", "[log]".into()) {
+        settings.log_level = table.text(reading, "level");
+        table.finish(reading);
+    }
+}
+
+fn read_vpc<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcTable<'t> {
+    let id = table.id(reading, "vpc", "\"vpc-…\"");
+    let name = table.text(reading, "name").filter(|name| table.check_id(reading, "name", name));
+    let vpc = VpcTable {
+        label: table.label.clone(),
+        at: table.at,
+        id,
+        name,
+        region: table.text(reading, "region"),
+        cidrs: table.texts(reading, "cidrs"),
+        clients: table.texts(reading, "clients"),
+        listen: table.texts(reading, "listen"),
+        allow: table.texts(reading, "allow"),
+        dns_support: table.boolean(reading, "dns_support"),
+        dns_hostnames: table.boolean(reading, "dns_hostnames"),
+    };
+    table.finish(reading);
+    vpc
+}
+
+fn read_inbound_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> InboundEndpointTable<'t> {
+    let id = table.id(reading, "inbound endpoint", "\"rslvr-in-…\"");
+    table.require(reading, "vpc", "\"vpc-…\"");
+    table.require(reading, "listen", "[\"ADDRESS\", \"ADDRESS\"]");
+    let endpoint = InboundEndpointTable {
+        label: table.label.clone(),
+        id,
+        vpc: table.text(reading, "vpc"),
+        listen: table.texts(reading, "listen"),
+        allow: table.texts(reading, "allow"),
+    };
+    table.finish(reading);
+    endpoint
+}
+
+fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> EndpointTable<'t> {
+    let id = table.id(reading, "endpoint", "\"vpce-…\"");
+    table.require(reading, "vpc", "\"vpc-…\"");
+    table.require(reading, "service", "\"com.amazonaws.REGION.SERVICE\"");
+    let label = format!("{}, `addresses`", table.label);
+    let endpoint = EndpointTable {
+        label: table.label.clone(),
+        at: table.at,
+        id,
+        has_dns_name: table.has("dns_name"),
+        has_addresses: table.has("addresses"),
+        vpc: table.text(reading, "vpc"),
+        service: table.text(reading, "service"),
+        dns_name: table.text(reading, "dns_name"),
+        private_dns: table.boolean(reading, "private_dns"),
+        private_dns_names: table.texts(reading, "private_dns_names"),
+        private_dns_only_for_inbound: table.boolean(reading, "private_dns_only_for_inbound"),
+        kind: table.text(reading, "type"),
+        state: table.text(reading, "state"),
+        addresses: table
+            .table(reading, "addresses", label)
+            .map(|table| At { at: table.at, value: table.into_lists(reading) }),
+    };
+    table.finish(reading);
+    endpoint
+}
+
+fn read_hosted_zone<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> HostedZoneTable<'t> {
+    let id = table.id(reading, "hosted zone", "\"Z…\"");
+    table.require(reading, "name", "\"corp.example.com\"");
+    table.require(reading, "vpcs", "[\"vpc-…\"]");
+    let record_label = format!("{}, `records`", table.label);
+    let zone = HostedZoneTable {
+        label: table.label.clone(),
+        at: table.at,
+        id,
+        name: table.text(reading, "name"),
+        vpcs: table.texts(reading, "vpcs"),
+        file: table.text(reading, "file"),
+        records: each(&mut table, reading, "records", &record_label, read_record),
+    };
+    table.finish(reading);
+    zone
+}
+
+fn read_record<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> RecordTable<'t> {
+    table.require(reading, "name", "\"@\"");
+    table.require(reading, "type", "\"A\"");
+    let record = RecordTable {
+        at: table.at,
+        has_data: table.has("values") || table.has("alias"),
+        name: table.text(reading, "name"),
+        rtype: table.text(reading, "type"),
+        ttl: table.number(reading, "ttl"),
+        values: table.texts(reading, "values"),
+        alias: table.text(reading, "alias"),
+    };
+    table.finish(reading);
+    record
+}
+
+fn read_resolver_rule<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> ResolverRuleTable<'t> {
+    let id = table.id(reading, "rule", "\"rslvr-rr-…\"");
+    table.require(reading, "domain", "\"corp.example.com\"");
+    table.require(reading, "action", "\"forward\"");
+    table.require(reading, "vpcs", "[\"vpc-…\"]");
+    let rule = ResolverRuleTable {
+        label: table.label.clone(),
+        at: table.at,
+        id,
+        domain: table.text(reading, "domain"),
+        action: table.text(reading, "action"),
+        has_targets: table.has("targets"),
+        targets: table.texts(reading, "targets"),
+        vpcs: table.texts(reading, "vpcs"),
+    };
+    table.finish(reading);
+    rule
+}

@@ -1,0 +1,174 @@
+//! Doors: which addresses are listened on, who may ask there, and that no two are the same.
+
+use super::Builder;
+use super::address::{DEFAULT_ALLOW, NotANet, is_too_wide, parse_net, parse_socket_address};
+use super::document::{ServerTable, Texts};
+use super::source::At;
+use super::table::Text;
+use crate::aws::SharedDoors;
+use crate::config::diagnostic::quoted;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// One door and where it is written.
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
+    pub(super) at: usize,
+    /// Whose it is: "vpc `vpc-0hub`".
+    pub(super) label: String,
+}
+
+impl Door {
+    /// Whether a datagram to this address, sent from this machine, would come in here.
+    pub(super) fn is_reached_at(&self, target: SocketAddr) -> bool {
+        let ip = self.address.ip();
+        let catches =
+            ip == target.ip() || (ip.is_unspecified() && is_same_family(ip, target.ip()) && target.ip().is_loopback());
+        catches && self.address.port() == target.port() && target.port() != 0
+    }
+
+    /// Whether both cannot be bound at once: the same address, or every address of the family and one of them.
+    fn collides_with(&self, other: &Self) -> bool {
+        let (ip, other_ip) = (self.address.ip(), other.address.ip());
+        let overlaps = self.address == other.address
+            || (is_same_family(ip, other_ip) && (ip.is_unspecified() || other_ip.is_unspecified()));
+        // Port 0 is any free one, another for each.
+        overlaps && self.address.port() == other.address.port() && self.address.port() != 0
+    }
+}
+
+fn is_same_family(one: IpAddr, other: IpAddr) -> bool {
+    one.is_ipv4() == other.is_ipv4()
+}
+
+impl<'t> Builder<'t, '_> {
+    /// `[server]`: doors that belong to no VPC, and who may ask there.
+    pub(super) fn settle_shared_doors(&mut self, server: &ServerTable<'t>) {
+        let label = "[server]";
+        self.model.shared = SharedDoors {
+            listen: self.listen(server.listen.as_ref(), label),
+            allow: self.allow(server.allow.as_ref(), &[], label),
+            default_vpc: server.default_vpc.as_ref().and_then(|vpc| self.vpc_index(vpc, label)),
+        };
+        if let Some(open) = server.open_resolver.filter(|open| open.value) {
+            let rule = "whoever may send to a resolver may use it to flood others (RFC 5358 section 3)";
+            let warning = self.reading.warning(open.at, label, "this is an open resolver").rule(rule);
+            self.reading
+                .report(warning.hint("remove `open_resolver` unless the network before it keeps strangers out"));
+        }
+    }
+
+    /// Reads the addresses of a `listen` and keeps each as a door.
+    pub(super) fn listen(&mut self, texts: Option<&Texts<'t>>, label: &str) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for text in texts.map_or(&[][..], |texts| &texts.value) {
+            if let Some(address) = self.socket_address(text, label, "`listen`") {
+                self.doors.push(Door { address, at: text.at, label: label.to_owned() });
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// Reads one address and port; multicast can be neither a door nor a target.
+    pub(super) fn socket_address(&mut self, text: &Text<'t>, label: &str, key: &str) -> Option<SocketAddr> {
+        let problem = match parse_socket_address(&text.value) {
+            Some(address) if !is_multicast_or_broadcast(address.ip()) => return Some(address),
+            Some(_) => format!("{} in {key} is a multicast or broadcast address", quoted(&text.value)),
+            None => format!("{} in {key} is not an address", quoted(&text.value)),
+        };
+        let hint = "write 192.0.2.1, 192.0.2.1:5300, 2001:db8::1 or [2001:db8::1]:5300; host names are not looked up";
+        self.reading.report(self.reading.error(text.at, label, problem).hint(hint));
+        None
+    }
+
+    /// Reads CIDR blocks.
+    pub(super) fn nets(&mut self, texts: Option<&Texts<'t>>, label: &str, key: &str) -> Vec<At<IpNet>> {
+        let mut nets = Vec::new();
+        for text in texts.map_or(&[][..], |texts| &texts.value) {
+            match parse_net(&text.value) {
+                Ok(net) => {
+                    self.check_width(&net, text, label, key);
+                    nets.push(At { value: net, at: text.at });
+                }
+                Err(error) => {
+                    let (problem, hint) = match error {
+                        NotANet::Form => ("is not a CIDR block", "write 10.0.0.0/16 or 2001:db8::/56".to_owned()),
+                        NotANet::NoPrefix(net) => ("has no prefix length", format!("write {net}")),
+                        NotANet::HostBits(net) => ("has bits beyond its prefix", format!("write {net}")),
+                    };
+                    let problem = format!("{} in `{key}` {problem}", quoted(&text.value));
+                    self.reading.report(self.reading.error(text.at, label, problem).hint(hint));
+                }
+            }
+        }
+        nets
+    }
+
+    /// Refuses blocks that make an open resolver of this, unless that is what the operator wants.
+    fn check_width(&mut self, net: &IpNet, text: &Text<'t>, label: &str, key: &str) {
+        if self.is_open_resolver || !is_too_wide(net) {
+            return;
+        }
+        let problem = format!("{} in `{key}` lets in too many", quoted(&text.value));
+        let rule = "a block wider than /8 (IPv4) or /16 (IPv6) makes an open resolver (RFC 5358 section 3)";
+        let hint = "name your own networks, or set `[server] open_resolver = true`";
+        self.reading.report(self.reading.error(text.at, label, problem).rule(rule).hint(hint));
+    }
+
+    /// Who may ask at a door: what its `allow` says, else the default and the clients of its VPC.
+    pub(super) fn allow(&mut self, texts: Option<&Texts<'t>>, vpc_clients: &[IpNet], label: &str) -> Vec<IpNet> {
+        match texts {
+            Some(_) => self.nets(texts, label, "allow").into_iter().map(|net| net.value).collect(),
+            None => DEFAULT_ALLOW.iter().chain(vpc_clients).copied().collect(),
+        }
+    }
+
+    /// Refuses two doors on one address, and warns where there is none at all.
+    pub(super) fn settle_door_conflicts(&mut self) {
+        if self.doors.is_empty() {
+            let warning = self.reading.warning(0, "", "nothing listens");
+            let hint = "give `listen` to [server], a [[vpc]] or an [[inbound_endpoint]]";
+            self.reading.report(warning.rule("no door is open, so that nobody can ask").hint(hint));
+        }
+        // Doors of one port: only these can collide, and of 10,000 VPCs each may have its own address.
+        let mut first_at: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut wildcards: Vec<usize> = Vec::new();
+        let mut collisions = Vec::new();
+        for (index, door) in self.doors.iter().enumerate() {
+            let same = first_at.get(&door.address).copied();
+            let wide = wildcards.iter().copied().find(|&wide| self.doors[wide].collides_with(door));
+            match same.or(wide) {
+                Some(other) if self.doors[other].collides_with(door) => collisions.push((index, other)),
+                _ => {}
+            }
+            first_at.entry(door.address).or_insert(index);
+            if door.address.ip().is_unspecified() {
+                let covered = (0..index).filter(|&before| !self.doors[before].address.ip().is_unspecified());
+                let covered = covered.filter(|&before| self.doors[before].collides_with(door));
+                collisions.extend(covered.take(1).map(|before| (index, before)));
+                wildcards.push(index);
+            }
+        }
+        for (index, other) in collisions {
+            self.report_collision(index, other);
+        }
+    }
+
+    fn report_collision(&mut self, index: usize, other: usize) {
+        let (door, other) = (&self.doors[index], &self.doors[other]);
+        let problem = match door.address == other.address {
+            true => format!("two doors on one address, {}", door.address),
+            false => format!("the doors {} and {} cannot both be opened", door.address, other.address),
+        };
+        let rule = "a query's address decides whose door it came in by; 0.0.0.0 and [::] stand for every address";
+        let also = self.reading.place(other.at, &other.label);
+        let error = self.reading.error(door.at, &door.label, problem).also(also).rule(rule);
+        self.reading.report(error.hint("give one of them another address or port"));
+    }
+}
+
+fn is_multicast_or_broadcast(ip: IpAddr) -> bool {
+    ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast())
+}

@@ -1,0 +1,126 @@
+//! `[[hosted_zone]]`: its name, its VPCs, its file and records, its aliases, in this order.
+
+use super::Builder;
+use super::document::HostedZoneTable;
+use super::endpoint::{EndpointNames, PrivateDnsClaim};
+use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
+use super::zone_sets::{Origin, OriginKind, ZoneSets};
+use crate::aws::{HostedZone, RecordSet};
+use crate::config::diagnostic::{Place, quoted};
+use crate::dns::Name;
+use std::sync::Arc;
+
+/// A zone while its sets are gathered.
+pub(super) struct ZoneInMaking<'z> {
+    pub(super) apex: &'z Name,
+    pub(super) label: &'z str,
+    pub(super) sets: ZoneSets,
+    /// How its file is called, and the how-manieth further file it is.
+    pub(super) file: Option<(Arc<str>, u32)>,
+    /// Sets that are aliases: which, where the target stands, and how the set is called.
+    pub(super) aliases: Vec<(u32, usize, String)>,
+    /// Whether the owner that the file names last lies outside.
+    pub(super) is_outside: bool,
+    /// Whether something that was written is not in the sets, so that what is missing proves nothing.
+    pub(super) is_incomplete: bool,
+}
+
+impl ZoneInMaking<'_> {
+    /// How its `records` are called.
+    pub(super) fn records_label(&self) -> String {
+        format!("{}, `records`", self.label)
+    }
+
+    /// A place in its file.
+    pub(super) fn file_place(&self, line: u32, column: u32, label: impl Into<String>) -> Place {
+        let (file, rank) = self.file.clone().unwrap_or_else(|| ("".into(), 0));
+        Place { file, rank, line, column, label: label.into() }
+    }
+
+    /// The set that is added next.
+    pub(super) fn next_set(&self) -> u32 {
+        self.sets.len()
+    }
+}
+
+impl<'t> Builder<'t, '_> {
+    /// Settles every zone, and what zones and endpoints cannot both claim.
+    pub(super) fn settle_hosted_zones(
+        &mut self,
+        tables: &[HostedZoneTable<'t>],
+        names: &EndpointNames,
+        claims: &[PrivateDnsClaim],
+    ) {
+        self.refuse_repeated_ids(tables.iter().map(|table| (table.id.as_ref(), table.label.as_str())));
+        let mut settled: Vec<(HostedZone, &HostedZoneTable<'t>)> = Vec::with_capacity(tables.len());
+        for (index, table) in tables.iter().enumerate() {
+            let vpcs = self.associations(table.vpcs.as_ref(), &table.label);
+            for vpc in &vpcs {
+                let at = table.vpcs.as_ref().map_or(table.at, |vpcs| vpcs.at);
+                self.warn_of_vpc_attributes(at, &table.label, "hosted_zone", *vpc);
+            }
+            let Some(apex) = self.zone_apex(table) else { continue };
+            let record_sets = self.zone_record_sets(table, &apex, index as u32 + 1, names);
+            let Some(id) = &table.id else { continue };
+            settled.push((HostedZone { id: id.value.as_ref().into(), apex, vpcs, record_sets }, table));
+        }
+        self.refuse_same_zones(&settled);
+        self.refuse_same_private_names(claims, &settled);
+        self.model.hosted_zones = settled.into_iter().map(|(zone, _)| zone).collect();
+    }
+
+    /// The name of a zone; Route 53 takes none that starts with `*`.
+    fn zone_apex(&mut self, table: &HostedZoneTable<'t>) -> Option<Name> {
+        let text = table.name.as_ref()?;
+        let apex = self.absolute_name(text, &table.label, "name")?;
+        if apex.is_wildcard() {
+            let problem = format!("`name` {} starts with `*`", quoted(&text.value));
+            let parent = apex.parent().unwrap_or_else(Name::root);
+            let rule = "a hosted zone's name cannot (Route 53 Developer Guide, DomainNameFormat)";
+            let hint = format!("write name = \"{parent}\" and a record set with the name `*`");
+            self.reading.report(self.reading.error(text.at, &table.label, problem).rule(rule).hint(hint));
+            return None;
+        }
+        if has_literal_asterisk(&apex) {
+            let problem = format!("`name` {} has a `*` in it", quoted(&text.value));
+            let warning = self.reading.warning(text.at, &table.label, problem);
+            self.reading.report(warning.rule(LITERAL_ASTERISK_RULE));
+        }
+        Some(apex)
+    }
+
+    /// Everything a zone holds: first its file, then its records, then what its aliases point at.
+    fn zone_record_sets(
+        &mut self,
+        table: &HostedZoneTable<'t>,
+        apex: &Name,
+        rank: u32,
+        names: &EndpointNames,
+    ) -> Vec<RecordSet> {
+        let text = table.file.as_ref().and_then(|file| self.zone_file_text(file, &table.label));
+        let lines = text.as_ref().map_or(0, |text| text.lines().count());
+        let mut zone = ZoneInMaking {
+            apex,
+            label: &table.label,
+            sets: ZoneSets::with_capacity(lines + table.records.len()),
+            file: table.file.as_ref().map(|file| (file.value.as_ref().into(), rank)),
+            aliases: Vec::new(),
+            is_outside: false,
+            is_incomplete: table.file.is_some() && text.is_none(),
+        };
+        if let Some(text) = text {
+            self.add_zone_file(&mut zone, &text);
+        }
+        self.add_records(&mut zone, &table.records);
+        self.settle_aliases(&mut zone, names);
+        zone.sets.into_sets()
+    }
+
+    /// The place of a set, in the zone's file or in its records.
+    pub(super) fn record_place(&self, zone: &ZoneInMaking<'_>, origin: Origin, label: &str) -> Place {
+        match origin.kind() {
+            OriginKind::ZoneFile(line) => zone.file_place(line, 1, label),
+            OriginKind::Configuration(at) => self.reading.place(at, label),
+        }
+    }
+}

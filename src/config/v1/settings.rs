@@ -1,0 +1,105 @@
+//! `[server] workers`, `[cache]`, `[limits]` and `[log]`.
+
+use super::document::SettingsTables;
+use super::source::{At, Reading};
+use super::table::Text;
+use crate::config::diagnostic::{nearest, quoted};
+use crate::config::settings::{
+    CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, LOG_LEVEL, Limits,
+    LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, WORKERS, parse_octets,
+};
+use std::time::Duration;
+
+/// Settles what decides no answer.
+pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
+    let cache = CacheSettings::new(
+        max_memory(tables.max_memory.as_ref(), reading),
+        in_range(tables.max_ttl, CACHE_MAX_TTL_SECONDS, "[cache]", "max_ttl", reading),
+    );
+    Settings {
+        workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
+        cache,
+        limits: limits(tables, reading),
+        log_level: tables
+            .log_level
+            .as_ref()
+            .and_then(|level| word(level, &LogLevel::WORDS, "[log]", "level", reading))
+            .unwrap_or(LOG_LEVEL),
+    }
+}
+
+fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits {
+    let mut limit = |value, range, key| in_range(value, range, "[limits]", key, reading);
+    let limits = Limits {
+        tcp_connections: limit(tables.tcp_connections, TCP_CONNECTIONS, "tcp_connections") as usize,
+        tcp_connections_per_client: limit(
+            tables.tcp_connections_per_client,
+            TCP_CONNECTIONS_PER_CLIENT,
+            "tcp_connections_per_client",
+        ) as usize,
+        tcp_idle: Duration::from_secs(limit(tables.tcp_idle_seconds, TCP_IDLE_SECONDS, "tcp_idle_seconds")),
+        in_flight: limit(tables.in_flight, IN_FLIGHT, "in_flight") as usize,
+        in_flight_per_client: limit(tables.in_flight_per_client, IN_FLIGHT_PER_CLIENT, "in_flight_per_client") as usize,
+    };
+    let connections = (limits.tcp_connections_per_client, limits.tcp_connections);
+    per_client(tables.tcp_connections_per_client, "tcp_connections", connections, reading);
+    per_client(tables.in_flight_per_client, "in_flight", (limits.in_flight_per_client, limits.in_flight), reading);
+    limits
+}
+
+/// Warns where one client's share, as written, is more than there is.
+fn per_client(written: Option<At<u64>>, key: &str, (share, whole): (usize, usize), reading: &mut Reading<'_>) {
+    if let Some(written) = written.filter(|_| share > whole) {
+        let problem = format!("`{key}_per_client` is {share}, more than `{key}`, {whole}");
+        let warning = reading.warning(written.at, "[limits]", problem);
+        reading.report(warning.rule("one client can use up all there is").hint("lower it"));
+    }
+}
+
+/// A number within its range, or the default.
+fn in_range(value: Option<At<u64>>, range: Range, label: &str, key: &str, reading: &mut Reading<'_>) -> u64 {
+    let Some(value) = value else { return range.default };
+    if (range.min..=range.max).contains(&value.value) {
+        return value.value;
+    }
+    let problem = format!("`{key} = {}` is out of range", value.value);
+    let hint = format!("write {} to {}; the default is {}", range.min, range.max, range.default);
+    reading.report(reading.error(value.at, label, problem).hint(hint));
+    range.default
+}
+
+/// `[cache] max_memory` in octets.
+fn max_memory<'t>(text: Option<&Text<'t>>, reading: &mut Reading<'t>) -> u64 {
+    let range = CACHE_MAX_MEMORY_OCTETS;
+    let Some(text) = text else { return range.default };
+    let problem = match parse_octets(&text.value) {
+        Some(octets) if (range.min..=range.max).contains(&octets) => return octets,
+        Some(_) => "is out of range",
+        None => "is not an amount of memory",
+    };
+    let problem = format!("`max_memory` {} {problem}", quoted(&text.value));
+    let hint = "write a whole number and B, KiB, MiB or GiB, from 1 MiB to 1024 GiB: \"64 MiB\"";
+    reading.report(reading.error(text.at, "[cache]", problem).hint(hint));
+    range.default
+}
+
+/// The value of a word out of a list, in any case; says so where it is none of them.
+pub(super) fn word<'t, T: Copy>(
+    text: &Text<'t>,
+    words: &[(&'static str, T)],
+    label: &str,
+    key: &str,
+    reading: &mut Reading<'t>,
+) -> Option<T> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value)) {
+        return Some(*value);
+    }
+    let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let hint = match nearest(&text.value, all.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`? It is one of {}", all.join(", ")),
+        None => format!("write one of {}", all.join(", ")),
+    };
+    let problem = format!("`{key}` cannot be {}", quoted(&text.value));
+    reading.report(reading.error(text.at, label, problem).hint(hint));
+    None
+}
