@@ -79,6 +79,8 @@ fn run(candidates: Vec<Candidate>, mut upstream: impl FnMut(&Sent, &Judge) -> Ve
     let mut exchange = Exchange::new(&ask(), candidates, Millis(start));
     let mut rng = StdRng::seed_from_u64(7);
     let (mut sent, mut learned, mut counted, mut out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // Which of what was sent was the first from each socket.
+    let mut sockets: Vec<usize> = Vec::new();
     // What is on its way: when it comes, whose it is, and what it is.
     let mut coming: Vec<(u64, AttemptId, Does)> = Vec::new();
     let mut now = start;
@@ -91,12 +93,25 @@ fn run(candidates: Vec<Candidate>, mut upstream: impl FnMut(&Sent, &Judge) -> Ve
                     let judge = Judge::from_vec(&octets).expect("the judge reads our query");
                     check_query(&judge);
                     let with_edns = judge.edns.is_some();
+                    assert_eq!(attempt.0, sockets.len());
+                    sockets.push(sent.len());
                     let target = usize::from(v4.ip().octets()[3]);
                     sent.push(Sent { at: now - start, target, transport, with_edns });
                     for does in upstream(sent.last().expect("just pushed"), &judge) {
                         let (Does::Reply(delay, _) | Does::Refuse(delay)) = does;
                         coming.push((now + delay, attempt, does));
                     }
+                }
+                Output::Resend { attempt, octets } => {
+                    let first: &Sent = &sent[sockets[attempt.0]];
+                    let again = Sent { at: now - start, ..first.clone() };
+                    let judge = Judge::from_vec(&octets).expect("the judge reads our query");
+                    check_query(&judge);
+                    for does in upstream(&again, &judge) {
+                        let (Does::Reply(delay, _) | Does::Refuse(delay)) = does;
+                        coming.push((now + delay, attempt, does));
+                    }
+                    sent.push(again);
                 }
                 Output::Close(attempt) => coming.retain(|(_, of, _)| *of != attempt),
                 Output::Learned(SocketAddr::V4(v4), observation) => {
@@ -200,8 +215,13 @@ fn a_late_reply_of_an_earlier_target_counts() {
 
 #[test]
 fn a_slow_upstream_alone_is_asked_more_and_more_slowly() {
-    let went = run(candidates(1), |sent, query| if sent.at == 0 { vec![good(3900, query)] } else { vec![] });
+    let mut ids = std::collections::HashSet::new();
+    let went = run(candidates(1), |sent, query| {
+        ids.insert(query.metadata.id);
+        if sent.at == 0 { vec![good(3900, query)] } else { vec![] }
+    });
     assert_eq!((went.at, went.sends()), (3900, vec![(0, 0), (400, 0), (1200, 0), (2800, 0)]));
+    assert_eq!(ids.len(), 1, "one socket and one id: no more chances for a forger");
 }
 
 #[test]
@@ -518,6 +538,6 @@ proptest! {
                 _ => vec![],
             }
         });
-        prop_assert!(went.sent.len() <= ATTEMPTS_MAX && went.at <= EXCHANGE_MILLIS_MAX);
+        prop_assert!(went.sent.len() <= SENDINGS_MAX + 2 * targets && went.at <= EXCHANGE_MILLIS_MAX);
     }
 }
