@@ -335,9 +335,10 @@ fn name_is_sound(octets: &[u8], at: usize) -> bool {
 
 /// Follows a name label by label.
 struct LabelWalk<'m> {
+    /// What the run of labels that is being read must lie in: a pointer leads to a *prior* occurrence, which ends
+    /// before the run that points there begins. So the walk ends, and no name reaches into itself.
     octets: &'m [u8],
     at: usize,
-    /// Where the run of labels that is being read began: a pointer must lead before it, so that the walk ends.
     run_start: usize,
 }
 
@@ -350,9 +351,10 @@ impl<'m> LabelWalk<'m> {
     /// The next label with its length octet; the root is `[0]`. None if the name is broken.
     fn next_label(&mut self) -> Option<&'m [u8]> {
         while let Some(target) = pointer_at(self.octets, self.at) {
-            if target < HEADER_OCTETS || target >= self.run_start {
+            if target < HEADER_OCTETS {
                 return None;
             }
+            self.octets = self.octets.get(..self.run_start)?;
             self.at = target;
             self.run_start = target;
         }

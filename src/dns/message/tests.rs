@@ -130,6 +130,8 @@ fn malformed() {
         (reply([1, 0, 0], &a(&[0xc0, here])), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(&[0xc0, here + 4])), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(&[1, b'x', 0xc0, here])), Err(MessageError::Record)),
+        // Before itself, but not ending before itself: found by fuzzing.
+        (reply([1, 0, 0], &a(&[0xc0, here - 1])), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\xc0\x04")), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\x40")), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\xc0\x0c")[..15]), Err(MessageError::Record)),
