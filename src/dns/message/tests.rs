@@ -118,6 +118,9 @@ fn malformed() {
     };
     let long_name = [b"\x3f".as_slice(), &[b'x'; 63]].concat().repeat(4);
     let long_cname = cname(&[long_name.as_slice(), b"\x00"].concat());
+    // Its pointer leads to the 1 of the class before it: a label that holds the pointer's first octet, then one of as
+    // many octets as the pointer's second one says, then the root.
+    let into_itself = [&[0xc0, here - 1], b"\xff\x00\x00\x01\x00\x00\x00\x05\x00\x11".as_slice(), &[0; 17]].concat();
     let bad_cname = MessageError::Rdata(Rtype::CNAME);
     let parse = |octets: &[u8]| Message::parse(octets).map(|_| ());
     for (octets, expected) in [
@@ -131,7 +134,7 @@ fn malformed() {
         (reply([1, 0, 0], &a(&[0xc0, here + 4])), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(&[1, b'x', 0xc0, here])), Err(MessageError::Record)),
         // Before itself, but not ending before itself: found by fuzzing.
-        (reply([1, 0, 0], &a(&[0xc0, here - 1])), Err(MessageError::Record)),
+        (reply([1, 0, 0], &into_itself), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\xc0\x04")), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\x40")), Err(MessageError::Record)),
         (reply([1, 0, 0], &a(b"\xc0\x0c")[..15]), Err(MessageError::Record)),
