@@ -61,8 +61,7 @@ fn s1_interface_endpoint() {
 }
 
 const CLOUDFORMATION: &str = "cloudformation.ap-northeast-2.amazonaws.com";
-const CLOUDFORMATION_VPCE: &str =
-    "vpce-007e8146bd4d94c32-3k6b7pvq.cloudformation.ap-northeast-2.vpce.amazonaws.com";
+const CLOUDFORMATION_VPCE: &str = "vpce-007e8146bd4d94c32-3k6b7pvq.cloudformation.ap-northeast-2.vpce.amazonaws.com";
 
 #[test]
 fn s2_private_dns_on_and_off() {
@@ -132,7 +131,8 @@ fn s4_zone_shows_three_records() {
     let Some(tool) = need_tool("dig") else { return };
     let (_program, file) = serve("s4-many-vpcs-after", LOOPBACKS[0]);
     let name = "secretsmanager.ap-northeast-2.amazonaws.com";
-    let servers = ["ns-0.awsdns-00.com.", "ns-1024.awsdns-00.org.", "ns-1536.awsdns-00.co.uk.", "ns-512.awsdns-00.net."];
+    let servers =
+        ["ns-0.awsdns-00.com.", "ns-1024.awsdns-00.org.", "ns-1536.awsdns-00.co.uk.", "ns-512.awsdns-00.net."];
     assert_eq!(short(&tool, file.doors[1], &[name, "NS"]), servers);
     let soa = "ns-1536.awsdns-00.co.uk. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400";
     assert_eq!(short(&tool, file.doors[1], &[name, "SOA"]), [soa]);

@@ -109,8 +109,8 @@ fn network(upstream: Option<SocketAddr>) -> String {
 fn unbound_behind() {
     let (Some(dig_tool), Some(unbound_tool)) = (need_tool("dig"), need_tool("unbound")) else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let large: String =
-        (1..=120).fold(String::new(), |text, n| text + &format!(" local-data: \"large.public.example. 60 IN A 10.8.0.{n}\"\n"));
+    let large: String = (1..=120)
+        .fold(String::new(), |text, n| text + &format!(" local-data: \"large.public.example. 60 IN A 10.8.0.{n}\"\n"));
     let lines = format!(
         " local-zone: \"public.example.\" static\n local-data: \"www.public.example. 300 IN A 198.51.100.80\"\n \
          local-data: \"public.example. 900 IN SOA ns.public.example. root.public.example. 1 7200 900 1209600 60\"\n \
@@ -190,11 +190,8 @@ fn unbound_in_front() {
     let (Some(dig_tool), Some(unbound_tool)) = (need_tool("dig"), need_tool("unbound")) else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_program, plustwo_door) = serve(folder.path(), &network(None));
-    let forward = format!(
-        "forward-zone:\n name: \".\"\n forward-addr: {}@{}\n",
-        plustwo_door.ip(),
-        plustwo_door.port()
-    );
+    let forward =
+        format!("forward-zone:\n name: \".\"\n forward-addr: {}@{}\n", plustwo_door.ip(), plustwo_door.port());
     let (_front, door) = unbound(&unbound_tool, folder.path(), &forward);
     for transport in ["+notcp", "+tcp"] {
         let ask = |name: &str, rtype: &str| short(&dig_tool, door, &[transport, name, rtype]);

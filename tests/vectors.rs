@@ -183,7 +183,8 @@ fn expected_records(vector: &Value, entry: &Value) -> Result<Vec<Line>, String> 
         return values.iter().map(line).collect();
     }
     if let Some(strings) = entry["one_rr_with_strings"].as_array() {
-        let strings: Result<Vec<_>, _> = strings.iter().map(|string| text(string).map(|s| format!("\"{s}\""))).collect();
+        let strings: Result<Vec<_>, _> =
+            strings.iter().map(|string| text(string).map(|s| format!("\"{s}\""))).collect();
         return Ok(vec![any(&strings?.join(" "))]);
     }
     if let Some(octets) = entry["bytes"].as_str() {
@@ -290,7 +291,16 @@ fn alias_target(alias: &Value) -> &str {
 
 fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<(), String> {
     let known = [
-        "id", "hash", "service", "vpc", "state", "ips", "ips6", "private_dns", "private_dns_only_inbound", "type",
+        "id",
+        "hash",
+        "service",
+        "vpc",
+        "state",
+        "ips",
+        "ips6",
+        "private_dns",
+        "private_dns_only_inbound",
+        "type",
         "dns_record_ip_type",
     ];
     let endpoint = endpoint.as_object().ok_or("not an endpoint")?;

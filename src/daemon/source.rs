@@ -10,7 +10,7 @@ pub const BUILT_IN_TEXT: &str = include_str!("../../config/plustwo.toml");
 /// What diagnostics call it.
 const BUILT_IN_NAME: &str = "config/plustwo.toml";
 /// The largest file that is read, in octets.
-pub const FILE_OCTETS_MAX: u64 = 1 << 30;
+const FILE_OCTETS_MAX: u64 = 1 << 30;
 /// Who names the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -34,7 +34,8 @@ impl Source {
             }
             Self::File(path) => {
                 let text = read(path)?;
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+                let folder =
+                    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
                 let read_file = |name: &str| read_below(folder, name);
                 let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
                 Ok(config::load(&path.display().to_string(), &text, &surroundings))

@@ -177,3 +177,6 @@ impl Weighter<CacheKey, Entry> for Octets {
         (ENTRY_OVERHEAD_OCTETS + key.qname.len() + held) as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub const PATIENCE_MILLIS_MIN: u64 = 50;
 /// The same over TCP, which takes more round trips.
 pub const TCP_PATIENCE_MILLIS: u64 = 800;
 /// Sockets that one exchange listens on at a time; beyond it the oldest is closed.
-pub const ATTEMPTS_OPEN_MAX: usize = 3;
+pub const ATTEMPTS_OPEN_MAX: usize = 4;
 /// Queries that one exchange sends at most, all targets and transports together (unbound: 32, `max-sent-count`).
 pub const ATTEMPTS_MAX: usize = 32;
 /// Replies that do not fit the query before the target is asked over TCP: somebody is guessing (RFC 5452 section 9.2).
@@ -359,7 +359,7 @@ impl<R: Rng> Step<'_, R> {
         let last = exchange.attempts.last().map_or(0, |attempt| attempt.target);
         let has_failing = exchange.failing_reply.is_some();
         let is_worth_asking =
-            |target: &Target| !target.is_settled() && !(has_failing && target.asked >= ASKED_BESIDE_FAILING_MAX);
+            |target: &Target| !target.is_settled() && (!has_failing || target.asked < ASKED_BESIDE_FAILING_MAX);
         let next =
             (1..=count).map(|step| (last + step) % count).find(|&index| is_worth_asking(&exchange.targets[index]));
         let Some(index) = next else { return self.give_up() };
@@ -468,3 +468,6 @@ impl<R: Rng> Step<'_, R> {
         self.out.push(Output::Done(result));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,7 @@ impl Health {
             Observation::SilentSince(sent_at) if self.answered_at.is_some_and(|answered_at| answered_at >= sent_at) => {
             }
             Observation::SilentSince(_) | Observation::Unreachable => {
-                self.suspect.get_or_insert(now.plus(PROBE_MILLIS));
+                self.suspect = self.suspect.or_else(|| Some(now.plus(PROBE_MILLIS)));
             }
         }
     }

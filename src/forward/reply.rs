@@ -60,34 +60,21 @@ impl UpstreamReply {
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis) -> Option<Self> {
         let mut octets = without_hop_by_hop(message)?;
         octets[..2].fill(0);
+        limit_ttls(&mut octets, limits)?;
+        // Read anew: a hostile name may point at a TTL that has just been changed.
         let message = Message::parse(&octets).ok()?;
-        let lifetime = lifetime(&message, limits);
-        let negative = negative_ttl(&message, limits).is_some();
-        let mut ttls = Vec::with_capacity(message.records().count());
-        for record in message.records() {
-            // What others keep after us must not outlive what we keep (RFC 2308 section 5): the SOA of a negative
-            // reply counts down from the negative TTL, not from its own.
-            let negative_soa = negative && record.section == Section::Authority && record.rtype == Rtype::SOA;
-            let limit = if negative_soa { soa_ttl(&message, &record, limits) } else { limits.ttl_max };
-            ttls.push((record, record.ttl.min(limit)));
-        }
-        let places =
-            ttls.iter().map(|(record, _)| Place { ttl_at: record.ttl_at as u16, end: record.end as u16 }).collect();
-        let mut reply = Self {
-            octets: Box::default(),
+        let places = message.records().map(|r| Place { ttl_at: r.ttl_at as u16, end: r.end as u16 }).collect();
+        let has_cname = message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME);
+        Some(Self {
             places,
             question_end: message.question_end(),
             counts: message.section_counts(),
             rcode: message.rcode(),
-            has_cname: message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME),
+            has_cname,
             received_at,
-            lifetime,
-        };
-        for (record, ttl) in ttls {
-            octets[record.ttl_at..record.ttl_at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
-        }
-        reply.octets = octets.into();
-        Some(reply)
+            lifetime: lifetime(&message),
+            octets: octets.into(),
+        })
     }
 
     /// The whole message: header with id 0 and the upstream's flags, question, records.
@@ -97,7 +84,7 @@ impl UpstreamReply {
 
     /// The message, to be walked.
     pub fn message(&self) -> Message<'_> {
-        Message::parse(&self.octets).expect("new parsed these octets, and only TTLs changed since")
+        Message::parse(&self.octets).expect("new parsed these octets")
     }
 
     /// Where the question ends and the records begin.
@@ -237,44 +224,57 @@ fn expanded(message: &Message<'_>, wanted: impl Fn(&Record) -> bool) -> Option<V
     Some(octets)
 }
 
-/// How long a reply may be kept.
-fn lifetime(message: &Message<'_>, limits: TtlLimits) -> Ttl {
+/// Caps the TTLs. What others keep after us must not outlive what we keep: the SOA of a negative reply counts down from
+/// the negative TTL, not from its own (RFC 2308 section 5).
+fn limit_ttls(octets: &mut [u8], limits: TtlLimits) -> Option<()> {
+    let message = Message::parse(octets).ok()?;
+    let negative_soa = negative_soa(&message);
+    let limited = |record: Record| {
+        let limit = if negative_soa == Some(record) { negative_ttl(&message, &record, limits) } else { limits.ttl_max };
+        (record.ttl_at, record.ttl.min(limit))
+    };
+    let ttls: Vec<_> = message.records().map(limited).collect();
+    for (at, ttl) in ttls {
+        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
+    }
+    Some(())
+}
+
+/// The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
+fn negative_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
+    let minimum = message.rdata(soa).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+    soa.ttl.min(Ttl::from_wire(minimum)).min(limits.negative_ttl_max)
+}
+
+/// How long a reply may be kept, once its TTLs are capped.
+fn lifetime(message: &Message<'_>) -> Ttl {
     if !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
         return FAILURE_TTL;
     }
-    let answers = || message.records().filter(|record| record.section == Section::Answer);
-    let answer_ttl = answers().map(|record| record.ttl).min();
-    let negative = is_negative(message);
-    match (negative_ttl(message, limits), answer_ttl) {
+    let answer = message.records().filter(|record| record.section == Section::Answer).map(|record| record.ttl).min();
+    match (negative_soa(message), answer) {
         // A CNAME chain that ends in nothing lives as long as its shortest part.
-        (Some(negative), answer_ttl) => answer_ttl.map_or(negative, |ttl| ttl.min(negative)),
-        // RFC 2308 section 5: without SOA a negative answer is not kept. A CNAME that the upstream did not follow is
-        // no negative answer but all that it has.
-        (None, _) if negative && (message.rcode() == Rcode::NXDOMAIN || answer_ttl.is_none()) => NOT_KEPT,
-        (None, ttl) => ttl.map_or(NOT_KEPT, |ttl| ttl.min(limits.ttl_max)),
+        (Some(soa), answer) => answer.map_or(soa.ttl, |ttl| ttl.min(soa.ttl)),
+        // A CNAME that the upstream did not follow is no negative answer but all that it has.
+        (None, Some(ttl)) if message.rcode() == Rcode::NOERROR => ttl,
+        // RFC 2308 section 5: without SOA a negative answer is not kept.
+        (None, _) => NOT_KEPT,
     }
 }
 
 /// The lifetime of what is not kept.
 const NOT_KEPT: Ttl = Ttl::from_wire(0);
 
-/// Whether this is NXDOMAIN or NODATA (RFC 2308 sections 2.1 and 2.2).
-fn is_negative(message: &Message<'_>) -> bool {
+/// The SOA of an NXDOMAIN or NODATA reply (RFC 2308 sections 2.1 and 2.2).
+fn negative_soa(message: &Message<'_>) -> Option<Record> {
     let qtype = message.question_type();
-    let answers = |record: &Record| record.section == Section::Answer && (record.rtype == qtype || qtype == Rtype::ANY);
-    message.rcode() == Rcode::NXDOMAIN || message.rcode() == Rcode::NOERROR && !message.records().any(|r| answers(&r))
+    let has_answer = message
+        .records()
+        .any(|record| record.section == Section::Answer && (record.rtype == qtype || qtype == Rtype::ANY));
+    let is_negative = message.rcode() == Rcode::NXDOMAIN || message.rcode() == Rcode::NOERROR && !has_answer;
+    let mut records = message.records().filter(|_| is_negative);
+    records.find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA)
 }
 
-/// The TTL of a negative answer that has its SOA.
-fn negative_ttl(message: &Message<'_>, limits: TtlLimits) -> Option<Ttl> {
-    let is_soa = |record: &Record| record.section == Section::Authority && record.rtype == Rtype::SOA;
-    let soa = message.records().find(is_soa).filter(|_| is_negative(message))?;
-    Some(soa_ttl(message, &soa, limits))
-}
-
-/// The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
-fn soa_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
-    let minimum =
-        message.rdata(soa).last_chunk::<4>().map_or(NOT_KEPT, |octets| Ttl::from_wire(u32::from_be_bytes(*octets)));
-    soa.ttl.min(minimum).min(limits.negative_ttl_max)
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Sockets and clock for exchanges: does what [`Exchange`] says and tells it what came of it.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -123,26 +123,28 @@ impl Happened {
 
 /// The sockets of one exchange: at most [`super::exchange::ATTEMPTS_OPEN_MAX`].
 #[derive(Default)]
-struct Sockets(Vec<(AttemptId, Listening)>);
+struct Sockets(Vec<(AttemptId, Receiving)>);
 
-/// One socket, and what it waits for.
-enum Listening {
-    /// Datagrams, from the target alone: the socket is connected, so that the kernel checks the source, and tells us of ICMP.
-    Datagrams(UdpSocket),
-    /// One message over a stream: connect, send, receive.
-    Stream(Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>),
-    /// Nothing: there is no socket.
-    Nothing,
+/// Waits for one message on one socket.
+type Receiving = Pin<Box<dyn Future<Output = io::Result<Received>> + Send>>;
+
+/// One message, and the socket where more may come.
+struct Received {
+    octets: Vec<u8>,
+    more: Option<UdpSocket>,
 }
 
 impl Sockets {
     /// Sends a query from a new socket.
     fn open(&mut self, attempt: AttemptId, target: SocketAddr, transport: Transport, octets: Vec<u8>) {
-        let listening = match transport {
-            Transport::Udp => send_datagram(target, &octets).map_or(Listening::Nothing, Listening::Datagrams),
-            Transport::Tcp => Listening::Stream(Box::pin(ask_over_stream(target, octets))),
+        let receiving: Receiving = match transport {
+            Transport::Udp => match send_datagram(target, &octets) {
+                Ok(socket) => Box::pin(receive_datagram(socket)),
+                Err(error) => Box::pin(ready(Err(error))),
+            },
+            Transport::Tcp => Box::pin(ask_over_stream(target, octets)),
         };
-        self.0.push((attempt, listening));
+        self.0.push((attempt, receiving));
     }
 
     /// Closes the socket of an attempt.
@@ -162,38 +164,20 @@ impl Sockets {
 
     /// Looks at every socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        for (attempt, listening) in &mut self.0 {
-            if let Poll::Ready(received) = listening.poll(cx) {
-                return Poll::Ready(match received {
-                    Ok(octets) => Happened::Message(*attempt, octets),
-                    Err(_) => Happened::Unreachable(*attempt),
-                });
-            }
+        for (attempt, receiving) in &mut self.0 {
+            let Poll::Ready(received) = receiving.as_mut().poll(cx) else { continue };
+            let (happened, more) = match received {
+                Ok(Received { octets, more }) => (Happened::Message(*attempt, octets), more),
+                Err(_) => (Happened::Unreachable(*attempt), None),
+            };
+            *receiving = match more {
+                Some(socket) => Box::pin(receive_datagram(socket)),
+                // Nothing else will come; the exchange closes the attempt.
+                None => Box::pin(pending()),
+            };
+            return Poll::Ready(happened);
         }
         Poll::Pending
-    }
-}
-
-impl Listening {
-    /// Looks whether a message or an error has come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        match self {
-            Self::Datagrams(socket) => {
-                // On the stack, and only while it is looked at: thousands of exchanges wait at a time.
-                let mut octets = [0; DATAGRAM_OCTETS_MAX];
-                let mut datagram = ReadBuf::new(&mut octets);
-                socket.poll_recv(cx, &mut datagram).map_ok(|()| datagram.filled().to_vec())
-            }
-            Self::Stream(exchange) => {
-                let received = exchange.as_mut().poll(cx);
-                if received.is_ready() {
-                    // Whatever came, nothing else will; the exchange closes the attempt.
-                    *self = Self::Nothing;
-                }
-                received
-            }
-            Self::Nothing => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
     }
 }
 
@@ -205,9 +189,35 @@ fn send_datagram(target: SocketAddr, octets: &[u8]) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
+/// Receives one datagram. The socket is connected: the kernel drops what others send, and tells us of ICMP.
+async fn receive_datagram(socket: UdpSocket) -> io::Result<Received> {
+    loop {
+        // `recv` alone would sleep through ICMP: the kernel reports it as an error without readability.
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if ready.is_error() {
+            let error = || socket.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+            unless_would_block(socket.try_io(Interest::ERROR, error))?.map_or(Ok(()), Err)?;
+        }
+        // On the stack, and only while it is looked at: thousands of exchanges wait at a time.
+        let mut octets = [0; DATAGRAM_OCTETS_MAX];
+        if let Some(count) = unless_would_block(socket.try_recv(&mut octets))? {
+            return Ok(Received { octets: octets[..count].to_vec(), more: Some(socket) });
+        }
+    }
+}
+
+/// None for "not yet".
+fn unless_would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Sends a query over a new connection and receives one message (RFC 7766 section 8: length first). The exchange's
 /// deadline ends it.
-async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Vec<u8>> {
+async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Received> {
     let mut stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -220,5 +230,5 @@ async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Vec<u
     if octets.len() < usize::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(octets)
+    Ok(Received { octets, more: None })
 }

@@ -380,14 +380,26 @@ pub(super) fn seconds(octets: &[u8], max: u32) -> Option<u32> {
     (!octets.is_empty() && total <= u64::from(max)).then_some(total as u32)
 }
 
-/// An IPv4 address in dotted decimal: as std reads it, in half the time.
+/// An IPv4 address: four decimal numbers of one to three digits, without leading zeros. As std reads it, but faster.
 fn ipv4(octets: &[u8]) -> Option<[u8; 4]> {
     let mut address = [0u8; 4];
-    let mut parts = octets.split(|&octet| octet == b'.');
-    for part in &mut address {
-        let digits = parts.next()?;
-        let has_leading_zero = digits.len() > 1 && digits[0] == b'0';
-        *part = decimal(digits, 255).filter(|_| !has_leading_zero && digits.len() <= 3)? as u8;
+    let mut part = 0;
+    let mut value = 0u32;
+    let mut digits = 0;
+    for &octet in octets {
+        match octet {
+            b'0'..=b'9' if digits < 3 && (digits == 0 || value > 0) => {
+                value = value * 10 + u32::from(octet - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && part < 3 => {
+                address[part] = u8::try_from(value).ok()?;
+                part += 1;
+                (value, digits) = (0, 0);
+            }
+            _ => return None,
+        }
     }
-    parts.next().is_none().then_some(address)
+    address[part] = u8::try_from(value).ok()?;
+    (part == 3 && digits > 0).then_some(address)
 }

@@ -335,6 +335,13 @@ proptest! {
     }
 
     #[test]
+    fn ipv4_addresses_are_those_of_std(text in "[0-9.]{0,16}|([0-9]{1,4}[.]){3}[0-9]{1,4}") {
+        let ours = parse_rdata(Rtype::A, &text, Escapes::Octal, None).ok();
+        let judge = text.parse::<std::net::Ipv4Addr>().ok();
+        prop_assert_eq!(ours, judge.map(|address| address.octets().to_vec()));
+    }
+
+    #[test]
     fn any_rdata_is_shown(rdata in prop::collection::vec(any::<u8>(), 0..64), index in 0..18usize) {
         let rtype = Rtype::ROUTE_53.get(index).copied().unwrap_or(Rtype(65_400));
         let shown = DisplayRdata { rtype, rdata: &rdata }.to_string();

@@ -19,7 +19,7 @@ pub const ZONE_FILE_ERRORS_MAX: usize = 100;
 pub struct ZoneRecord<'z> {
     /// The owner in wire form, folded.
     pub owner: &'z [u8],
-    /// Whether the record before had another owner, or there was none.
+    /// Whether the record before had another owner, or there was none. After an error it may be true without need.
     pub owner_is_new: bool,
     /// The type.
     pub rtype: Rtype,
