@@ -44,3 +44,34 @@ fn accepted_files_load_without_errors() {
         assert!(errors == 0 && loaded.configuration.is_some(), "{}", config::render(&loaded.diagnostics));
     }
 }
+
+/// Compares every case of a kind with the text beside it, and what it loads to with what its folder says.
+fn check_expected(kind: &str, is_rejected: bool) {
+    let mut wrong = Vec::new();
+    for path in cases(kind) {
+        let text = fs::read_to_string(&path).expect("readable");
+        let loaded = load(kind, file_name(&path), &text);
+        let found = config::render(&loaded.diagnostics);
+        assert_eq!(loaded.configuration.is_none(), is_rejected, "{}:\n{found}", path.display());
+        assert!(!found.is_empty(), "{} says nothing", path.display());
+        let expected = path.with_extension("expected");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            fs::write(&expected, &found).expect("writable");
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if found != wanted {
+            wrong.push(format!("{}\n--- expected\n{wanted}--- found\n{found}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rejected_files_say_why() {
+    check_expected("rejected", true);
+}
+
+#[test]
+fn warned_files_load_and_say_what_to_look_at() {
+    check_expected("warned", false);
+}

@@ -61,10 +61,10 @@ impl<'t> Builder<'t, '_> {
             for apex in apexes {
                 let zone = zones_by_apex.get(&apex).into_iter().flatten();
                 if let Some(&zone) = zone.into_iter().find(|zone| zones[**zone].0.vpcs.contains(&vpc)) {
-                    other_zone.get_or_insert((zone, apex.clone()));
+                    other_zone.get_or_insert_with(|| (zone, apex.clone()));
                 }
                 if let Some(other) = by_apex.get(&(vpc, apex.clone())).copied() {
-                    other_endpoint.get_or_insert((other, apex.clone()));
+                    other_endpoint.get_or_insert_with(|| (other, apex.clone()));
                 }
                 by_apex.entry((vpc, apex)).or_insert(index);
             }
