@@ -75,3 +75,72 @@ fn rejected_files_say_why() {
 fn warned_files_load_and_say_what_to_look_at() {
     check_expected("warned", false);
 }
+
+/// Loads an accepted case by its name.
+fn accepted(name: &str) -> config::Configuration {
+    let text = fs::read_to_string(folder("accepted").join(name)).expect("readable");
+    load("accepted", name, &text).configuration.expect("accepted")
+}
+
+#[test]
+fn the_sample_shows_the_defaults() {
+    assert_eq!(accepted("every-key.toml").settings, config::Settings::default());
+    assert_eq!(accepted("least.toml").settings, config::Settings::default());
+}
+
+/// The text with a line or an inline entry put in, at every place where a table begins.
+fn with_unknown_keys(text: &str) -> Vec<String> {
+    let mut mutants = vec![format!("{UNKNOWN_KEY} = 1\n{text}")];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let code = line.split('#').next().unwrap_or_default();
+        if code.starts_with('[') {
+            let end = at + line.len();
+            mutants.push(format!("{}{UNKNOWN_KEY} = 1\n{}", &text[..end], &text[end..]));
+        }
+        for (brace, _) in code.match_indices('{') {
+            let inside = at + brace + 1;
+            mutants.push(format!("{} {UNKNOWN_KEY} = 1,{}", &text[..inside], &text[inside..]));
+        }
+        at += line.len();
+    }
+    mutants
+}
+
+const UNKNOWN_KEY: &str = "nobody-knows-this-key";
+
+#[test]
+fn an_unknown_key_in_any_table_is_refused() {
+    for path in cases("accepted") {
+        let text = fs::read_to_string(&path).expect("readable");
+        for mutant in with_unknown_keys(&text) {
+            let loaded = load("accepted", file_name(&path), &mutant);
+            let said = config::render(&loaded.diagnostics);
+            assert!(loaded.configuration.is_none() && said.contains(UNKNOWN_KEY), "{mutant}\n{said}");
+        }
+    }
+}
+
+#[test]
+fn the_sample_shows_every_key() {
+    let text = fs::read_to_string(folder("accepted").join("every-key.toml")).expect("readable");
+    let mut keys = std::collections::BTreeSet::new();
+    for mutant in with_unknown_keys(&text) {
+        for diagnostic in load("accepted", "every-key.toml", &mutant).diagnostics {
+            let listed = diagnostic.hint.as_deref().and_then(|hint| hint.strip_prefix("keys here are "));
+            keys.extend(listed.into_iter().flat_map(|keys| keys.split(", ")).map(str::to_owned));
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    let is_shown = |key: &str| {
+        let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        lines.any(|line| {
+            line == format!("[{key}]").as_str()
+                || line.trim_end() == format!("[[{key}]]").as_str()
+                || line.split([' ', '{', ',']).any(|word| word == key)
+                || line.trim_end() == format!("[{key}]").as_str()
+        })
+    };
+    let missing: Vec<&String> = keys.iter().filter(|key| !is_shown(key)).collect();
+    assert!(missing.is_empty(), "the sample does not show {missing:?}");
+}

@@ -127,45 +127,52 @@ impl<'t> Builder<'t, '_> {
 
     /// Refuses two doors on one address, and warns where there is none at all.
     pub(super) fn settle_door_conflicts(&mut self) {
-        if self.doors.is_empty() {
+        if self.doors.is_empty() && !self.reading.diagnostics.has_errors() {
             let warning = self.reading.warning(0, "", "nothing listens");
             let hint = "give `listen` to [server], a [[vpc]] or an [[inbound_endpoint]]";
             self.reading.report(warning.rule("no door is open, so that nobody can ask").hint(hint));
         }
-        // Doors of one port: only these can collide, and of 10,000 VPCs each may have its own address.
-        let mut first_at: HashMap<SocketAddr, usize> = HashMap::new();
-        let mut wildcards: Vec<usize> = Vec::new();
-        let mut collisions = Vec::new();
-        for (index, door) in self.doors.iter().enumerate() {
-            let same = first_at.get(&door.address).copied();
-            let wide = wildcards.iter().copied().find(|&wide| self.doors[wide].collides_with(door));
-            match same.or(wide) {
-                Some(other) if self.doors[other].collides_with(door) => collisions.push((index, other)),
-                _ => {}
+        for (index, others) in self.collisions() {
+            let (door, other) = (&self.doors[index], &self.doors[others[0]]);
+            let problem = match door.address == other.address {
+                true => format!("two doors on one address, {}", door.address),
+                false => format!("the doors {} and {} cannot both be opened", door.address, other.address),
+            };
+            let rule = "a query's address decides whose door it came in by; 0.0.0.0 and [::] stand for every address";
+            let mut error = self.reading.error(door.at, &door.label, problem).rule(rule);
+            for other in others.iter().map(|other| &self.doors[*other]) {
+                error = error.also(self.reading.place(other.at, &other.label));
             }
-            first_at.entry(door.address).or_insert(index);
-            if door.address.ip().is_unspecified() {
-                let covered = (0..index).filter(|&before| !self.doors[before].address.ip().is_unspecified());
-                let covered = covered.filter(|&before| self.doors[before].collides_with(door));
-                collisions.extend(covered.take(1).map(|before| (index, before)));
-                wildcards.push(index);
-            }
-        }
-        for (index, other) in collisions {
-            self.report_collision(index, other);
+            self.reading.report(error.hint("give one of them another address or port"));
         }
     }
 
-    fn report_collision(&mut self, index: usize, other: usize) {
-        let (door, other) = (&self.doors[index], &self.doors[other]);
-        let problem = match door.address == other.address {
-            true => format!("two doors on one address, {}", door.address),
-            false => format!("the doors {} and {} cannot both be opened", door.address, other.address),
-        };
-        let rule = "a query's address decides whose door it came in by; 0.0.0.0 and [::] stand for every address";
-        let also = self.reading.place(other.at, &other.label);
-        let error = self.reading.error(door.at, &door.label, problem).also(also).rule(rule);
-        self.reading.report(error.hint("give one of them another address or port"));
+    /// Doors that cannot be opened beside others, each with those.
+    fn collisions(&self) -> Vec<(usize, Vec<usize>)> {
+        let mut first_at: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut by_port: HashMap<u16, Vec<usize>> = HashMap::new();
+        let mut collisions = Vec::new();
+        for (index, door) in self.doors.iter().enumerate() {
+            by_port.entry(door.address.port()).or_default().push(index);
+            match first_at.get(&door.address) {
+                Some(first) if self.doors[*first].collides_with(door) => collisions.push((index, vec![*first])),
+                _ => {
+                    first_at.entry(door.address).or_insert(index);
+                }
+            }
+        }
+        // A door for every address collides with each other one of its port.
+        for (index, door) in self.doors.iter().enumerate().filter(|(_, door)| door.address.ip().is_unspecified()) {
+            let same_port = by_port.get(&door.address.port()).map_or(&[][..], |doors| doors);
+            let others = same_port.iter().copied().filter(|&other| {
+                self.doors[other].address != door.address && self.doors[other].collides_with(door)
+            });
+            let others: Vec<usize> = others.collect();
+            if !others.is_empty() {
+                collisions.push((index, others));
+            }
+        }
+        collisions
     }
 }
 

@@ -91,7 +91,7 @@ impl<'t> Builder<'t, '_> {
                 let Some(shared) = shared_vpc(&rule.vpcs, &other.vpcs) else { continue };
                 let verb = match (&rule.action, &other.action) {
                     (RuleAction::Forward(_), RuleAction::Forward(_)) => "forward",
-                    _ => "are for",
+                    _ => "decide about",
                 };
                 let place = |table: &ResolverRuleTable<'t>| table.domain.as_ref().map_or(table.at, |text| text.at);
                 let problem = format!("two rules {verb} `{}` for the same VPC", rule.domain);

@@ -187,14 +187,16 @@ impl<'t> Table<'t> {
         let DeValue::Array(array) = value.value else {
             return self.wrong_type(reading, key, &value, "a list of texts");
         };
-        let texts = array
+        let is_written = !array.is_empty();
+        let texts: Vec<Text<'t>> = array
             .into_iter()
             .filter_map(|item| {
                 let item = At { at: item.span().start, value: item.into_inner() };
                 self.as_text(reading, key, item, "a list of texts")
             })
             .collect();
-        Some(At { value: texts, at: value.at })
+        // A list of nothing but mistakes is none, so that nobody says it was empty.
+        (!is_written || !texts.is_empty()).then_some(At { value: texts, at: value.at })
     }
 
     fn as_text(&self, reading: &mut Reading<'t>, key: &str, value: At<DeValue<'t>>, wanted: &str) -> Option<Text<'t>> {

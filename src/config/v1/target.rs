@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 impl<'t> Builder<'t, '_> {
     /// `[upstream] targets`: a list, or "system", which is also what nothing means.
     pub(super) fn settle_upstream(&mut self, targets: Option<OneOrMany<'t>>) {
-        let label = "[upstream]";
+        let label = UPSTREAM;
         match targets {
             None => self.settle_system_upstream(0, "[upstream] is absent, which means \"system\""),
             Some(OneOrMany::One(word)) if is_system(&word) => self.settle_system_upstream(word.at, label),
@@ -80,7 +80,7 @@ impl<'t> Builder<'t, '_> {
         targets
     }
 
-    /// Refuses a target that is a door of ours, as AWS does (RSLVR-00804).
+    /// Refuses a target that is a door of ours, as AWS does with rules (RSLVR-00804).
     fn refuse_loop(&mut self, text: &Text<'t>, target: SocketAddr, label: &str, what: &str) {
         let Some(door) = self.doors.iter().find(|door| door.is_reached_at(target)) else { return };
         let problem = format!("the target {} is a door of this daemon", quoted(&text.value));
@@ -96,6 +96,8 @@ fn is_system(text: &Text<'_>) -> bool {
     text.value.eq_ignore_ascii_case("system")
 }
 
+/// How the upstream is called in messages.
+const UPSTREAM: &str = "[upstream]";
 /// Targets of one FORWARD rule (Route 53 Developer Guide, DNSLimitations).
 pub(super) const RULE_TARGETS_MAX: usize = 6;
 /// Targets of `[upstream]`; of resolv.conf the first ones.
