@@ -3,16 +3,21 @@
 //! Two dialects share one reader. Zone files follow RFC 1035; what stands in the TOML file follows Route 53, whose
 //! `\123` is octal and whose values know neither comments nor parentheses. Every error has its line and column.
 
+mod layout;
 mod lexer;
 mod name;
 mod rdata;
+mod show;
 mod svcb;
+#[cfg(test)]
+mod tests;
 mod zone_file;
 
 use std::fmt;
 
 pub use name::{parse_folded_name, parse_name};
-pub use rdata::{DisplayRdata, RDATA_OCTETS_MAX, TXT_VALUE_CHARACTERS_MAX, parse_rdata};
+pub use rdata::{RDATA_OCTETS_MAX, TXT_VALUE_CHARACTERS_MAX, parse_rdata};
+pub use show::DisplayRdata;
 pub use zone_file::{ZONE_FILE_ERRORS_MAX, ZoneRecord, read_zone_file};
 
 /// How `\123` is read.

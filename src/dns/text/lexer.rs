@@ -119,7 +119,7 @@ impl<'t> Lexer<'t> {
                 }
                 OctetClass::Quote => self.read_quoted().map(|token| tokens.push(token)),
             };
-            fault = fault.or(read.err());
+            fault = fault.or_else(|| read.err());
         }
         fault.or_else(|| opened.first().map(|&at| Fault::new(at, NOT_CLOSED)))
     }
@@ -134,9 +134,9 @@ impl<'t> Lexer<'t> {
     fn read_word(&mut self) -> Result<Token, Fault> {
         let start = self.at;
         loop {
-            while self.class(self.at) == Some(OctetClass::Plain) {
-                self.at += 1;
-            }
+            let rest = &self.text[self.at..];
+            let is_plain = |octet: &u8| self.classes[usize::from(*octet)] == OctetClass::Plain;
+            self.at += rest.iter().position(|octet| !is_plain(octet)).unwrap_or(rest.len());
             match self.class(self.at) {
                 Some(OctetClass::Backslash) => self.skip_escape(),
                 Some(OctetClass::Quote) if self.text[start..self.at].ends_with(b"=") => {

@@ -74,20 +74,34 @@ fn try_push_name(wire: &mut Vec<u8>, text: &[u8], escapes: Escapes, origin: Opti
 
 /// Appends the octets of the label that begins at `at`; returns where its dot or the end is.
 fn push_label_octets(wire: &mut Vec<u8>, text: &[u8], mut at: usize, escapes: Escapes) -> Result<usize, NameError> {
-    while let Some(&octet) = text.get(at) {
-        match octet {
-            b'.' => break,
-            b'\\' => {
+    loop {
+        let rest = &text[at..];
+        let plain = rest.iter().position(|octet| !STANDS_FOR_ITSELF[usize::from(*octet)]).unwrap_or(rest.len());
+        wire.extend_from_slice(&rest[..plain]);
+        at += plain;
+        match text.get(at) {
+            None | Some(b'.') => return Ok(at),
+            Some(b'\\') => {
                 let (octet, after) = read_escape(text, at, escapes).ok_or(NameError::BadEscape)?;
                 wire.push(octet);
                 at = after;
             }
-            0..=b' ' | b'"' | 0x7f => return Err(NameError::Unescaped),
-            _ => {
-                wire.push(octet);
-                at += 1;
-            }
+            Some(_) => return Err(NameError::Unescaped),
         }
     }
-    Ok(at)
 }
+
+/// Which octets are themselves in a label, without a backslash.
+const STANDS_FOR_ITSELF: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut control = 0;
+    while control <= b' ' {
+        table[control as usize] = false;
+        control += 1;
+    }
+    table[0x7f] = false;
+    table[b'"' as usize] = false;
+    table[b'.' as usize] = false;
+    table[b'\\' as usize] = false;
+    table
+};

@@ -1,13 +1,13 @@
 //! Rdata in presentation form.
 //!
-//! A type is a row of [`Field`]s ([`layout`]); reading text, checking wire octets and showing them all walk that row.
-//! Every type can also be given as RFC 3597 has it, `\# octets hex`.
+//! The types of Route 53 are read field by field, as their [`layout`] says; every type can also be given as RFC 3597
+//! has it, `\# octets hex`.
 
-use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use super::super::name::{DisplayWire, Name, NameError, wire_name_octets};
+use super::super::name::{Name, NameError};
 use super::super::number::Rtype;
+use super::layout::{Field, Layout, is_well_formed, layout, record};
 use super::lexer::{Lexer, Token, TokenKind};
 use super::{Escapes, Fault, TextError, characters, read_escape, shown, svcb};
 
@@ -83,37 +83,22 @@ pub(super) fn read_rdata(rtype: Rtype, fields: &mut Fields<'_, '_>, rdata: &mut 
     }
     if let Some(token) = fields.take() {
         let message = format!(
-            "`{}` is one field too many for {}: it ends before that{}; {}",
+            "`{}` is one field too many: {} ends before it ({}); {}",
             shown(token.of(fields.text)),
             record(rtype),
-            cited(layout.rule),
+            layout.rule,
             layout.remedy(),
         );
         return Err(Fault::new(token.at(), message));
     }
     if rdata.len() > RDATA_OCTETS_MAX {
-        return Err(Fault::new(fields.end, too_much_rdata(rdata.len())));
+        let message = format!(
+            "the rdata has {} octets: at most {RDATA_OCTETS_MAX} fit into a record (RFC 1035 section 3.2.1); shorten it",
+            rdata.len()
+        );
+        return Err(Fault::new(fields.end, message));
     }
     Ok(())
-}
-
-fn too_much_rdata(octets: usize) -> String {
-    format!(
-        "the rdata has {octets} octets: at most {RDATA_OCTETS_MAX} fit into a record (RFC 1035 section 3.2.1); \
-         shorten it"
-    )
-}
-
-/// "an MX record", "a TXT record".
-fn record(rtype: Rtype) -> String {
-    let name = rtype.to_string();
-    let article = if name.starts_with(['A', 'H', 'M', 'N', 'S']) { "an" } else { "a" };
-    format!("{article} {name} record")
-}
-
-/// A citation behind a statement.
-fn cited(rule: &str) -> String {
-    format!(" ({rule})")
 }
 
 /// RFC 3597 section 5: `\#`, the number of octets, and as many octets in hexadecimal.
@@ -147,132 +132,6 @@ fn read_generic(rtype: Rtype, fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) 
         return Err(Fault::new(marker_at, message));
     }
     Ok(())
-}
-
-/// One field of rdata, with what people call it.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    U8(&'static str),
-    U16(&'static str),
-    U32(&'static str),
-    /// Seconds in 32 bits, with or without units.
-    Seconds(&'static str),
-    Ipv4,
-    Ipv6,
-    Name(&'static str),
-    /// One character-string.
-    String(&'static str),
-    /// One or more character-strings, to the end.
-    Strings,
-    /// Octets in hexadecimal, one at least, to the end.
-    Hex(&'static str),
-    /// The tag of a CAA record: letters and digits behind their length.
-    CaaTag,
-    /// A quoted string without a length, to the end.
-    CaaValue,
-    /// SvcParams, to the end.
-    SvcParams,
-}
-
-/// How a type looks.
-struct Layout {
-    fields: &'static [Field],
-    /// The section that says so.
-    rule: &'static str,
-    /// Right rdata, for people to copy.
-    example: &'static str,
-}
-
-impl Layout {
-    fn remedy(&self) -> String {
-        format!("write such as `{}`", self.example)
-    }
-}
-
-/// The row of fields of each type that we read and show in its own form.
-fn layout(rtype: Rtype) -> Option<&'static Layout> {
-    macro_rules! layout {
-        ($fields:expr, $rule:literal, $example:literal) => {{
-            const LAYOUT: Layout = Layout { fields: $fields, rule: $rule, example: $example };
-            &LAYOUT
-        }};
-    }
-    Some(match rtype {
-        Rtype::A => layout!(&[Field::Ipv4], "RFC 1035 section 3.4.1", "192.0.2.1"),
-        Rtype::AAAA => layout!(&[Field::Ipv6], "RFC 3596 section 2.2", "2001:db8::1"),
-        Rtype::NS => layout!(&[Field::Name("name server")], "RFC 1035 section 3.3.11", "ns1.example.com."),
-        Rtype::CNAME => layout!(&[Field::Name("canonical name")], "RFC 1035 section 3.3.1", "www.example.com."),
-        Rtype::PTR => layout!(&[Field::Name("domain name")], "RFC 1035 section 3.3.12", "host.example.com."),
-        Rtype::SOA => layout!(
-            &[
-                Field::Name("primary name server"),
-                Field::Name("mailbox"),
-                Field::U32("serial"),
-                Field::Seconds("refresh"),
-                Field::Seconds("retry"),
-                Field::Seconds("expire"),
-                Field::Seconds("minimum"),
-            ],
-            "RFC 1035 section 3.3.13",
-            "ns1.example.com. hostmaster.example.com. 1 7200 900 1209600 86400"
-        ),
-        Rtype::MX => layout!(
-            &[Field::U16("preference"), Field::Name("exchange")],
-            "RFC 1035 section 3.3.9",
-            "10 mail.example.com."
-        ),
-        Rtype::TXT | Rtype::SPF => {
-            layout!(&[Field::Strings], "RFC 1035 section 3.3.14", "\"v=spf1 -all\" \"second string\"")
-        }
-        Rtype::SRV => layout!(
-            &[Field::U16("priority"), Field::U16("weight"), Field::U16("port"), Field::Name("target")],
-            "RFC 2782",
-            "10 5 443 host.example.com."
-        ),
-        Rtype::NAPTR => layout!(
-            &[
-                Field::U16("order"),
-                Field::U16("preference"),
-                Field::String("flags"),
-                Field::String("service"),
-                Field::String("regular expression"),
-                Field::Name("replacement"),
-            ],
-            "RFC 3403 section 4.1",
-            "100 50 \"s\" \"http+N2L\" \"\" www.example.com."
-        ),
-        Rtype::DS => layout!(
-            &[Field::U16("key tag"), Field::U8("algorithm"), Field::U8("digest type"), Field::Hex("digest")],
-            "RFC 4034 section 5.3",
-            "60485 8 2 d4b7d520e7bb5f0f67674a0cceb1e3e0614b93c4f9e99b8383f6a1e4469da50a"
-        ),
-        Rtype::SSHFP => layout!(
-            &[Field::U8("algorithm"), Field::U8("fingerprint type"), Field::Hex("fingerprint")],
-            "RFC 4255 section 3.2",
-            "2 1 123456789abcdef67890123456789abcdef67890"
-        ),
-        Rtype::TLSA => layout!(
-            &[
-                Field::U8("certificate usage"),
-                Field::U8("selector"),
-                Field::U8("matching type"),
-                Field::Hex("certificate association data"),
-            ],
-            "RFC 6698 section 2.2",
-            "3 1 1 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971"
-        ),
-        Rtype::CAA => layout!(
-            &[Field::U8("flags"), Field::CaaTag, Field::CaaValue],
-            "RFC 8659 section 4.1.1",
-            "0 issue \"ca.example.net\""
-        ),
-        Rtype::SVCB | Rtype::HTTPS => layout!(
-            &[Field::U16("priority"), Field::Name("target"), Field::SvcParams],
-            "RFC 9460 section 2.1",
-            "1 . alpn=\"h2,h3\" port=443"
-        ),
-        _ => return None,
-    })
 }
 
 /// The tokens of a record that are not read yet.
@@ -314,14 +173,8 @@ fn read_field(
     rdata: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let at = fields.at();
-    let lacks = |what: &str| {
-        let message = format!("{} lacks its {what}{}; {}", record(rtype), cited(layout.rule), layout.remedy());
-        Fault::new(at, message)
-    };
-    let is_not = |octets: &[u8], what: &str| {
-        let message = format!("`{}` is not {what}{}; {}", shown(octets), cited(layout.rule), layout.remedy());
-        Fault::new(at, message)
-    };
+    let lacks = |what: &str| Fault::new(at, layout.lacks(rtype, what));
+    let is_not = |octets: &[u8], what: &str| Fault::new(at, layout.is_not(octets, what));
     match field {
         Field::Strings => return read_strings(rtype, layout, fields, rdata),
         Field::SvcParams => return svcb::read_params(fields, rdata),
@@ -334,21 +187,22 @@ fn read_field(
     }
     let token = fields.take().ok_or_else(|| lacks(field.what()))?;
     let octets = token.of(fields.text);
-    let takes_quotes = matches!(field, Field::String(_) | Field::CaaValue);
+    let takes_quotes = matches!(field, Field::Alphanumerics(_) | Field::String(_) | Field::CaaValue);
     if token.kind == TokenKind::Pair || (token.kind == TokenKind::Quoted && !takes_quotes) {
-        return Err(is_not(octets, &format!("the {}: no quotes may stand here", field.what())));
+        return Err(is_not(octets, &format!("the {}, which stands without quotes", field.what())));
     }
     let number = |max: u64| {
-        let what = format!("the {}, a number from 0 to {max}", field.what());
-        decimal(octets, max).ok_or_else(|| is_not(octets, &what))
+        decimal(octets, max).ok_or_else(|| is_not(octets, &format!("the {}, a number from 0 to {max}", field.what())))
     };
     match field {
         Field::U8(_) => rdata.push(number(u64::from(u8::MAX))? as u8),
         Field::U16(_) => rdata.extend_from_slice(&(number(u64::from(u16::MAX))? as u16).to_be_bytes()),
         Field::U32(_) => rdata.extend_from_slice(&(number(u64::from(u32::MAX))? as u32).to_be_bytes()),
         Field::Seconds(what) => {
-            let what = format!("the {what}, seconds from 0 to {} with or without units such as 1h30m", u32::MAX);
-            let seconds = seconds(octets, u32::MAX).ok_or_else(|| is_not(octets, &what))?;
+            let seconds = seconds(octets, u32::MAX).ok_or_else(|| {
+                let range = format!("seconds from 0 to {} with or without units such as 1h30m", u32::MAX);
+                is_not(octets, &format!("the {what}, {range}"))
+            })?;
             rdata.extend_from_slice(&seconds.to_be_bytes());
         }
         Field::Ipv4 => {
@@ -366,6 +220,12 @@ fn read_field(
             let pushed = super::name::push_name(rdata, octets, fields.escapes, fields.origin);
             pushed.map_err(|error| Fault::new(at, name_message(octets, what, error)))?;
         }
+        Field::Alphanumerics(what) => {
+            if !octets.iter().all(u8::is_ascii_alphanumeric) {
+                return Err(is_not(octets, &format!("the {what}: letters and digits, or none in quotes")));
+            }
+            push_string(rdata, token, fields, what)?;
+        }
         Field::String(what) => push_string(rdata, token, fields, what)?,
         Field::CaaTag => {
             // RFC 8659 section 4.1: letters and digits, one at least.
@@ -379,22 +239,6 @@ fn read_field(
         Field::Strings | Field::SvcParams | Field::Hex(_) => unreachable!("read to the end above"),
     }
     Ok(())
-}
-
-impl Field {
-    /// What people call the field.
-    fn what(self) -> &'static str {
-        match self {
-            Self::U8(what) | Self::U16(what) | Self::U32(what) | Self::Seconds(what) => what,
-            Self::Name(what) | Self::String(what) | Self::Hex(what) => what,
-            Self::Ipv4 => "IPv4 address",
-            Self::Ipv6 => "IPv6 address",
-            Self::Strings => "string",
-            Self::CaaTag => "tag",
-            Self::CaaValue => "value",
-            Self::SvcParams => "SvcParams",
-        }
-    }
 }
 
 /// What an error says about a name that is none.
@@ -412,20 +256,18 @@ pub(super) fn name_message(octets: &[u8], what: &str, error: NameError) -> Strin
 /// Reads one or more character-strings to the end.
 fn read_strings(rtype: Rtype, layout: &Layout, fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     if fields.tokens.is_empty() {
-        let message = format!("{} lacks its string{}; {}", record(rtype), cited(layout.rule), layout.remedy());
-        return Err(Fault::new(fields.at(), message));
+        return Err(Fault::new(fields.at(), layout.lacks(rtype, "string")));
     }
     while let Some(token) = fields.take() {
         // Route 53 takes quoted strings only (Developer Guide, ResourceRecordTypes); zone files also plain words.
         let lacks_quotes = token.kind == TokenKind::Word && fields.escapes == Escapes::Octal;
         if lacks_quotes || token.kind == TokenKind::Pair {
+            let rule = match fields.escapes {
+                Escapes::Decimal => "quotes go around a whole string (RFC 1035 section 5.1)",
+                Escapes::Octal => "every string stands in quotes (Route 53 Developer Guide, ResourceRecordTypes)",
+            };
             let word = shown(token.of(fields.text));
-            let message = format!(
-                "`{word}` is not in double quotes: {} holds quoted strings with a blank between \
-                 (Route 53 Developer Guide, ResourceRecordTypes); {}",
-                record(rtype),
-                layout.remedy(),
-            );
+            let message = format!("`{word}` is not in double quotes: {rule}; {}", layout.remedy());
             return Err(Fault::new(token.at(), message));
         }
         push_string(rdata, token, fields, "string")?;
@@ -538,141 +380,26 @@ pub(super) fn seconds(octets: &[u8], max: u32) -> Option<u32> {
     (!octets.is_empty() && total <= u64::from(max)).then_some(total as u32)
 }
 
-/// An IPv4 address in dotted decimal: as std reads it, in half the time.
+/// An IPv4 address: four decimal numbers of one to three digits, without leading zeros. As std reads it, but faster.
 fn ipv4(octets: &[u8]) -> Option<[u8; 4]> {
     let mut address = [0u8; 4];
-    let mut parts = octets.split(|&octet| octet == b'.');
-    for part in &mut address {
-        let digits = parts.next()?;
-        let has_leading_zero = digits.len() > 1 && digits[0] == b'0';
-        *part = decimal(digits, 255).filter(|_| !has_leading_zero && digits.len() <= 3)? as u8;
-    }
-    parts.next().is_none().then_some(address)
-}
-
-/// Whether octets are rdata of this type: of those that we know, exactly their fields; of others, anything.
-fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
-    let Some(layout) = layout(rtype) else { return true };
-    let mut rest = rdata;
-    for field in layout.fields {
-        match split_field(*field, rest) {
-            Some((octets, after)) if field_is_sound(*field, octets) => rest = after,
-            _ => return false,
-        }
-    }
-    rest.is_empty()
-}
-
-/// Splits the octets of a field off; none if they do not suffice.
-fn split_field(field: Field, rdata: &[u8]) -> Option<(&[u8], &[u8])> {
-    let octets = match field {
-        Field::U8(_) => 1,
-        Field::U16(_) => 2,
-        Field::U32(_) | Field::Seconds(_) | Field::Ipv4 => 4,
-        Field::Ipv6 => 16,
-        Field::Name(_) => wire_name_octets(rdata).ok()?,
-        Field::String(_) | Field::CaaTag => 1 + usize::from(*rdata.first()?),
-        Field::Strings | Field::Hex(_) | Field::CaaValue | Field::SvcParams => rdata.len(),
-    };
-    rdata.split_at_checked(octets)
-}
-
-/// Whether the octets of a field mean something.
-fn field_is_sound(field: Field, octets: &[u8]) -> bool {
-    match field {
-        Field::Strings => !octets.is_empty() && strings(octets).all(|string| string.is_some()),
-        Field::Hex(_) => !octets.is_empty(),
-        Field::CaaTag => octets.len() > 1 && octets[1..].iter().all(u8::is_ascii_alphanumeric),
-        Field::SvcParams => svcb::are_well_formed(octets),
-        _ => true,
-    }
-}
-
-/// The character-strings of rdata; none where one is cut off, which is the last.
-fn strings(rdata: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
-    let mut rest = rdata;
-    std::iter::from_fn(move || {
-        let octets = usize::from(*rest.first()?);
-        let string = rest.get(1..=octets);
-        rest = rest.get(octets + 1..).unwrap_or_default();
-        Some(string)
-    })
-}
-
-/// Rdata shown in presentation form with decimal escapes, safe to log: the types of Route 53 in their own form, all
-/// others, and what is not well-formed, as RFC 3597 section 5 has it.
-pub struct DisplayRdata<'r> {
-    /// The type.
-    pub rtype: Rtype,
-    /// Wire octets, names uncompressed.
-    pub rdata: &'r [u8],
-}
-
-impl fmt::Display for DisplayRdata<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let layout = layout(self.rtype).filter(|_| is_well_formed(self.rtype, self.rdata));
-        let Some(layout) = layout else {
-            write!(f, "\\# {}", self.rdata.len())?;
-            if !self.rdata.is_empty() {
-                f.write_str(" ")?;
-            }
-            return write_hex(f, self.rdata);
-        };
-        let mut rest = self.rdata;
-        for (index, field) in layout.fields.iter().enumerate() {
-            let (octets, after) = split_field(*field, rest).ok_or(fmt::Error)?;
-            if index > 0 && !(octets.is_empty() && matches!(field, Field::SvcParams)) {
-                f.write_str(" ")?;
-            }
-            write_field(f, *field, octets)?;
-            rest = after;
-        }
-        Ok(())
-    }
-}
-
-fn write_field(f: &mut fmt::Formatter<'_>, field: Field, octets: &[u8]) -> fmt::Result {
-    match field {
-        Field::U8(_) | Field::U16(_) | Field::U32(_) | Field::Seconds(_) => {
-            write!(f, "{}", octets.iter().fold(0u64, |value, &octet| value << 8 | u64::from(octet)))
-        }
-        Field::Ipv4 => {
-            let octets: [u8; 4] = octets.try_into().map_err(|_| fmt::Error)?;
-            write!(f, "{}", Ipv4Addr::from(octets))
-        }
-        Field::Ipv6 => {
-            let octets: [u8; 16] = octets.try_into().map_err(|_| fmt::Error)?;
-            write!(f, "{}", Ipv6Addr::from(octets))
-        }
-        Field::Name(_) => write!(f, "{}", DisplayWire(octets)),
-        Field::String(_) => write_quoted(f, &octets[1..]),
-        Field::Strings => {
-            for (index, string) in strings(octets).flatten().enumerate() {
-                f.write_str(if index > 0 { " " } else { "" })?;
-                write_quoted(f, string)?;
-            }
-            Ok(())
-        }
-        Field::Hex(_) => write_hex(f, octets),
-        Field::CaaTag => octets[1..].iter().try_for_each(|&octet| write!(f, "{}", char::from(octet))),
-        Field::CaaValue => write_quoted(f, octets),
-        Field::SvcParams => svcb::write_params(f, octets),
-    }
-}
-
-/// Writes a string in double quotes.
-pub(super) fn write_quoted(f: &mut fmt::Formatter<'_>, string: &[u8]) -> fmt::Result {
-    f.write_str("\"")?;
-    for &octet in string {
+    let mut part = 0;
+    let mut value = 0u32;
+    let mut digits = 0;
+    for &octet in octets {
         match octet {
-            b'"' | b'\\' => write!(f, "\\{}", char::from(octet))?,
-            b' '..=b'~' => write!(f, "{}", char::from(octet))?,
-            _ => write!(f, "\\{octet:03}")?,
+            b'0'..=b'9' if digits < 3 && (digits == 0 || value > 0) => {
+                value = value * 10 + u32::from(octet - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && part < 3 => {
+                address[part] = u8::try_from(value).ok()?;
+                part += 1;
+                (value, digits) = (0, 0);
+            }
+            _ => return None,
         }
     }
-    f.write_str("\"")
-}
-
-fn write_hex(f: &mut fmt::Formatter<'_>, octets: &[u8]) -> fmt::Result {
-    octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    address[part] = u8::try_from(value).ok()?;
+    (part == 3 && digits > 0).then_some(address)
 }

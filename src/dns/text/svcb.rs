@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::lexer::{Token, TokenKind};
-use super::rdata::{Fields, decimal, push_unescaped, write_quoted};
+use super::rdata::{Fields, decimal, push_unescaped};
+use super::show::write_quoted;
 use super::{Fault, shown};
 
 /// The keys that have a name (IANA, "Service Parameter Keys"; RFC 9460 section 14.3.2, RFC 9461, RFC 9540).

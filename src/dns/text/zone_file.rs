@@ -3,7 +3,7 @@
 //! A record's TTL is the one it states, else `$TTL` (RFC 2308 section 4), else the last one that a record stated
 //! (RFC 1035 section 5.1), else [`Ttl::DEFAULT`].
 
-use super::super::name::Name;
+use super::super::name::{Name, NameError};
 use super::super::number::Rtype;
 use super::super::ttl::Ttl;
 use super::lexer::{Entry, Lexer, Token, TokenKind};
@@ -19,7 +19,7 @@ pub const ZONE_FILE_ERRORS_MAX: usize = 100;
 pub struct ZoneRecord<'z> {
     /// The owner in wire form, folded.
     pub owner: &'z [u8],
-    /// Whether the record before had another owner, or there was none.
+    /// Whether the record before had another owner, or there was none. After an error it may be true without need.
     pub owner_is_new: bool,
     /// The type.
     pub rtype: Rtype,
@@ -175,7 +175,7 @@ impl<'t> Reader<'t> {
         let pushed = match token.kind {
             TokenKind::Word => push_name(&mut self.next_owner, octets, Escapes::Decimal, Some(&self.origin)),
             // A quoted owner is not of RFC 1035; its blanks or its quotes are what is wrong with it.
-            TokenKind::Quoted | TokenKind::Pair => Err(super::super::name::NameError::Unescaped),
+            TokenKind::Quoted | TokenKind::Pair => Err(NameError::Unescaped),
         };
         if let Err(error) = pushed {
             self.owner_state = OwnerState::Bad;
@@ -249,7 +249,7 @@ impl<'t> Reader<'t> {
         match rest {
             [token] if token.kind == TokenKind::Word => Ok(*token),
             _ => {
-                let at = rest.get(1).or(rest.first()).map_or(end, |token| token.at());
+                let at = rest.get(1).or_else(|| rest.first()).map_or(end, |token| token.at());
                 Err(Fault::new(at, format!("{directive} takes exactly one word; write such as `{example}`")))
             }
         }
@@ -369,5 +369,92 @@ mod tests {
                 "19 e.sub.corp.example. 5400 A 10.0.0.9",
             ]
         );
+    }
+
+    #[test]
+    fn ttls() {
+        let (records, errors) = read(concat!(
+            "a A 10.0.0.1\n",
+            "b 0 A 10.0.0.1\n",
+            "c IN A 10.0.0.1\n",
+            "$TTL 1w2D3h4M5s\n",
+            "d A 10.0.0.1\n",
+            "e 7 A 10.0.0.1\n",
+            "f A 10.0.0.1\n",
+            "g 2147483647 A 10.0.0.1\n",
+        ));
+        assert_eq!(errors, Vec::<String>::new());
+        let ttls: Vec<&str> = records.iter().filter_map(|record| record.split(' ').nth(2)).collect();
+        // The default, a stated one, the last stated one; then $TTL, a stated one, $TTL again, and the largest.
+        assert_eq!(ttls, ["300", "0", "0", "788645", "7", "788645", "2147483647"]);
+    }
+
+    #[test]
+    fn every_error_has_its_place_and_the_records_around_it_are_read() {
+        let long = "a".repeat(64);
+        let text = format!(
+            concat!(
+                "  A 10.0.0.1\n",
+                "é A 10.0.0\n",
+                "www 300 CH A 10.0.0.1\n",
+                "www 2147483648 A 10.0.0.1\n",
+                "www 1h30 A 10.0.0.1\r\n",
+                "www IN\r\n",
+                "www ANY 10.0.0.1\n",
+                "$INCLUDE other.zone\n",
+                "$GENERATE 1-9 a$ A 10.0.0.$\n",
+                "$OTHER x\n",
+                "$TTL\n",
+                "$ORIGIN a b\n",
+                "{long} A 10.0.0.1\n",
+                "  A 10.0.0.2\n",
+                "txt TXT ( a\n",
+                "   \"not closed )\n",
+                "  b )\n",
+                "  A 10.0.0.3\n",
+                "www FOO x\n",
+                "www MX 10 a..b ; comment\n",
+                "last A 10.0.0.4\n",
+                "soa SOA a b (\n",
+                " 1 2 3 4 5\n",
+                "lost A 10.0.0.5\n",
+            ),
+            long = long
+        );
+        let (records, errors) = read(&text);
+        assert_eq!(records, ["18 txt.corp.example. 300 A 10.0.0.3", "21 last.corp.example. 300 A 10.0.0.4"]);
+        let expected = [
+            ("1:1: ", "there is none"),
+            ("2:5: ", "`10.0.0` is not an IPv4 address"),
+            ("3:9: ", "class `CH` is not served"),
+            ("4:5: ", "`2147483648` is not a TTL"),
+            ("5:5: ", "`1h30` is not a TTL"),
+            ("6:7: ", "lacks its type"),
+            ("7:5: ", "type ANY is not one that a zone can hold"),
+            ("8:1: ", "$INCLUDE is not supported"),
+            ("9:1: ", "$GENERATE is not supported"),
+            ("10:1: ", "`$OTHER` is not a directive"),
+            ("11:5: ", "$TTL takes exactly one word"),
+            ("12:11: ", "$ORIGIN takes exactly one word"),
+            ("13:1: ", "a label is at most 63 octets"),
+            ("16:4: ", "is not closed on its line"),
+            ("19:5: ", "`FOO` is not a type"),
+            ("20:11: ", "a label is empty"),
+            ("22:13: ", "`(` is never closed"),
+        ];
+        for (error, (place, part)) in errors.iter().zip(expected) {
+            assert!(error.starts_with(place) && error.contains(part), "{error}, not {place}{part}");
+        }
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+    }
+
+    #[test]
+    fn errors_are_bounded_and_counted() {
+        let text = "a A x\n".repeat(250);
+        let (records, errors) = read(&text);
+        assert!(records.is_empty());
+        assert_eq!(errors.len(), ZONE_FILE_ERRORS_MAX + 1);
+        assert!(errors[99].starts_with("100:5: `x`"), "{}", errors[99]);
+        assert_eq!(errors[100], "101:5: and 150 more errors from here on; correct those above first");
     }
 }
