@@ -1,2 +1,7 @@
-//! The plustwo daemon.
-fn main() {}
+//! The plustwo daemon: see `plustwo --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plustwo::cli::main(std::env::args_os())
+}

@@ -1,1 +1,164 @@
-//!
+//! Wiring and life: start, reload, signals.
+
+mod error;
+mod run;
+mod source;
+mod summary;
+
+pub use error::{ReloadError, StartError};
+pub use run::run;
+pub use source::{BUILT_IN_TEXT, Source};
+
+use crate::compile::{self, Contexts};
+use crate::config::{Configuration, Settings};
+use crate::dns::HashSeed;
+use crate::forward::reply::TtlLimits;
+use crate::forward::{ForwardLimits, Forwarder};
+use crate::serve::counters::WorkerCounts;
+use crate::serve::doors::Doors;
+use crate::serve::in_flight::InFlight;
+use crate::serve::server::Server;
+use crate::serve::stream::{StreamLimits, Streams};
+use crate::serve::stream_answer;
+use crate::serve::udp::worker::Workers;
+use crate::snapshot::{Generation, Publisher};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// How long stopping waits for what is in flight.
+pub const DRAIN_SECONDS_MAX: u64 = 5;
+/// Threads of the forwarding runtime: misses and streams; the UDP workers have their own.
+pub const RUNTIME_THREADS_MAX: usize = 4;
+
+/// A daemon that serves.
+pub struct Daemon {
+    server: Server,
+    workers: Workers,
+    streams: Option<Streams>,
+    runtime: Runtime,
+    /// Where the doors are, in the order of the snapshot's.
+    addresses: Vec<SocketAddr>,
+    /// Where they were to be: a reload may not change it.
+    configured: Vec<SocketAddr>,
+    settings: Settings,
+    contexts: Contexts,
+    seed: HashSeed,
+}
+
+impl Daemon {
+    /// Opens all doors or none, and serves.
+    pub fn start(configuration: &Configuration) -> Result<Self, StartError> {
+        let Configuration { model, settings } = configuration;
+        let worker_count = worker_count(settings);
+        let mut contexts = Contexts::default();
+        let seed = HashSeed(rand::random());
+        let snapshot = compile::compile(model, &mut contexts, seed);
+        let configured = compile::door_addresses(model);
+        let runtime = runtime().map_err(StartError::Runtime)?;
+        let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let limits = &settings.limits;
+        let forwarder = Forwarder::new(forward_limits(settings));
+        let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
+        let publisher = Publisher::new(snapshot);
+        let workers = worker_count.get();
+        let server = Server::new(publisher, forwarder, in_flight, workers, runtime.handle().clone());
+        let streams = {
+            let _entered = runtime.enter();
+            let limits = StreamLimits {
+                connections: limits.tcp_connections,
+                connections_per_client: limits.tcp_connections_per_client,
+                idle: limits.tcp_idle,
+                write: limits.tcp_idle,
+            };
+            Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
+        };
+        let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
+        Ok(Self {
+            server,
+            workers,
+            streams: Some(streams),
+            runtime,
+            addresses: doors.addresses,
+            configured,
+            settings: settings.clone(),
+            contexts,
+            seed,
+        })
+    }
+
+    /// Where the doors are: shared ones, each VPC's plus-two doors, then those of inbound endpoints.
+    pub fn door_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What all doors share.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
+    /// nothing changes.
+    pub fn reload(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
+        let Configuration { model, settings } = configuration;
+        if compile::door_addresses(model) != self.configured {
+            return Err(ReloadError::Doors);
+        }
+        if settings.workers != self.settings.workers {
+            return Err(ReloadError::Workers);
+        }
+        if settings.limits != self.settings.limits || settings.cache != self.settings.cache {
+            return Err(ReloadError::Limits);
+        }
+        let snapshot = compile::compile(model, &mut self.contexts, self.seed);
+        Ok(self.server.publisher.publish(snapshot))
+    }
+
+    /// What has been counted so far, over all workers and streams.
+    pub fn counts(&self) -> WorkerCounts {
+        self.server.counters.iter().map(crate::serve::counters::WorkerCounters::snapshot).sum()
+    }
+
+    /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends.
+    pub fn stop(mut self) {
+        let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
+        self.workers.stop();
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        if let Some(streams) = self.streams.take() {
+            self.runtime.block_on(streams.drain(left(until)));
+        }
+        let in_flight = self.server.in_flight.clone();
+        self.runtime.block_on(async move {
+            // Those that are left hold a permit each; the last one to go says so.
+            let _ = tokio::time::timeout(left(until), in_flight.none_left()).await;
+        });
+        self.runtime.shutdown_timeout(Duration::from_millis(100));
+    }
+}
+
+/// The runtime of misses and streams.
+fn runtime() -> std::io::Result<Runtime> {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cpus.min(RUNTIME_THREADS_MAX))
+        .thread_name("forward")
+        .enable_all()
+        .build()
+}
+
+/// UDP workers: as configured, or one a CPU.
+fn worker_count(settings: &Settings) -> NonZeroUsize {
+    NonZeroUsize::new(settings.workers)
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}
+
+/// What forwarding may take.
+fn forward_limits(settings: &Settings) -> ForwardLimits {
+    ForwardLimits {
+        cache_octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
+        ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
+        in_flight_max: settings.limits.in_flight,
+    }
+}

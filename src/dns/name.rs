@@ -245,6 +245,12 @@ pub struct FoldedName {
     hashes: [u64; LABELS_MAX + 1],
 }
 
+impl fmt::Debug for FoldedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_wire_name(f, self.as_wire())
+    }
+}
+
 impl Default for FoldedName {
     fn default() -> Self {
         Self { wire: [0; 256], octets: 1, labels: 0, starts: [0; LABELS_MAX + 1], hashes: [0; LABELS_MAX + 1] }

@@ -139,6 +139,7 @@ impl ExtendedErrorCode {
     pub const NOT_READY: Self = Self(14);
     pub const PROHIBITED: Self = Self(18);
     pub const NOT_AUTHORITATIVE: Self = Self(20);
+    pub const NOT_SUPPORTED: Self = Self(21);
     pub const NO_REACHABLE_AUTHORITY: Self = Self(22);
     pub const NETWORK_ERROR: Self = Self(23);
 }

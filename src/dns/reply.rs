@@ -35,6 +35,14 @@ impl Transport {
             (Self::Tcp, _) => STREAM_MESSAGE_OCTETS_MAX,
         }
     }
+
+    /// Octets of a buffer that any reply fits into.
+    pub const fn buffer_octets(self) -> usize {
+        match self {
+            Self::Udp => UDP_PAYLOAD_OCTETS_MAX,
+            Self::Tcp => STREAM_MESSAGE_OCTETS_MAX,
+        }
+    }
 }
 
 /// The three sections after the question.
@@ -89,9 +97,16 @@ impl<'b> ReplyWriter<'b> {
         self.counts[Section::Answer as usize] > 0
     }
 
-    /// What has been written, to be read back (the owner of a later record may stand in it).
-    pub fn written(&self) -> &[u8] {
-        &self.buffer[..self.at]
+    /// Octets that header, question and records may take together.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Whether that many more octets of records fit.
+    #[inline]
+    pub fn fits(&self, octets: usize) -> bool {
+        !self.truncated && self.at + octets <= self.room
     }
 
     /// Appends one record from its template (owner pointer, type, class, TTL, rdata); its owner becomes a pointer

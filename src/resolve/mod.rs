@@ -1,1 +1,179 @@
+//! What one query gets in one view. Pure: same snapshot, same question, same resolution; no I/O, no clock, no log, no
+//! allocation.
 //!
+//! Which source answers is one longest match (`aws-semantics` 1.1, R53:resolver-overview-forward-vpc-to-network-
+//! domain-name-matches); a private zone never falls through. CNAMEs of our own zones are followed here, inside the
+//! view and across zones; where a chain leaves for others, the resolution says whom to ask for what.
+
+mod zone;
+
+use crate::dns::{FoldedName, Rtype};
+use crate::snapshot::{Authority, ContextIndex, Located, Records, Snapshot, View, Zone};
+use zone::Found;
+
+/// CNAMEs followed for one query before we give up with SERVFAIL. BIND's and unbound's `max-query-restarts` is 11 too;
+/// the RFCs name no number.
+pub const CNAME_CHAIN_MAX: usize = 11;
+
+/// What a query gets: the CNAMEs met on the way, then how it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolution<'s> {
+    /// CNAMEs of our own zones, in order.
+    pub chain: Chain<'s>,
+    /// How it ends; about the last CNAME's target, or the QNAME where there is none.
+    pub end: End<'s>,
+}
+
+/// CNAME records as templates, in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chain<'s> {
+    links: [&'s [u8]; CNAME_CHAIN_MAX],
+    length: usize,
+}
+
+impl<'s> Chain<'s> {
+    /// The records.
+    #[inline]
+    pub fn links(&self) -> &[&'s [u8]] {
+        &self.links[..self.length]
+    }
+
+    /// Adds a record; none where the chain is full.
+    fn push(&mut self, link: &'s [u8], already: usize) -> Option<()> {
+        (already + self.length < CNAME_CHAIN_MAX).then(|| {
+            self.links[self.length] = link;
+            self.length += 1;
+        })
+    }
+}
+
+/// How a resolution ends. Every one of these is an answer, not an error.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'s> {
+    /// Records of a zone here.
+    Records {
+        /// The records.
+        records: Records<'s>,
+        /// Whose they are.
+        zone: &'s Zone,
+    },
+    /// The name exists without that type.
+    NoData(Negative<'s>),
+    /// There is no such name.
+    NxDomain(Negative<'s>),
+    /// Others are to be asked for the name.
+    Forward(ContextIndex),
+    /// An alias: others are to be asked for its target, whose records are answered under the alias's own name.
+    ForwardAlias {
+        /// Whom to ask.
+        context: ContextIndex,
+        /// The target in wire form.
+        target: &'s [u8],
+        /// The zone that the alias is in, for the SOA where the target has nothing.
+        negative: Negative<'s>,
+    },
+    /// Nobody here owns the name, and there is no upstream.
+    NobodyToAsk,
+    /// More than [`CNAME_CHAIN_MAX`] CNAMEs.
+    ChainTooLong,
+}
+
+/// What a negative answer carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Negative<'s> {
+    /// The zone whose SOA it is.
+    pub zone: &'s Zone,
+    /// Where the zone's apex begins, counted from the start of the name that was not found.
+    pub apex_at: usize,
+}
+
+/// Where a question stands when it enters: CNAMEs that others have already added count against the limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'q> {
+    /// The name.
+    pub name: &'q FoldedName,
+    /// The type; ANY gets one RRset (RFC 8482 section 4.1).
+    pub qtype: Rtype,
+    /// CNAMEs before this name.
+    pub cnames_before: usize,
+}
+
+/// Decides what a query gets. `located` is [`Snapshot::locate`] of the name; `last` receives the name that the end is
+/// about where the chain is not empty.
+#[inline]
+pub fn resolve<'s>(
+    snapshot: &'s Snapshot,
+    view: &View,
+    ask: Ask<'_>,
+    located: Located,
+    last: &mut FoldedName,
+) -> Resolution<'s> {
+    let mut chain = Chain::default();
+    let first = step(snapshot, view, ask.name, ask.qtype, located);
+    let mut found = first;
+    loop {
+        let target = match found {
+            Step::End(end) => return Resolution { chain, end },
+            Step::Cname { record, target } => {
+                if chain.push(record, ask.cnames_before).is_none() {
+                    return Resolution { chain, end: End::ChainTooLong };
+                }
+                target
+            }
+        };
+        // Names in our own zones are well-formed; `config` read them.
+        if last.read(target, snapshot.seed).is_err() {
+            return Resolution { chain, end: End::ChainTooLong };
+        }
+        let located = snapshot.locate(view, last);
+        found = step(snapshot, view, last, ask.qtype, located);
+    }
+}
+
+/// One name on the way.
+enum Step<'s> {
+    /// The way ends here.
+    End(End<'s>),
+    /// The way goes on.
+    Cname {
+        /// The record as a template.
+        record: &'s [u8],
+        /// Its target in wire form.
+        target: &'s [u8],
+    },
+}
+
+/// What the authority of one name says.
+#[inline]
+fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
+    let index = match located.authority {
+        Authority::Zone(index) => index,
+        Authority::Forward(context) => return Step::End(End::Forward(context)),
+        Authority::Nothing => return Step::End(End::NobodyToAsk),
+    };
+    let zone = snapshot.zone(index);
+    let apex_at = name.suffix_start(usize::from(zone.apex_labels));
+    let negative = Negative { zone, apex_at };
+    match zone::lookup(&snapshot.nodes, index, zone, name, qtype, located.node_hash) {
+        Found::Records(records) => Step::End(End::Records { records, zone }),
+        Found::Cname { record, target } => Step::Cname { record, target },
+        Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
+        Found::NoData => Step::End(End::NoData(negative)),
+        Found::NxDomain => Step::End(End::NxDomain(negative)),
+    }
+}
+
+/// Whom to ask for an alias's target: the rule that covers it, else the upstream.
+fn alias<'s>(snapshot: &'s Snapshot, view: &View, target: &'s [u8], negative: Negative<'s>) -> End<'s> {
+    let mut name = FoldedName::default();
+    let covering = match name.read(target, snapshot.seed) {
+        Ok(_) => snapshot.authority_for(view, &name),
+        Err(_) => view.otherwise,
+    };
+    match (covering, view.otherwise) {
+        (Authority::Forward(context), _) | (Authority::Zone(_) | Authority::Nothing, Authority::Forward(context)) => {
+            End::ForwardAlias { context, target, negative }
+        }
+        (Authority::Zone(_) | Authority::Nothing, Authority::Zone(_) | Authority::Nothing) => End::NobodyToAsk,
+    }
+}

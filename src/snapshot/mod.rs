@@ -1,1 +1,121 @@
+//! Read-only answer data: what `compile` wrote, as the query path reads it.
 //!
+//! ```text
+//! door, client ──> View ──> AuthorityTable (longest suffix) ──> Authority
+//!                                                                 ├ Zone ──> NodeTable (zone, name) ──> records
+//!                                                                 └ Forward ──> targets
+//! ```
+//! Zone data stands once, however many VPCs are associated with it: a view holds only which table is its own, and
+//! views with the same associations share a table.
+
+pub mod authority;
+pub mod door;
+pub mod node;
+pub mod prefix;
+pub mod publish;
+pub mod targets;
+pub mod view;
+pub mod zone;
+
+pub use authority::{Authority, AuthorityTable, AuthorityTables};
+pub use door::{Door, DoorIndex, DoorKind};
+pub use node::{Node, NodeTable, Records, RrsetData};
+pub use prefix::PrefixMap;
+pub use publish::{Generation, Publisher, Reader};
+pub use targets::{ContextId, ContextIndex, ForwardContext};
+pub use view::{Ingress, View, ViewIndex};
+pub use zone::{Zone, ZoneIndex, ZoneKind};
+
+use crate::dns::{FoldedName, HashSeed};
+use std::net::IpAddr;
+
+/// Everything an answer needs, whole and unchanging: one query sees one snapshot.
+pub struct Snapshot {
+    /// What name hashes start from.
+    pub seed: HashSeed,
+    /// Doors, in the order their sockets were opened in.
+    pub doors: Box<[Door]>,
+    /// Which view the client of a shared door gets: longest prefix over the VPCs' CIDR blocks and client ranges.
+    pub clients: PrefixMap<ViewIndex>,
+    /// Views.
+    pub views: Box<[View]>,
+    /// Who answers for a suffix, all tables.
+    pub authorities: AuthorityTables,
+    /// Zones of every kind.
+    pub zones: Box<[Zone]>,
+    /// Names and records of all zones.
+    pub nodes: NodeTable,
+    /// Rules' targets and the upstream.
+    pub contexts: Box<[ForwardContext]>,
+}
+
+/// Why a client gets no view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoView {
+    /// The door's `allow` does not name the client.
+    NotAllowed,
+    /// The client may ask, but no VPC claims it and there is no `default_vpc`.
+    Unclaimed,
+}
+
+/// Who answers for a name in a view, and where to look first: computed once a query, before the memory is touched.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    /// Who answers.
+    pub authority: Authority,
+    /// For a zone: the mixed hash of (zone, name).
+    pub node_hash: u64,
+}
+
+impl Snapshot {
+    /// The view of a query that came in by `door` from `client` (IPv4-mapped addresses already turned into IPv4).
+    #[inline]
+    pub fn view_for(&self, door: DoorIndex, client: IpAddr) -> Result<ViewIndex, NoView> {
+        let door = &self.doors[door.0 as usize];
+        match door.kind {
+            DoorKind::View(view) if door.allow.get(client).is_some() => Ok(view),
+            DoorKind::View(_) => Err(NoView::NotAllowed),
+            DoorKind::Shared { default } => match self.clients.get(client) {
+                Some(view) => Ok(view),
+                None if door.allow.get(client).is_none() => Err(NoView::NotAllowed),
+                None => default.ok_or(NoView::Unclaimed),
+            },
+        }
+    }
+
+    /// The view of an index that this snapshot gave out.
+    #[inline]
+    pub fn view(&self, index: ViewIndex) -> &View {
+        &self.views[index.0 as usize]
+    }
+
+    /// The longest suffix of `name` that anybody in `view` claims; on equal length the view's own table wins
+    /// (rule > hosted zone and private name > built-in).
+    #[inline]
+    pub fn authority_for(&self, view: &View, name: &FoldedName) -> Authority {
+        self.authorities.longest(&view.table, &view.base, name).unwrap_or(view.otherwise)
+    }
+
+    /// Finds who answers for `name`, and for a zone the place to look.
+    #[inline]
+    pub fn locate(&self, view: &View, name: &FoldedName) -> Located {
+        let authority = self.authority_for(view, name);
+        let node_hash = match authority {
+            Authority::Zone(zone) => NodeTable::hash(zone, name.suffix_hash(name.label_count())),
+            Authority::Forward(_) | Authority::Nothing => 0,
+        };
+        Located { authority, node_hash }
+    }
+
+    /// The zone of an index that this snapshot gave out.
+    #[inline]
+    pub fn zone(&self, index: ZoneIndex) -> &Zone {
+        &self.zones[index.0 as usize]
+    }
+
+    /// The forwarding context of an index that this snapshot gave out.
+    #[inline]
+    pub fn context(&self, index: ContextIndex) -> &ForwardContext {
+        &self.contexts[index.0 as usize]
+    }
+}

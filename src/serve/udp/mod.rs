@@ -1,1 +1,4 @@
-//! 
+//! Queries by datagram: plain threads that work whole batches.
+
+pub mod sys;
+pub mod worker;

@@ -1,0 +1,19 @@
+//! Octets of an upstream -> `UpstreamReply`: never panics, and what is kept is a sound message without EDNS.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use plustwo::dns::Ttl;
+use plustwo::dns::message::Message;
+use plustwo::forward::Millis;
+use plustwo::forward::reply::{TtlLimits, UpstreamReply};
+
+fuzz_target!(|octets: &[u8]| {
+    let limits = TtlLimits { ttl_max: Ttl::from_wire(86_400), negative_ttl_max: Ttl::from_wire(3_600) };
+    let Ok(message) = Message::parse(octets) else { return };
+    let Some(reply) = UpstreamReply::new(&message, limits, Millis(0)) else { return };
+    assert_eq!(reply.message().octets(), reply.octets());
+    assert!(reply.message().opt().is_none());
+    let mut served = reply.octets().to_vec();
+    reply.write_ttls(&mut served, 7);
+    assert!(reply.fitting(512).records.len() <= 512);
+});

@@ -1,0 +1,142 @@
+//! `plustwo run`: from the first line it prints to the last reply it sends.
+
+use super::{Daemon, Source, summary};
+use crate::config::{self, Configuration, LogLevel};
+use std::io::{self, Write};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
+pub fn run(source: &Source) -> Result<(), String> {
+    if *source == Source::BuiltIn {
+        say("plustwo serves the built-in example world: nothing of this machine, AWS or your files is in it\n");
+    }
+    let configuration = load(source)?;
+    start_log(configuration.settings.log_level);
+    let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
+    let signals = {
+        // Signals are watched before anybody may think that we are ready for them.
+        let _entered = daemon.runtime.enter();
+        Signals::watch().map_err(|error| format!("error: cannot watch signals: {error}"))?
+    };
+    say(&summary::summary(&configuration.model, daemon.door_addresses()));
+    if *source == Source::BuiltIn {
+        say(&summary::questions());
+    }
+    tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
+    serve(daemon, source, signals);
+    Ok(())
+}
+
+/// Loads a configuration; says its warnings. The error holds every problem.
+fn load(source: &Source) -> Result<Configuration, String> {
+    let loaded = source.load().map_err(|error| format!("error: {error}"))?;
+    let diagnostics = config::render(&loaded.diagnostics);
+    match loaded.configuration {
+        Some(configuration) => {
+            say(&diagnostics);
+            Ok(configuration)
+        }
+        None => Err(diagnostics),
+    }
+}
+
+/// What arrives from outside while serving.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal, or a moment where old snapshots are still to be freed.
+    async fn next(&mut self, retired: usize) -> Wish {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_AFTER), if retired > 0 => Wish::Sweep,
+            _ = self.terminate.recv() => Wish::Leave("SIGTERM"),
+            _ = self.interrupt.recv() => Wish::Leave("SIGINT"),
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
+    }
+}
+
+/// How soon after a reload the old snapshot is looked at again.
+const SWEEP_AFTER: Duration = Duration::from_millis(500);
+
+/// What is to be done next.
+enum Wish {
+    Sweep,
+    Reload,
+    Leave(&'static str),
+}
+
+/// Obeys signals until one says to leave.
+fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
+    let handle = daemon.runtime.handle().clone();
+    loop {
+        let retired = daemon.server.publisher.sweep();
+        match handle.block_on(signals.next(retired)) {
+            Wish::Sweep => {}
+            Wish::Reload => reload(&mut daemon, source),
+            Wish::Leave(signal) => {
+                tracing::info!(
+                    signal,
+                    in_flight = daemon.server.in_flight.total(),
+                    "leaving: answering what is in flight"
+                );
+                break;
+            }
+        }
+    }
+    let counts = daemon.counts();
+    daemon.stop();
+    tracing::info!(queries = counts.queries, "left");
+}
+
+/// Reads the source again. Whatever is wrong with it, what is being served stays.
+fn reload(daemon: &mut Daemon, source: &Source) {
+    let kept = daemon.server.publisher.current().generation.0;
+    match load(source) {
+        Err(problems) => {
+            say(&problems);
+            tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
+        }
+        Ok(configuration) => match daemon.reload(&configuration) {
+            Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
+            Ok(generation) => tracing::info!(
+                generation = generation.0,
+                vpcs = configuration.model.vpcs.len(),
+                zones = configuration.model.hosted_zones.len(),
+                endpoints = configuration.model.endpoints.len(),
+                rules = configuration.model.resolver_rules.len(),
+                "reloaded"
+            ),
+        },
+    }
+}
+
+/// Starts the log: one line an event, to stderr.
+fn start_log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    // A second daemon in one process (tests) keeps the first one's log.
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(false).try_init();
+}
+
+/// Words for people go to stderr; one that is closed must not end the daemon.
+fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,111 @@
+//! Where a configuration comes from: the built-in example world, or a file and those it names.
+
+use crate::config::{self, Loaded, Surroundings};
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The built-in example world: the very file that a user copies.
+pub const BUILT_IN_TEXT: &str = include_str!("../../config/plustwo.toml");
+/// What diagnostics call it.
+const BUILT_IN_NAME: &str = "config/plustwo.toml";
+/// The largest file that is read, in octets.
+const FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Who names the system's nameservers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The example world inside the program.
+    BuiltIn,
+    /// A file; its path may be relative.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Reads it, and whatever it names. The error is a sentence for the operator.
+    pub fn load(&self) -> Result<Loaded, String> {
+        match self {
+            Self::BuiltIn => {
+                let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
+                let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
+                Ok(config::load(BUILT_IN_NAME, BUILT_IN_TEXT, &surroundings))
+            }
+            Self::File(path) => {
+                let text = read(path)?;
+                let folder =
+                    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+                let read_file = |name: &str| read_below(folder, name);
+                let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
+                Ok(config::load(&path.display().to_string(), &text, &surroundings))
+            }
+        }
+    }
+}
+
+/// Reads a file below a folder; a link that leads out of it is refused.
+fn read_below(folder: &Path, name: &str) -> Result<String, String> {
+    let at = |path: &Path, error| format!("cannot read {}: {error}", path.display());
+    let folder = folder.canonicalize().map_err(|error| at(folder, error))?;
+    let path = folder.join(name);
+    let path = path.canonicalize().map_err(|error| at(&path, error))?;
+    if !path.starts_with(&folder) {
+        return Err(format!("{} lies outside of the configuration's folder {}", path.display(), folder.display()));
+    }
+    read(&path)
+}
+
+/// Reads a whole file of UTF-8 text.
+fn read(path: &Path) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(format!("cannot read {}: it is not a file", path.display()));
+    }
+    if metadata.len() > FILE_OCTETS_MAX {
+        return Err(format!("cannot read {}: it is over {FILE_OCTETS_MAX} octets", path.display()));
+    }
+    fs::read_to_string(path).map_err(failed)
+}
+
+/// The nameservers of resolv.conf (resolv.conf(5)); a scope (`fe80::1%eth0`) is left out with its line.
+fn system_nameservers() -> Result<Vec<IpAddr>, String> {
+    let text = fs::read_to_string(RESOLV_CONF).map_err(|error| format!("cannot read {RESOLV_CONF}: {error}"))?;
+    Ok(nameservers(&text))
+}
+
+/// The addresses on `nameserver` lines.
+fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
+    let words = resolv_conf.lines().map(str::split_whitespace);
+    words.filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok())?).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nameserver_lines() {
+        let text =
+            "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
+        assert_eq!(nameservers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_file_outside_of_the_folder_is_refused_also_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("conf");
+        fs::create_dir(&inside).unwrap();
+        fs::write(folder.path().join("secret"), "x").unwrap();
+        fs::write(inside.join("zone"), "z").unwrap();
+        std::os::unix::fs::symlink("../secret", inside.join("link")).unwrap();
+        assert_eq!(read_below(&inside, "zone"), Ok("z".to_owned()));
+        for name in ["link", "../secret"] {
+            let refused = read_below(&inside, name).unwrap_err();
+            assert!(refused.contains("outside"), "{refused}");
+        }
+        assert!(read_below(&inside, "absent").unwrap_err().contains("cannot read"));
+        assert!(read(&inside).unwrap_err().contains("not a file"));
+    }
+}

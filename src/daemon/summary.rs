@@ -1,0 +1,102 @@
+//! What is served, in words: doors, VPCs, zones, endpoints, rules.
+
+use crate::aws::{EndpointKind, Model, RuleAction, VpcIndex};
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Lines of one list at most; the rest is counted.
+const LINES_MAX: usize = 20;
+
+/// Says what is served and where.
+pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
+    let mut text = String::new();
+    doors(&mut text, model, addresses);
+    let vpcs = model.vpcs.iter().map(|vpc| {
+        let name = vpc.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
+        format!("{}{name}, {}, {}", vpc.id, vpc.region, list(vpc.cidrs.iter().chain(&vpc.clients)))
+    });
+    section(&mut text, "VPCs", vpcs);
+    let zones = model.hosted_zones.iter().map(|zone| {
+        format!("{} ({}), {} record sets, for {}", zone.apex, zone.id, zone.record_sets.len(), ids(model, &zone.vpcs))
+    });
+    section(&mut text, "private hosted zones", zones);
+    let endpoints = model.endpoints.iter().map(|endpoint| {
+        let what = match &endpoint.kind {
+            EndpointKind::Interface { private_names, .. } if private_names.is_empty() => "private DNS off".to_owned(),
+            EndpointKind::Interface { private_names, .. } => {
+                format!("private DNS for {}", list(private_names.iter().map(|name| &name.apex)))
+            }
+            EndpointKind::Gateway => "gateway: no DNS".to_owned(),
+            EndpointKind::GatewayLoadBalancer => "gateway load balancer: no DNS".to_owned(),
+        };
+        format!("{} in {}, {}, {what}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
+    });
+    section(&mut text, "endpoints", endpoints);
+    let rules = model.resolver_rules.iter().map(|rule| {
+        let action = match &rule.action {
+            RuleAction::Forward(targets) => format!("forwarded to {}", list(targets)),
+            RuleAction::System => "as AWS resolves it".to_owned(),
+        };
+        format!("{} ({}) {action}, for {}", rule.domain, rule.id, ids(model, &rule.vpcs))
+    });
+    section(&mut text, "resolver rules", rules);
+    let upstream = match (&*model.upstream, model.upstream_is_system) {
+        ([], false) => "nobody: names that nobody here owns are refused".to_owned(),
+        ([], true) => "nobody: resolv.conf names no other nameserver".to_owned(),
+        (targets, _) => list(targets),
+    };
+    let _ = writeln!(text, "upstream\n  {upstream}");
+    text
+}
+
+/// Doors, each with whose it is.
+fn doors(text: &mut String, model: &Model, addresses: &[SocketAddr]) {
+    let mut addresses = addresses.iter();
+    let shared = model.shared.listen.iter().map(|_| "shared: the client's address picks the VPC".to_owned());
+    let plus_two = model.vpcs.iter().flat_map(|vpc| vpc.listen.iter().map(|_| format!("plus-two door of {}", vpc.id)));
+    let inbound = model.inbound_endpoints.iter().flat_map(|endpoint| {
+        let of = format!("inbound endpoint {} of {}", endpoint.id, model.vpc(endpoint.vpc).id);
+        endpoint.listen.iter().map(move |_| of.clone())
+    });
+    let doors = shared.chain(plus_two).chain(inbound);
+    let lines = doors.filter_map(|whose| Some(format!("{} {whose}", addresses.next()?)));
+    section(text, "listening on (UDP and TCP)", lines);
+}
+
+/// A heading and its lines, the first ones of them; nothing where there is none.
+fn section(text: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{heading}");
+    for line in lines.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "  {line}");
+    }
+    if lines.len() > LINES_MAX {
+        let _ = writeln!(text, "  … and {} more", lines.len() - LINES_MAX);
+    }
+}
+
+/// The first few of a list.
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    const SHOWN_MAX: usize = 6;
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    let more = if items.len() > SHOWN_MAX { format!(" and {} more", items.len() - SHOWN_MAX) } else { String::new() };
+    let shown = items.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if items.is_empty() { "none".to_owned() } else { format!("{shown}{more}") }
+}
+
+/// The ids of VPCs.
+fn ids(model: &Model, vpcs: &[VpcIndex]) -> String {
+    list(vpcs.iter().map(|vpc| &model.vpc(*vpc).id))
+}
+
+/// Three questions to try, as the head of the example world's file says them.
+pub(super) fn questions() -> String {
+    let lines = super::BUILT_IN_TEXT
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .filter(|line| line.starts_with("dig "));
+    lines.fold("try\n".to_owned(), |text, line| format!("{text}  {line}\n"))
+}

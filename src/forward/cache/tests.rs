@@ -1,0 +1,127 @@
+//! Keys, lifetimes and bounds.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dns::Ttl;
+use crate::dns::message::Message;
+use crate::forward::reply::TtlLimits;
+
+const T0: Millis = Millis(1_000);
+const QNAME: &[u8] = b"\x03www\x07example\x00";
+
+fn ask(qname: &[u8]) -> Ask<'_> {
+    Ask {
+        context: ContextId(1),
+        targets: &[],
+        qname,
+        qtype: Rtype::A,
+        class: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    }
+}
+
+/// A reply with one record of this TTL and so many octets of data.
+fn reply(qname: &[u8], ttl: u8, rdata_octets: u16) -> Outcome {
+    let mut octets = b"\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00".to_vec();
+    octets.extend_from_slice(qname);
+    octets.extend_from_slice(&[0, 1, 0, 1, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl]);
+    octets.extend_from_slice(&rdata_octets.to_be_bytes());
+    octets.resize(octets.len() + usize::from(rdata_octets), 0);
+    let limits = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
+    let message = Message::parse(&octets).expect("well-formed");
+    Ok(Arc::new(UpstreamReply::new(&message, limits, T0).expect("small")))
+}
+
+fn insert(cache: &ReplyCache, ask: &Ask<'_>, outcome: &Outcome) {
+    cache.insert(CacheKey::from(ask), outcome, T0);
+}
+
+#[test]
+fn every_part_of_the_key_keeps_replies_apart() {
+    let cache = ReplyCache::new(1 << 20);
+    let asked = ask(QNAME);
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    assert!(cache.get(&asked, T0).is_some());
+    for other in [
+        Ask { context: ContextId(2), ..asked },
+        Ask { qname: b"\x03www\x07exampld\x00", ..asked },
+        Ask { qname: b"\x00", ..asked },
+        Ask { qtype: Rtype::AAAA, ..asked },
+        Ask { class: Class(3), ..asked },
+        Ask { dnssec_ok: true, ..asked },
+        Ask { checking_disabled: true, ..asked },
+    ] {
+        assert!(cache.get(&other, T0).is_none(), "{other:?}");
+        insert(&cache, &other, &Err(ExchangeError::TimedOut));
+    }
+    assert_eq!(cache.len(), 8);
+    assert!(matches!(cache.get(&asked, T0), Some(Ok(_))));
+    let elsewhere =
+        Ask { targets: &[SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53)], ..asked };
+    assert!(cache.get(&elsewhere, T0).is_some(), "the context names the targets");
+}
+
+#[test]
+fn replies_end_with_their_ttl_and_failures_after_five_seconds() {
+    let cache = ReplyCache::new(1 << 20);
+    insert(&cache, &ask(QNAME), &reply(QNAME, 60, 4));
+    assert!(cache.get(&ask(QNAME), T0.plus(59_999)).is_some());
+    assert!(cache.get(&ask(QNAME), T0.plus(60_000)).is_none());
+
+    insert(&cache, &ask(b"\x01x\x00"), &Err(ExchangeError::TimedOut));
+    assert!(matches!(cache.get(&ask(b"\x01x\x00"), T0.plus(4_999)), Some(Err(ExchangeError::TimedOut))));
+    assert!(cache.get(&ask(b"\x01x\x00"), T0.plus(5_000)).is_none());
+}
+
+#[test]
+fn what_may_not_be_kept_is_not() {
+    let cache = ReplyCache::new(1 << 20);
+    for outcome in [
+        reply(QNAME, 0, 4),
+        Err(ExchangeError::NoTargets),
+        Err(ExchangeError::InFlightLimit),
+        Err(ExchangeError::Abandoned),
+    ] {
+        insert(&cache, &ask(QNAME), &outcome);
+        assert!(cache.is_empty());
+    }
+    // A name whose TTL becomes 0 is not answered from the reply before it.
+    insert(&cache, &ask(QNAME), &reply(QNAME, 60, 4));
+    insert(&cache, &ask(QNAME), &reply(QNAME, 0, 4));
+    assert!(cache.get(&ask(QNAME), T0).is_none());
+}
+
+#[test]
+fn bounded_in_octets() {
+    let octets_max = 1 << 20;
+    let cache = ReplyCache::new(octets_max);
+    let names: Vec<Vec<u8>> = (0..3000).map(|n| [b"\x05", format!("{n:05}").as_bytes(), b"\x00"].concat()).collect();
+    for name in &names {
+        insert(&cache, &ask(name), &reply(name, 60, 1000));
+        assert!(cache.octets() <= octets_max as u64);
+    }
+    assert!(cache.octets() > octets_max as u64 / 2 && cache.len() < 1000, "{} of {}", cache.len(), cache.octets());
+    // The largest reply is kept too.
+    insert(&cache, &ask(QNAME), &reply(QNAME, 60, 65_000));
+    assert!(cache.get(&ask(QNAME), T0).is_some());
+}
+
+proptest! {
+    /// A borrowed question finds what an owned key stored.
+    #[test]
+    fn borrowed_and_owned_keys_hash_alike(
+        context: u32, qtype: u16, class: u16, dnssec_ok: bool, checking_disabled: bool,
+        qname in prop::collection::vec(any::<u8>(), 1..255),
+    ) {
+        let ask = Ask {
+            context: ContextId(context), targets: &[], qname: &qname, qtype: Rtype(qtype), class: Class(class),
+            dnssec_ok, checking_disabled,
+        };
+        let cache = ReplyCache::new(1 << 20);
+        insert(&cache, &ask, &Err(ExchangeError::TimedOut));
+        prop_assert!(cache.get(&ask, T0).is_some());
+        prop_assert!(ask.equivalent(&CacheKey::from(&ask)));
+    }
+}

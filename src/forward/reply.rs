@@ -1,0 +1,280 @@
+//! An upstream's reply as it is kept and served: its octets without what was meant for one hop only.
+
+use super::Millis;
+use crate::dns::message::{Message, Record};
+use crate::dns::name::NAME_OCTETS_MAX;
+use crate::dns::query::HEADER_OCTETS;
+use crate::dns::reply::{STREAM_MESSAGE_OCTETS_MAX, Section};
+use crate::dns::{Rcode, Rtype, Ttl};
+
+/// How long replies are kept at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtlLimits {
+    /// The largest TTL that is believed; larger ones count as this (RFC 8767 section 4).
+    pub ttl_max: Ttl,
+    /// The same for NXDOMAIN and NODATA (RFC 2308 section 5).
+    pub negative_ttl_max: Ttl,
+}
+
+/// How long a failure is remembered: at least 1 second, at most 5 minutes (RFC 9520 section 3.2).
+pub const FAILURE_TTL: Ttl = Ttl::from_wire(5);
+
+/// A reply of an upstream, ready to be served: the records are copied behind the client's question, then the TTLs set.
+///
+/// The question stands as octets 12.. as in every reply of ours, so all compression pointers stay true.
+// Invariant: octets are a message that `Message::parse` accepts, of at most 65,535 octets, without OPT, TSIG and
+// SIG(0); places has one entry a record, in order; no TTL is above the limits it was made with.
+#[derive(Debug)]
+pub struct UpstreamReply {
+    octets: Box<[u8]>,
+    places: Box<[Place]>,
+    question_end: usize,
+    counts: [u16; 3],
+    rcode: Rcode,
+    has_cname: bool,
+    received_at: Millis,
+    lifetime: Ttl,
+}
+
+/// Where a record has its TTL, and where it ends. 65,535 octets at most, so 16 bits hold both.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    ttl_at: u16,
+    end: u16,
+}
+
+/// The records of a reply that fit into a number of octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fitting<'r> {
+    /// The octets of the records, to be put right behind the question.
+    pub records: &'r [u8],
+    /// How many there are in each section.
+    pub counts: [u16; 3],
+    /// Whether these are all, or all but additional ones: then the reply is not truncated (RFC 2181 section 9).
+    pub complete: bool,
+}
+
+impl UpstreamReply {
+    /// Keeps what an upstream said. None if it does not fit into 65,535 octets with its names written out, which is
+    /// only done when something for one hop stands among the other records.
+    pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis) -> Option<Self> {
+        let mut octets = without_hop_by_hop(message)?;
+        octets[..2].fill(0);
+        limit_ttls(&mut octets, limits)?;
+        // Read anew: a hostile name may point at a TTL that has just been changed.
+        let message = Message::parse(&octets).ok()?;
+        let places = message.records().map(|r| Place { ttl_at: r.ttl_at as u16, end: r.end as u16 }).collect();
+        let has_cname = message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME);
+        Some(Self {
+            places,
+            question_end: message.question_end(),
+            counts: message.section_counts(),
+            rcode: message.rcode(),
+            has_cname,
+            received_at,
+            lifetime: lifetime(&message),
+            octets: octets.into(),
+        })
+    }
+
+    /// The whole message: header with id 0 and the upstream's flags, question, records.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// The message, to be walked.
+    pub fn message(&self) -> Message<'_> {
+        Message::parse(&self.octets).expect("new parsed these octets")
+    }
+
+    /// Where the question ends and the records begin.
+    pub fn question_end(&self) -> usize {
+        self.question_end
+    }
+
+    /// Records in the three sections.
+    pub fn counts(&self) -> [u16; 3] {
+        self.counts
+    }
+
+    /// Where a section ends.
+    pub fn section_end(&self, section: Section) -> usize {
+        let records: usize = self.counts[..=section as usize].iter().map(|&count| usize::from(count)).sum();
+        records.checked_sub(1).map_or(self.question_end, |last| usize::from(self.places[last].end))
+    }
+
+    /// What the upstream answered.
+    pub fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    /// Whether there is a CNAME in the answer: only then can its target belong to another source of the view.
+    pub fn has_cname(&self) -> bool {
+        self.has_cname
+    }
+
+    /// How long it may be kept from the moment it was received; 0 is not at all.
+    pub fn lifetime(&self) -> Ttl {
+        self.lifetime
+    }
+
+    /// Whether it may still be served.
+    #[inline]
+    pub fn is_fresh(&self, now: Millis) -> bool {
+        now.since(self.received_at) < u64::from(self.lifetime.seconds()) * 1000
+    }
+
+    /// How old it is in whole seconds.
+    #[inline]
+    pub fn age_seconds(&self, now: Millis) -> u32 {
+        u32::try_from(now.since(self.received_at) / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// The records that fit into a message of `octets_max` octets, its header and question included.
+    #[inline]
+    pub fn fitting(&self, octets_max: usize) -> Fitting<'_> {
+        if self.octets.len() <= octets_max {
+            let records = &self.octets[self.question_end..];
+            return Fitting { records, counts: self.counts, complete: true };
+        }
+        let count = self.places.partition_point(|place| usize::from(place.end) <= octets_max);
+        let end = count.checked_sub(1).map_or(self.question_end, |last| usize::from(self.places[last].end));
+        let mut left = count as u16;
+        let counts = self.counts.map(|in_section| {
+            let fit = in_section.min(left);
+            left -= fit;
+            fit
+        });
+        let records = &self.octets[self.question_end..end];
+        Fitting { records, counts, complete: counts[..2] == self.counts[..2] }
+    }
+
+    /// Sets the TTLs in a message that begins with header, question and records of this reply: each is what the
+    /// upstream gave less the age, never below 0.
+    #[inline]
+    pub fn write_ttls(&self, message: &mut [u8], age_seconds: u32) {
+        if age_seconds == 0 {
+            return;
+        }
+        for place in &self.places {
+            if usize::from(place.end) > message.len() {
+                return;
+            }
+            let at = usize::from(place.ttl_at);
+            let field = &self.octets[at..at + 4];
+            let ttl = u32::from_be_bytes([field[0], field[1], field[2], field[3]]);
+            message[at..at + 4].copy_from_slice(&ttl.saturating_sub(age_seconds).to_be_bytes());
+        }
+    }
+
+    /// What the record whose TTL stands at `ttl_at` has left at this age.
+    pub fn ttl_seconds_left(&self, record: &Record, age_seconds: u32) -> u32 {
+        record.ttl.seconds().saturating_sub(age_seconds)
+    }
+
+    /// Octets that it takes in memory.
+    pub fn octets_held(&self) -> usize {
+        self.octets.len() + size_of_val(&*self.places) + size_of::<Self>()
+    }
+}
+
+/// The octets of a message without EDNS and transaction signatures.
+fn without_hop_by_hop(message: &Message<'_>) -> Option<Vec<u8>> {
+    let is_hop_by_hop = |record: &Record| is_hop_by_hop(message, record);
+    let Some(first) = message.records().find(is_hop_by_hop) else {
+        return Some(message.octets().to_vec());
+    };
+    let dropped = message.records().filter(is_hop_by_hop).count() as u16;
+    let mut octets = if message.records().all(|record| record.start < first.start || is_hop_by_hop(&record)) {
+        message.octets()[..first.start].to_vec()
+    } else {
+        // What follows moves up, and its names may point at anything: write all names out.
+        expanded(message, |record| !is_hop_by_hop(record))?
+    };
+    let [_, _, additional] = message.section_counts();
+    octets[10..HEADER_OCTETS].copy_from_slice(&(additional - dropped).to_be_bytes());
+    (octets.len() <= STREAM_MESSAGE_OCTETS_MAX).then_some(octets)
+}
+
+/// Whether a record is for one hop: OPT (RFC 6891 section 6.1.1), TSIG (RFC 8945 section 5), SIG(0) (RFC 2931 section 3).
+fn is_hop_by_hop(message: &Message<'_>, record: &Record) -> bool {
+    /// SIG: kept, as any type, unless it covers the transaction.
+    const SIG: Rtype = Rtype(24);
+    record.section == Section::Additional
+        && (matches!(record.rtype, Rtype::OPT | Rtype::TSIG)
+            || record.rtype == SIG && message.rdata(record).starts_with(&[0, 0]))
+}
+
+/// Header, question and the wanted records with their names uncompressed; counts as they were.
+fn expanded(message: &Message<'_>, wanted: impl Fn(&Record) -> bool) -> Option<Vec<u8>> {
+    let mut octets = message.octets()[..message.question_end()].to_vec();
+    let mut rdata = vec![0; STREAM_MESSAGE_OCTETS_MAX];
+    for record in message.records().filter(wanted) {
+        let mut owner = [0; NAME_OCTETS_MAX];
+        let owner_octets = message.expand_name(record.owner_at, &mut owner)?;
+        octets.extend_from_slice(&owner[..owner_octets]);
+        octets.extend_from_slice(&message.octets()[record.ttl_at - 4..record.ttl_at + 4]);
+        let rdata_octets = message.expand_rdata(&record, &mut rdata)?;
+        octets.extend_from_slice(&(rdata_octets as u16).to_be_bytes());
+        octets.extend_from_slice(&rdata[..rdata_octets]);
+        if octets.len() > STREAM_MESSAGE_OCTETS_MAX {
+            return None;
+        }
+    }
+    Some(octets)
+}
+
+/// Caps the TTLs. What others keep after us must not outlive what we keep: the SOA of a negative reply counts down from
+/// the negative TTL, not from its own (RFC 2308 section 5).
+fn limit_ttls(octets: &mut [u8], limits: TtlLimits) -> Option<()> {
+    let message = Message::parse(octets).ok()?;
+    let negative_soa = negative_soa(&message);
+    let limited = |record: Record| {
+        let limit = if negative_soa == Some(record) { negative_ttl(&message, &record, limits) } else { limits.ttl_max };
+        (record.ttl_at, record.ttl.min(limit))
+    };
+    let ttls: Vec<_> = message.records().map(limited).collect();
+    for (at, ttl) in ttls {
+        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
+    }
+    Some(())
+}
+
+/// The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
+fn negative_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
+    let minimum = message.rdata(soa).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+    soa.ttl.min(Ttl::from_wire(minimum)).min(limits.negative_ttl_max)
+}
+
+/// How long a reply may be kept, once its TTLs are capped.
+fn lifetime(message: &Message<'_>) -> Ttl {
+    if !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
+        return FAILURE_TTL;
+    }
+    let answer = message.records().filter(|record| record.section == Section::Answer).map(|record| record.ttl).min();
+    match (negative_soa(message), answer) {
+        // A CNAME chain that ends in nothing lives as long as its shortest part.
+        (Some(soa), answer) => answer.map_or(soa.ttl, |ttl| ttl.min(soa.ttl)),
+        // A CNAME that the upstream did not follow is no negative answer but all that it has.
+        (None, Some(ttl)) if message.rcode() == Rcode::NOERROR => ttl,
+        // RFC 2308 section 5: without SOA a negative answer is not kept.
+        (None, _) => NOT_KEPT,
+    }
+}
+
+/// The lifetime of what is not kept.
+const NOT_KEPT: Ttl = Ttl::from_wire(0);
+
+/// The SOA of an NXDOMAIN or NODATA reply (RFC 2308 sections 2.1 and 2.2).
+fn negative_soa(message: &Message<'_>) -> Option<Record> {
+    let qtype = message.question_type();
+    let has_answer = message
+        .records()
+        .any(|record| record.section == Section::Answer && (record.rtype == qtype || qtype == Rtype::ANY));
+    let is_negative = message.rcode() == Rcode::NXDOMAIN || message.rcode() == Rcode::NOERROR && !has_answer;
+    let mut records = message.records().filter(|_| is_negative);
+    records.find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! hickory-proto writes what upstreams say, and reads what we serve of it.
+
+use std::str::FromStr;
+
+use hickory_proto::op::{Edns, Message as Judge, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NULL, SOA};
+use hickory_proto::rr::{Name, RData, Record as JudgeRecord, RecordType};
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: TtlLimits = TtlLimits { ttl_max: Ttl::from_wire(86_400), negative_ttl_max: Ttl::from_wire(3_600) };
+const T0: Millis = Millis(5_000);
+
+fn record(owner: &str, ttl: u32, rdata: RData) -> JudgeRecord {
+    JudgeRecord::from_rdata(Name::from_str(owner).expect("well-formed"), ttl, rdata)
+}
+
+fn a(owner: &str, ttl: u32) -> JudgeRecord {
+    record(owner, ttl, RData::A(A::new(10, 0, 0, 1)))
+}
+
+fn cname(owner: &str, ttl: u32, target: &str) -> JudgeRecord {
+    record(owner, ttl, RData::CNAME(CNAME(Name::from_str(target).expect("well-formed"))))
+}
+
+fn soa(ttl: u32, minimum: u32) -> JudgeRecord {
+    let name = |text| Name::from_str(text).expect("well-formed");
+    record("example.", ttl, RData::SOA(SOA::new(name("ns.example."), name("mail.example."), 1, 2, 3, 4, minimum)))
+}
+
+/// A reply to `www.example. A` with these records in answer and authority.
+fn reply(rcode: ResponseCode, answers: Vec<JudgeRecord>, authority: Vec<JudgeRecord>) -> Judge {
+    let mut reply = Judge::new(77, MessageType::Response, OpCode::Query);
+    reply.metadata.response_code = rcode;
+    reply.add_query(Query::query(Name::from_str("www.example.").expect("well-formed"), RecordType::A));
+    reply.insert_answers(answers);
+    reply.insert_authorities(authority);
+    reply
+}
+
+fn kept(reply: &Judge) -> UpstreamReply {
+    let octets = reply.to_vec().expect("the judge writes");
+    UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).expect("small")
+}
+
+#[test]
+fn lifetimes() {
+    use ResponseCode::{FormErr, NXDomain, NoError, Refused, ServFail};
+    let other = |ttl| record("www.example.", ttl, RData::MX(MX::new(1, Name::root())));
+    let chain = |ttl| cname("www.example.", ttl, "x.example.");
+    for (what, rcode, answers, authority, expected) in [
+        ("the smallest of the answer", NoError, vec![a("www.example.", 300), a("www.example.", 60)], vec![], 60),
+        ("the chain counts", NoError, vec![chain(30), a("x.example.", 300)], vec![], 30),
+        ("authority does not", NoError, vec![a("www.example.", 300)], vec![a("ns.example.", 5)], 300),
+        ("a cap", NoError, vec![a("www.example.", 900_000)], vec![], 86_400),
+        ("top bit", NoError, vec![a("www.example.", 0x8000_0001)], vec![], 0),
+        ("zero", NoError, vec![a("www.example.", 0)], vec![], 0),
+        ("NXDOMAIN: SOA's TTL", NXDomain, vec![], vec![soa(100, 900)], 100),
+        ("NXDOMAIN: MINIMUM", NXDomain, vec![], vec![soa(900, 100)], 100),
+        ("NXDOMAIN: a cap", NXDomain, vec![], vec![soa(90_000, 90_000)], 3_600),
+        ("NXDOMAIN behind a CNAME", NXDomain, vec![chain(30)], vec![soa(900, 100)], 30),
+        ("NXDOMAIN without SOA", NXDomain, vec![chain(30)], vec![], 0),
+        ("NODATA", NoError, vec![], vec![soa(900, 100)], 100),
+        ("NODATA behind a CNAME", NoError, vec![chain(300)], vec![soa(900, 100)], 100),
+        ("NODATA without SOA", NoError, vec![], vec![], 0),
+        ("NODATA as a referral", NoError, vec![], vec![a("ns.example.", 300)], 0),
+        ("a CNAME that was not followed", NoError, vec![chain(300)], vec![], 300),
+        ("an answer with a SOA beside it", NoError, vec![a("www.example.", 300)], vec![soa(9, 9)], 300),
+        ("another type in the answer", NoError, vec![other(300)], vec![soa(900, 100)], 100),
+        ("SERVFAIL", ServFail, vec![], vec![], 5),
+        ("REFUSED", Refused, vec![a("www.example.", 300)], vec![], 5),
+        ("FORMERR", FormErr, vec![], vec![], 5),
+    ] {
+        let reply = kept(&reply(rcode, answers, authority));
+        assert_eq!(reply.lifetime().seconds(), expected, "{what}");
+        assert_eq!(reply.is_fresh(T0), expected > 0, "{what}");
+        let end = T0.plus(u64::from(expected) * 1000);
+        assert!(!reply.is_fresh(end), "{what}");
+        assert!(expected == 0 || reply.is_fresh(Millis(end.0 - 1)), "{what}");
+    }
+}
+
+/// What is served of a reply at a moment, as the judge reads it.
+fn served(reply: &UpstreamReply, now: Millis) -> Judge {
+    let mut octets = reply.octets().to_vec();
+    reply.write_ttls(&mut octets, reply.age_seconds(now));
+    Judge::from_vec(&octets).expect("the judge reads it")
+}
+
+#[test]
+fn ttls_count_down_and_never_below_zero() {
+    let mut judge = reply(ResponseCode::NoError, vec![a("www.example.", 300)], vec![]);
+    judge.add_additional(a("ns.example.", 1));
+    let reply = kept(&judge);
+    for (millis, expected) in [(0, [300, 1]), (999, [300, 1]), (1000, [299, 0]), (299_999, [1, 0])] {
+        let served = served(&reply, T0.plus(millis));
+        assert_eq!([served.answers[0].ttl, served.additionals[0].ttl], expected);
+    }
+    // A worker's clock may be read a moment before the reply came.
+    assert_eq!(served(&reply, Millis(0)).answers[0].ttl, 300);
+    let first = reply.message().records().next().expect("one record");
+    assert_eq!(reply.ttl_seconds_left(&first, 7), 293);
+}
+
+#[test]
+fn ttls_are_capped_in_what_is_served() {
+    let reply = kept(&reply(ResponseCode::NoError, vec![a("www.example.", 0x7fff_ffff)], vec![]));
+    assert_eq!(served(&reply, T0).answers[0].ttl, 86_400);
+}
+
+#[test]
+fn the_soa_of_a_negative_answer_counts_down_from_the_negative_ttl() {
+    let reply = kept(&reply(ResponseCode::NXDomain, vec![], vec![soa(86_400, 300)]));
+    assert_eq!(served(&reply, T0.plus(299_000)).authorities[0].ttl, 1);
+}
+
+/// A full reply whose OPT stands last, as upstreams send it.
+fn with_edns() -> Judge {
+    let answers = vec![cname("www.example.", 60, "host.example."), a("host.example.", 60)];
+    let mut judge = reply(ResponseCode::NoError, answers, vec![soa(60, 60)]);
+    judge.add_additional(record("x.example.", 60, RData::MX(MX::new(1, Name::from_str("mail.example.").expect("ok")))));
+    judge.set_edns(Edns::new());
+    judge
+}
+
+#[test]
+fn edns_is_cut_off_and_the_rest_stays_octet_by_octet() {
+    let judge = with_edns();
+    let octets = judge.to_vec().expect("the judge writes");
+    let reply = kept(&judge);
+    let records = &octets[reply.question_end()..reply.octets().len()];
+    assert_eq!(records, &reply.octets()[reply.question_end()..]);
+    assert_eq!(octets.len() - reply.octets().len(), 11, "the OPT");
+    assert_eq!(reply.counts(), [2, 1, 1]);
+    assert!(reply.has_cname());
+    let served = served(&reply, T0);
+    assert!(served.edns.is_none());
+    assert_eq!(
+        (served.answers, served.authorities, served.additionals),
+        (judge.answers, judge.authorities, judge.additionals)
+    );
+    let mut ends = reply.message().records().map(|record| record.end);
+    let ends = [ends.nth(1), ends.next(), ends.next()].map(|end| end.expect("four records"));
+    assert_eq!([Section::Answer, Section::Authority, Section::Additional].map(|s| reply.section_end(s)), ends);
+}
+
+#[test]
+fn edns_and_signatures_among_the_records_are_taken_out() {
+    let judge = with_edns();
+    let octets = judge.to_vec().expect("the judge writes");
+    let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00".as_slice();
+    let signature =
+        |rtype: u8| [b"\x00\x00".as_slice(), &[rtype], b"\x00\xff\x00\x00\x00\x00\x00\x15", &[0; 21]].concat();
+    let without = &octets[..octets.len() - opt.len()];
+    let message = Message::parse(&octets).expect("well-formed");
+    let additional = message.records().find(|r| r.section == Section::Additional).expect("an MX").start;
+    for (what, middle, end, count) in [
+        ("OPT first", opt.to_vec(), vec![], 2),
+        ("TSIG last", vec![], signature(250), 2),
+        ("SIG(0) last", vec![], signature(24), 2),
+        ("OPT first and TSIG last", opt.to_vec(), signature(250), 3),
+        ("OPT and TSIG last", vec![], [opt.to_vec(), signature(250)].concat(), 3),
+    ] {
+        let mut octets = [&without[..additional], &middle, &without[additional..], &end].concat();
+        octets[11] = count;
+        let message = Message::parse(&octets).expect(what);
+        let reply = UpstreamReply::new(&message, LIMITS, T0).expect("small");
+        let served = served(&reply, T0);
+        assert_eq!(served.answers, judge.answers, "{what}");
+        assert_eq!(served.authorities, judge.authorities, "{what}");
+        assert_eq!(served.additionals, judge.additionals, "{what}");
+        assert_eq!(reply.counts(), [2, 1, 1], "{what}");
+    }
+}
+
+#[test]
+fn what_would_not_fit_is_refused() {
+    // 3000 MX records at two octets of name each; written out they take ten times as much.
+    let mut octets = b"\x00\x01\x81\x80\x00\x01\x0b\xb8\x00\x00\x00\x02\x3f".to_vec();
+    octets.extend_from_slice(&[b'x'; 63]);
+    octets.extend_from_slice(b"\x00\x00\x0f\x00\x01");
+    octets.extend(b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x05\x00\x04\x00\x01\xc0\x0c".repeat(3000));
+    octets.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+    octets.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01");
+    assert!(UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).is_none());
+}
+
+#[test]
+fn unknown_types_come_out_as_they_came_in() {
+    let unknown = RData::Unknown { code: RecordType::Unknown(65280), rdata: NULL::with((0..=255).collect()) };
+    let judge = reply(ResponseCode::NoError, vec![record("www.example.", 60, unknown)], vec![]);
+    assert_eq!(served(&kept(&judge), T0).answers, judge.answers);
+    assert!(!kept(&judge).has_cname());
+}
+
+#[test]
+fn as_many_records_as_fit() {
+    let reply = kept(&reply(ResponseCode::NoError, vec![a("www.example.", 60); 10], vec![soa(60, 60); 2]));
+    let all = reply.octets().len();
+    assert_eq!(reply.fitting(all).counts, [10, 2, 0]);
+    assert!(reply.fitting(all).complete);
+    let fitting = reply.fitting(all - 1);
+    assert_eq!((fitting.counts, fitting.complete), ([10, 1, 0], false));
+    let fitting = reply.fitting(reply.question_end() + 16 * 3 + 15);
+    assert_eq!((fitting.counts, fitting.records.len(), fitting.complete), ([3, 0, 0], 48, false));
+    assert_eq!(reply.fitting(reply.question_end()).counts, [0; 3]);
+
+    let mut octets = reply.octets()[..reply.question_end() + 48].to_vec();
+    octets[6..10].copy_from_slice(&[0, 3, 0, 0]);
+    reply.write_ttls(&mut octets, 10);
+    let served = Judge::from_vec(&octets).expect("the judge reads it");
+    assert!(served.answers.iter().all(|record| record.ttl == 50));
+
+    let mut judge = with_edns();
+    judge.edns = None;
+    let reply = kept(&judge);
+    assert!(
+        reply.fitting(reply.section_end(Section::Authority)).complete,
+        "additional data may be left out (RFC 2181 section 9)"
+    );
+}
+
+#[test]
+fn a_name_that_points_into_a_ttl_does_not_break_us() {
+    // Two records; the target of the second, a CNAME, points into the TTL of the first.
+    let mut octets = b"\x00\x01\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01".to_vec();
+    octets.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x01\x00\x00\x00\x00\x04\x0a\x00\x00\x01");
+    octets.extend_from_slice(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x05\x00\x02\xc0\x1a");
+    let message = Message::parse(&octets).expect("the root stands at octet 26");
+    // Capped, the TTL is 0x00015180: a label of one octet, and then no label at all.
+    assert!(UpstreamReply::new(&message, LIMITS, T0).is_none());
+    let no_cap = TtlLimits { ttl_max: Ttl::MAX, ..LIMITS };
+    assert!(UpstreamReply::new(&message, no_cap, T0).is_some());
+}
+
+proptest! {
+    /// Whatever an upstream sends: what we keep of it is a sound message without EDNS, and its parts fit together.
+    #[test]
+    fn a_damaged_reply(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), age: u32) {
+        let mut octets = with_edns().to_vec().expect("the judge writes");
+        for (at, octet) in changes {
+            let at = at.index(octets.len());
+            octets[at] = octet;
+        }
+        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0));
+        if let Some(reply) = reply {
+            prop_assert!(reply.message().opt().is_none());
+            prop_assert_eq!(reply.message().octets(), reply.octets());
+            prop_assert_eq!(reply.section_end(Section::Additional), reply.octets().len());
+            for octets_max in 0..reply.octets().len() + 1 {
+                let fitting = reply.fitting(octets_max);
+                prop_assert!(fitting.records.is_empty() || reply.question_end() + fitting.records.len() <= octets_max);
+            }
+            let mut served = reply.octets().to_vec();
+            reply.write_ttls(&mut served, age);
+            prop_assert!(reply.lifetime() <= LIMITS.ttl_max);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Sockets and clock for exchanges: does what [`Exchange`] says and tells it what came of it.
+
+use std::future::{Future, pending, poll_fn, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use super::counters::Counters;
+use super::exchange::{AttemptId, Event, Exchange, Input, Observation, Output};
+use super::pool::TargetPool;
+use super::{Ask, ExchangeError, Millis};
+use crate::dns::reply::Transport;
+
+/// The way to all targets.
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    pool: TargetPool,
+    counters: Arc<Counters>,
+}
+
+/// The largest datagram that is read, in octets: three times what we offer, for upstreams that do not care.
+const DATAGRAM_OCTETS_MAX: usize = 4096;
+
+impl Upstreams {
+    /// Nothing known of any target yet.
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { pool: TargetPool::default(), counters }
+    }
+
+    /// Runs one exchange to its end; `now` is when it begins. Returns the reply's octets, and when it ended.
+    pub(super) async fn exchange(&self, ask: &Ask<'_>, now: Millis) -> (Result<Vec<u8>, ExchangeError>, Millis) {
+        let clock = Clock { started: Instant::now(), then: now };
+        let mut exchange = Exchange::new(ask, self.pool.order(ask.targets, now), now);
+        let mut sockets = Sockets::default();
+        let mut outputs = Vec::new();
+        let mut happened = Happened::Start;
+        loop {
+            exchange.step(happened.as_input(), clock.now(), &mut rand::rng(), &mut outputs);
+            for output in outputs.drain(..) {
+                if let Some(result) = self.perform(output, &mut sockets, clock.now()) {
+                    return (result, clock.now());
+                }
+            }
+            happened = sockets.wait(exchange.wake_at(), clock).await;
+        }
+    }
+
+    /// Does what the exchange says; returns its result when that was the end.
+    fn perform(&self, output: Output, sockets: &mut Sockets, now: Millis) -> Option<Result<Vec<u8>, ExchangeError>> {
+        match output {
+            Output::Send { attempt, target, transport, octets } => {
+                match transport {
+                    Transport::Udp => self.counters.sent_udp.add(),
+                    Transport::Tcp => self.counters.sent_tcp.add(),
+                }
+                sockets.open(attempt, target, transport, octets);
+            }
+            Output::Close(attempt) => sockets.close(attempt),
+            Output::Learned(target, observation) => {
+                match observation {
+                    Observation::Answered(_) => {}
+                    Observation::SilentSince(_) => self.counters.silent.add(),
+                    Observation::Unreachable => self.counters.unreachable.add(),
+                }
+                self.pool.learn(target, observation, now);
+            }
+            Output::Counted(Event::Mismatched) => self.counters.mismatched.add(),
+            Output::Counted(Event::Malformed) => self.counters.malformed.add(),
+            Output::Counted(Event::Truncated) => self.counters.truncated.add(),
+            Output::Counted(Event::FailingRcode) => self.counters.failing_rcodes.add(),
+            Output::Done(result) => {
+                if result.is_err() {
+                    self.counters.failed.add();
+                }
+                return Some(result);
+            }
+        }
+        None
+    }
+}
+
+/// The monotonic clock, as milliseconds since the process started.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    started: Instant,
+    then: Millis,
+}
+
+impl Clock {
+    /// This moment.
+    fn now(self) -> Millis {
+        self.then.plus(self.started.elapsed().as_millis() as u64)
+    }
+}
+
+/// What happened while an exchange waited.
+enum Happened {
+    Start,
+    Message(AttemptId, Vec<u8>),
+    Unreachable(AttemptId),
+    Tick,
+}
+
+impl Happened {
+    /// The same in the words of the exchange.
+    fn as_input(&self) -> Input<'_> {
+        match self {
+            Self::Start => Input::Start,
+            Self::Message(attempt, octets) => Input::Message(*attempt, octets),
+            Self::Unreachable(attempt) => Input::Unreachable(*attempt),
+            Self::Tick => Input::Tick,
+        }
+    }
+}
+
+/// The sockets of one exchange: at most [`super::exchange::ATTEMPTS_OPEN_MAX`].
+#[derive(Default)]
+struct Sockets(Vec<(AttemptId, Receiving)>);
+
+/// Waits for one message on one socket.
+type Receiving = Pin<Box<dyn Future<Output = io::Result<Received>> + Send>>;
+
+/// One message, and the socket where more may come.
+struct Received {
+    octets: Vec<u8>,
+    more: Option<UdpSocket>,
+}
+
+impl Sockets {
+    /// Sends a query from a new socket.
+    fn open(&mut self, attempt: AttemptId, target: SocketAddr, transport: Transport, octets: Vec<u8>) {
+        let receiving: Receiving = match transport {
+            Transport::Udp => match send_datagram(target, &octets) {
+                Ok(socket) => Box::pin(receive_datagram(socket)),
+                Err(error) => Box::pin(ready(Err(error))),
+            },
+            Transport::Tcp => Box::pin(ask_over_stream(target, octets)),
+        };
+        self.0.push((attempt, receiving));
+    }
+
+    /// Closes the socket of an attempt.
+    fn close(&mut self, attempt: AttemptId) {
+        self.0.retain(|(open, _)| *open != attempt);
+    }
+
+    /// Waits for whatever happens first.
+    async fn wait(&mut self, wake_at: Millis, clock: Clock) -> Happened {
+        let left = Duration::from_millis(wake_at.since(clock.now()));
+        // Time goes first: datagrams that never end must not stop the clock.
+        if left.is_zero() {
+            return Happened::Tick;
+        }
+        timeout(left, poll_fn(|cx| self.poll(cx))).await.unwrap_or(Happened::Tick)
+    }
+
+    /// Looks at every socket.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        for (attempt, receiving) in &mut self.0 {
+            let Poll::Ready(received) = receiving.as_mut().poll(cx) else { continue };
+            let (happened, more) = match received {
+                Ok(Received { octets, more }) => (Happened::Message(*attempt, octets), more),
+                Err(_) => (Happened::Unreachable(*attempt), None),
+            };
+            *receiving = match more {
+                Some(socket) => Box::pin(receive_datagram(socket)),
+                // Nothing else will come; the exchange closes the attempt.
+                None => Box::pin(pending()),
+            };
+            return Poll::Ready(happened);
+        }
+        Poll::Pending
+    }
+}
+
+/// Sends a query from a new socket on a port that the kernel picks at random, one for each query (RFC 5452 section 9.2).
+fn send_datagram(target: SocketAddr, octets: &[u8]) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(target), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.connect(&target.into())?;
+    socket.send(octets)?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Receives one datagram. The socket is connected: the kernel drops what others send, and tells us of ICMP.
+async fn receive_datagram(socket: UdpSocket) -> io::Result<Received> {
+    loop {
+        // `recv` alone would sleep through ICMP: the kernel reports it as an error without readability.
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if ready.is_error() {
+            let error = || socket.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+            unless_would_block(socket.try_io(Interest::ERROR, error))?.map_or(Ok(()), Err)?;
+        }
+        // On the stack, and only while it is looked at: thousands of exchanges wait at a time.
+        let mut octets = [0; DATAGRAM_OCTETS_MAX];
+        if let Some(count) = unless_would_block(socket.try_recv(&mut octets))? {
+            return Ok(Received { octets: octets[..count].to_vec(), more: Some(socket) });
+        }
+    }
+}
+
+/// None for "not yet".
+fn unless_would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a query over a new connection and receives one message (RFC 7766 section 8: length first). The exchange's
+/// deadline ends it.
+async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Received> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.set_nodelay(true)?;
+    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
+    // One write, one segment (RFC 7766 section 8).
+    stream.write_all(&[&length.to_be_bytes(), query.as_slice()].concat()).await?;
+    let length = stream.read_u16().await?;
+    // Grows with what comes, not with what is promised.
+    let mut octets = Vec::new();
+    stream.take(u64::from(length)).read_to_end(&mut octets).await?;
+    if octets.len() < usize::from(length) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Received { octets, more: None })
+}

@@ -1,0 +1,88 @@
+//! Lookup in one zone: RFC 1034 section 4.3.2 with RFC 4592's closest encloser.
+
+use crate::dns::name::wildcard_hash;
+use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
+use crate::dns::{FoldedName, Rtype};
+use crate::snapshot::{Node, NodeTable, Records, RrsetData, Zone, ZoneIndex};
+
+/// What a zone says of a name and a type. All five are success.
+pub(super) enum Found<'s> {
+    /// Records of the type.
+    Records(Records<'s>),
+    /// A CNAME, and the type asked is another.
+    Cname { record: &'s [u8], target: &'s [u8] },
+    /// An alias of a name elsewhere.
+    Alias(&'s [u8]),
+    /// The name exists, without the type.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+}
+
+/// Looks a name up. It is at or below the zone's apex; `hash` is that of (zone, name).
+#[inline]
+pub(super) fn lookup<'s>(
+    nodes: &'s NodeTable,
+    index: ZoneIndex,
+    zone: &Zone,
+    name: &FoldedName,
+    qtype: Rtype,
+    hash: u64,
+) -> Found<'s> {
+    if zone.denies_everything {
+        return Found::NxDomain;
+    }
+    match nodes.find(index, hash, name.as_wire()) {
+        Some(node) => in_node(node, qtype),
+        None => match source_of_synthesis(nodes, index, zone, name) {
+            Some(node) => in_node(node, qtype),
+            None => Found::NxDomain,
+        },
+    }
+}
+
+/// The `*` below the closest encloser, if there is one (RFC 4592 section 3.3.1): any name that exists, also an empty
+/// non-terminal, stops the wildcards above it.
+#[inline]
+fn source_of_synthesis<'s>(nodes: &'s NodeTable, index: ZoneIndex, zone: &Zone, name: &FoldedName) -> Option<Node<'s>> {
+    let apex_labels = usize::from(zone.apex_labels);
+    let mut labels = name.label_count().saturating_sub(1).min(usize::from(zone.labels_max));
+    let has_wildcard = loop {
+        if labels <= apex_labels {
+            labels = apex_labels;
+            break zone.apex_has_wildcard;
+        }
+        let hash = NodeTable::hash(index, name.suffix_hash(labels));
+        if let Some(node) = nodes.find(index, hash, name.suffix(labels)) {
+            break node.has_wildcard_child();
+        }
+        labels -= 1;
+    };
+    if !has_wildcard {
+        return None;
+    }
+    let hash = NodeTable::hash(index, wildcard_hash(name.suffix_hash(labels)));
+    nodes.find_wildcard(index, hash, name.suffix(labels))
+}
+
+/// What a name that exists says of a type (RFC 1034 section 4.3.2 step 3a).
+#[inline]
+fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
+    let mut cname = None;
+    for (rtype, data) in node.rrsets() {
+        match data {
+            // ANY gets one RRset of the name (RFC 8482 section 4.1).
+            RrsetData::Records(records) if rtype == qtype || qtype == Rtype::ANY => return Found::Records(records),
+            RrsetData::Alias(target) if rtype == qtype => return Found::Alias(target),
+            RrsetData::Records(records) if rtype == Rtype::CNAME => cname = Some(records),
+            RrsetData::Records(_) | RrsetData::Alias(_) => {}
+        }
+    }
+    match cname {
+        Some(records) => {
+            let record = records.templates;
+            Found::Cname { record, target: &record[TEMPLATE_HEAD_OCTETS..] }
+        }
+        None => Found::NoData,
+    }
+}

@@ -1,0 +1,444 @@
+//! The engine: octets of a query in, octets of its reply out.
+//!
+//! Two halves, so that a worker can work a batch in stages: [`begin`] reads the query and finds where its answer
+//! stands; [`complete`] decides and writes. Neither blocks, logs or (for what is answered at once) allocates. What has
+//! to be asked elsewhere first comes back as a [`Miss`]; whoever fetched it calls [`complete`] again with it at hand.
+
+mod upstream_reply;
+
+use super::refusal::Refusal;
+use crate::dns::edns::ExtendedError;
+use crate::dns::query::HEADER_OCTETS;
+use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
+use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
+use crate::forward::{self, ExchangeError, Forwarder, Millis};
+use crate::resolve::{self, End, Negative, Resolution};
+use crate::snapshot::{ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind};
+use std::net::IpAddr;
+
+/// The TTL of the HINFO that answers ANY for names we forward, in seconds (RFC 8482 section 4.2 leaves it to us).
+const ANY_HINFO_TTL: u32 = 3600;
+/// Its rdata: CPU "RFC8482", an empty OS (RFC 8482 section 4.2).
+const ANY_HINFO_RDATA: &[u8] = b"\x07RFC8482\x00";
+
+/// One query in work, with room for the names it leads to. Made to be overwritten by the next one.
+#[derive(Default)]
+pub struct Slot {
+    query: Query,
+    state: State,
+}
+
+/// How far a query has come.
+#[derive(Clone, Copy)]
+enum State {
+    Malformed(Malformed),
+    NoView(NoView),
+    Located { view: ViewIndex, located: Located },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Malformed(Malformed::TooShort)
+    }
+}
+
+/// Names met on the way; kept by the thread, so that nothing is zeroed a query.
+#[derive(Default)]
+pub struct Scratch {
+    current: FoldedName,
+    last: FoldedName,
+}
+
+/// What [`complete`] may look at besides the query.
+pub struct Surroundings<'a> {
+    /// The snapshot that [`begin`] was given.
+    pub snapshot: &'a Snapshot,
+    /// Where cached replies are.
+    pub forwarder: &'a Forwarder,
+    /// Now.
+    pub now: Millis,
+    /// A random number: multi-value answers start at a random record (R53:routing-policy-simple).
+    pub pick: u32,
+    /// How the reply travels.
+    pub transport: Transport,
+    /// What has been fetched for this query, for which the cache need not be asked.
+    pub fetched: &'a [Fetched],
+}
+
+/// What somebody else said, or failed to say.
+pub struct Fetched {
+    /// The question that was asked.
+    pub miss: Miss,
+    /// What came of it.
+    pub result: forward::Outcome,
+}
+
+/// A question for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// Whom to ask.
+    pub context: ContextIndex,
+    /// The name in folded wire form.
+    pub qname: Box<[u8]>,
+    /// The type.
+    pub qtype: Rtype,
+    /// DO as the client set it.
+    pub dnssec_ok: bool,
+    /// CD as the client set it.
+    pub checking_disabled: bool,
+}
+
+/// What becomes of a query.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The first octets of the buffer are the reply.
+    Reply(Reply),
+    /// No reply is owed.
+    Silent,
+    /// Others have to be asked first.
+    Miss(Miss),
+}
+
+/// A finished reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its octets.
+    pub octets: usize,
+    /// Its rcode.
+    pub rcode: Rcode,
+    /// Whether TC is set.
+    pub truncated: bool,
+    /// Where the answer came from.
+    pub source: Source,
+}
+
+/// Where an answer came from, for counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A zone here.
+    Zone(ZoneKind),
+    /// What an upstream said, kept or just fetched.
+    Forward,
+    /// Nobody: refused, malformed or failed.
+    Nobody,
+    /// Nobody, and the client may not ask here at all: a stream is closed after the reply.
+    NotAllowed,
+}
+
+/// Reads a query and finds where its answer stands.
+#[inline]
+pub fn begin(slot: &mut Slot, snapshot: &Snapshot, message: &[u8], door: DoorIndex, client: IpAddr) {
+    slot.state = match slot.query.read(message, snapshot.seed) {
+        Err(malformed) => State::Malformed(malformed),
+        Ok(()) => match snapshot.view_for(door, client) {
+            Err(no_view) => State::NoView(no_view),
+            Ok(index) => {
+                let located = snapshot.locate(snapshot.view(index), &slot.query.qname);
+                State::Located { view: index, located }
+            }
+        },
+    };
+}
+
+/// The hash of the node where the answer begins, to be touched before it is read; 0 where there is none.
+#[inline]
+pub fn node_hash(slot: &Slot) -> u64 {
+    match slot.state {
+        State::Located { located, .. } => located.node_hash,
+        State::Malformed(_) | State::NoView(_) => 0,
+    }
+}
+
+/// Decides what a query gets, and writes it. The order of decisions:
+/// malformed, not allowed, EDNS version, VPC attribute, class, query type, then who answers for the name.
+#[inline]
+pub fn complete(
+    slot: &Slot,
+    scratch: &mut Scratch,
+    around: &Surroundings<'_>,
+    message: &[u8],
+    out: &mut [u8],
+) -> Outcome {
+    let query = &slot.query;
+    let (view, located) = match slot.state {
+        State::Malformed(malformed) => return reply_to_malformed(malformed, message, out),
+        State::NoView(NoView::NotAllowed) => return refuse(query, around, message, out, Refusal::NotAllowed),
+        State::NoView(NoView::Unclaimed) => return refuse(query, around, message, out, Refusal::Unclaimed),
+        State::Located { view, located } => (around.snapshot.view(view), located),
+    };
+    if query.edns.is_some_and(|edns| edns.version != 0) {
+        let writer = begin_reply(query, around, message, out);
+        return finish(writer, query, Rcode::BADVERS, None, Source::Nobody);
+    }
+    if !view.dns_support {
+        return refuse(query, around, message, out, Refusal::DnsSupportOff);
+    }
+    if query.qclass != Class::IN {
+        return refuse(query, around, message, out, Refusal::Class);
+    }
+    if is_meta_type(query.qtype) {
+        return refuse(query, around, message, out, Refusal::MetaType);
+    }
+    let writer = begin_reply(query, around, message, out);
+    Work { query, view, around, writer, owner_at: QNAME_AT, cnames: 0 }.answer(scratch, located)
+}
+
+/// Types that only a query may have, ANY excepted: OPT, and TKEY to MAILA with the transfers (RFC 6895 section 3.1).
+fn is_meta_type(qtype: Rtype) -> bool {
+    qtype == Rtype::OPT || (249..=254).contains(&qtype.0)
+}
+
+/// A query being answered: what has been written, and whose records come next.
+struct Work<'a, 'b> {
+    query: &'a Query,
+    view: &'a View,
+    around: &'a Surroundings<'a>,
+    writer: ReplyWriter<'b>,
+    /// Where the name stands that the next records belong to.
+    owner_at: usize,
+    /// CNAMEs written so far.
+    cnames: usize,
+}
+
+/// What a step leads to.
+enum Next {
+    /// The reply is complete.
+    Done { rcode: Rcode, error: Option<ExtendedError>, source: Source },
+    /// The reply says this instead.
+    Refuse(Refusal),
+    /// Others have to be asked.
+    Miss(Miss),
+    /// Go on with the name in `scratch.current`.
+    Continue,
+}
+
+impl<'b> Work<'_, 'b> {
+    /// Resolves name after name until the reply is complete.
+    #[inline]
+    fn answer(mut self, scratch: &mut Scratch, located: Located) -> Outcome {
+        let snapshot = self.around.snapshot;
+        let ask = resolve::Ask { name: &self.query.qname, qtype: self.query.qtype, cnames_before: 0 };
+        let resolution = resolve::resolve(snapshot, self.view, ask, located, &mut scratch.last);
+        let name = if resolution.chain.links().is_empty() { &self.query.qname } else { &scratch.last };
+        let mut next = self.write(&resolution, name, &mut scratch.current);
+        loop {
+            match next {
+                Next::Done { rcode, error, source } => return finish(self.writer, self.query, rcode, error, source),
+                Next::Refuse(refusal) => {
+                    self.writer.clear_records(self.query);
+                    let (rcode, error) = refusal.reply();
+                    return finish(self.writer, self.query, rcode, error, Source::Nobody);
+                }
+                Next::Miss(miss) => return Outcome::Miss(miss),
+                Next::Continue => {}
+            }
+            if self.cnames > resolve::CNAME_CHAIN_MAX {
+                next = Next::Refuse(Refusal::ChainTooLong);
+                continue;
+            }
+            let current = scratch.current.clone();
+            let located = snapshot.locate(self.view, &current);
+            let ask = resolve::Ask { name: &current, qtype: self.query.qtype, cnames_before: self.cnames };
+            let resolution = resolve::resolve(snapshot, self.view, ask, located, &mut scratch.last);
+            let name = if resolution.chain.links().is_empty() { &current } else { &scratch.last };
+            next = self.write(&resolution, name, &mut scratch.current);
+        }
+    }
+
+    /// Writes one resolution, which ends about `name`.
+    #[inline]
+    fn write(&mut self, resolution: &Resolution<'_>, name: &FoldedName, onward: &mut FoldedName) -> Next {
+        for link in resolution.chain.links() {
+            match self.writer.push_template(Section::Answer, self.owner_at, link) {
+                Some(target_at) => self.owner_at = target_at,
+                None => return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone)),
+            }
+            self.cnames += 1;
+        }
+        match resolution.end {
+            End::Records { records, zone } => {
+                self.push_records(records);
+                done(Rcode::NOERROR, Source::Zone(zone.kind))
+            }
+            End::NoData(negative) => self.negative(Rcode::NOERROR, negative),
+            End::NxDomain(negative) => self.negative(Rcode::NXDOMAIN, negative),
+            End::Forward(context) => self.forward(context, name, onward),
+            End::ForwardAlias { context, target, negative } => self.forward_alias(context, target, negative),
+            End::NobodyToAsk if self.writer.has_answer() => done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone)),
+            End::NobodyToAsk => Next::Refuse(Refusal::NobodyToAsk),
+            End::ChainTooLong => Next::Refuse(Refusal::ChainTooLong),
+        }
+    }
+
+    /// Writes an RRset, beginning at a random record.
+    #[inline]
+    fn push_records(&mut self, records: Records<'_>) {
+        // A random fraction of the count: no division.
+        let start = ((u64::from(self.around.pick) * u64::from(records.count)) >> 32) as u16;
+        let (first, rest) = records.rotated(start);
+        let whole = self.owner_at == QNAME_AT
+            && self.writer.fits(records.templates.len())
+            && self.writer.push_templates(Section::Answer, first, records.count - start)
+            && self.writer.push_templates(Section::Answer, rest, start);
+        if !whole {
+            for templates in [first, rest] {
+                for template in (Records { templates, count: 0 }).iter() {
+                    self.writer.push_template(Section::Answer, self.owner_at, template);
+                }
+            }
+        }
+    }
+
+    /// Writes the SOA of a negative answer (RFC 2308 section 2). Its owner is a suffix of the name that was not found.
+    #[inline]
+    fn negative(&mut self, rcode: Rcode, negative: Negative<'_>) -> Next {
+        self.writer.push_template(Section::Authority, self.owner_at + negative.apex_at, &negative.zone.negative_soa);
+        done(rcode, Source::Zone(negative.zone.kind))
+    }
+
+    /// Answers with what others said of `name`, or asks for it.
+    fn forward(&mut self, context: ContextIndex, name: &FoldedName, onward: &mut FoldedName) -> Next {
+        if !self.query.recursion_desired {
+            return if self.writer.has_answer() {
+                done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone))
+            } else {
+                Next::Refuse(Refusal::NotRecursive)
+            };
+        }
+        if self.query.qtype == Rtype::ANY {
+            let head = RecordHead { rtype: Rtype::HINFO, class: Class::IN.0, ttl_seconds: ANY_HINFO_TTL };
+            self.writer.push_with(Section::Answer, Owner::At(self.owner_at), head, |out| {
+                out.get_mut(..ANY_HINFO_RDATA.len())?.copy_from_slice(ANY_HINFO_RDATA);
+                Some(ANY_HINFO_RDATA.len())
+            });
+            return done(Rcode::NOERROR, Source::Forward);
+        }
+        match self.said(context, name.as_wire()) {
+            None => Next::Miss(self.miss(context, name.as_wire())),
+            Some(Err(error)) => self.failed(error),
+            Some(Ok(reply)) => self.write_upstream_reply(&reply, context, name, onward),
+        }
+    }
+
+    /// Answers an alias with the records of its target, under the alias's own name and with the target's TTL
+    /// (R53:resource-record-sets-choosing-alias-non-alias).
+    fn forward_alias(&mut self, context: ContextIndex, target: &[u8], negative: Negative<'_>) -> Next {
+        if !self.query.recursion_desired {
+            return Next::Refuse(Refusal::NotRecursive);
+        }
+        match self.said(context, target) {
+            None => Next::Miss(self.miss(context, target)),
+            Some(Err(error)) => self.failed(error),
+            Some(Ok(reply)) => match reply.rcode() {
+                Rcode::NOERROR | Rcode::NXDOMAIN if !self.write_alias_records(&reply) => {
+                    self.negative(Rcode::NOERROR, negative)
+                }
+                Rcode::NOERROR | Rcode::NXDOMAIN => done(Rcode::NOERROR, Source::Zone(negative.zone.kind)),
+                rcode => done(self.sendable(rcode), Source::Forward),
+            },
+        }
+    }
+
+    /// What others said: what was fetched for this query, else what the cache holds.
+    fn said(&self, context: ContextIndex, qname: &[u8]) -> Option<forward::Outcome> {
+        let is_it = |fetched: &&Fetched| fetched.miss.context == context && *fetched.miss.qname == *qname;
+        if let Some(fetched) = self.around.fetched.iter().find(is_it) {
+            return Some(fetched.result.clone());
+        }
+        let context = self.around.snapshot.context(context);
+        let ask = forward::Ask {
+            context: context.id,
+            targets: &context.targets,
+            qname,
+            qtype: self.query.qtype,
+            class: Class::IN,
+            dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: self.query.checking_disabled,
+        };
+        self.around.forwarder.cached(&ask, self.around.now)
+    }
+
+    /// The question for others.
+    fn miss(&self, context: ContextIndex, qname: &[u8]) -> Miss {
+        Miss {
+            context,
+            qname: qname.into(),
+            qtype: self.query.qtype,
+            dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: self.query.checking_disabled,
+        }
+    }
+
+    /// Nobody answered: SERVFAIL with the reason, and nothing of the chain.
+    fn failed(&mut self, error: ExchangeError) -> Next {
+        self.writer.clear_records(self.query);
+        Next::Done { rcode: Rcode::SERVFAIL, error: Some(error.extended_error()), source: Source::Forward }
+    }
+
+    /// An upstream's rcode as this client can take it: one over 15 needs an OPT (RFC 6891 section 6.1.3).
+    fn sendable(&self, rcode: Rcode) -> Rcode {
+        if rcode.0 > 15 && self.query.edns.is_none() { Rcode::SERVFAIL } else { rcode }
+    }
+}
+
+/// The reply is complete, and there is nothing more to say.
+fn done(rcode: Rcode, source: Source) -> Next {
+    Next::Done { rcode, error: None, source }
+}
+
+/// Begins a reply as large as the client and the transport take.
+#[inline]
+fn begin_reply<'b>(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &'b mut [u8]) -> ReplyWriter<'b> {
+    ReplyWriter::begin(out, message, query, around.transport.reply_octets_max(query.edns))
+}
+
+/// Completes a reply.
+#[inline]
+fn finish(
+    writer: ReplyWriter<'_>,
+    query: &Query,
+    rcode: Rcode,
+    error: Option<ExtendedError>,
+    source: Source,
+) -> Outcome {
+    let truncated = writer.is_truncated();
+    let octets = writer.finish(query, rcode, error);
+    Outcome::Reply(Reply { octets, rcode, truncated, source })
+}
+
+/// Answers a refusal.
+fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], refusal: Refusal) -> Outcome {
+    let (rcode, error) = refusal.reply();
+    let source = if refusal == Refusal::NotAllowed { Source::NotAllowed } else { Source::Nobody };
+    finish(begin_reply(query, around, message, out), query, rcode, error, source)
+}
+
+/// Answers a query that [`begin`] read with a refusal that arose outside the engine: a limit.
+pub fn refuse_slot(slot: &Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
+    refuse(&slot.query, around, message, out, why)
+}
+
+/// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.
+pub fn refuse_message(
+    slot: &mut Slot,
+    around: &Surroundings<'_>,
+    message: &[u8],
+    out: &mut [u8],
+    why: Refusal,
+) -> Outcome {
+    match slot.query.read(message, around.snapshot.seed) {
+        Ok(()) => refuse(&slot.query, around, message, out, why),
+        Err(malformed) => reply_to_malformed(malformed, message, out),
+    }
+}
+
+/// FORMERR or NOTIMP as a header alone, or silence.
+fn reply_to_malformed(malformed: Malformed, message: &[u8], out: &mut [u8]) -> Outcome {
+    match malformed.reply() {
+        Some(rcode) if message.len() >= HEADER_OCTETS => {
+            let octets = write_header_only(out, message, rcode);
+            Outcome::Reply(Reply { octets, rcode, truncated: false, source: Source::Nobody })
+        }
+        _ => Outcome::Silent,
+    }
+}

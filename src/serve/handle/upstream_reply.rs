@@ -1,0 +1,210 @@
+//! Answering with an upstream's reply: as it stands where nothing stands in its way, else record by record.
+
+use super::{Next, Source, Work, done};
+use crate::dns::message::{Message, Record};
+use crate::dns::name::NAME_OCTETS_MAX;
+use crate::dns::reply::{Owner, RecordHead, Section};
+use crate::dns::{FoldedName, Rcode, Rtype};
+use crate::forward::reply::UpstreamReply;
+use crate::snapshot::{Authority, ContextIndex};
+
+/// A name as it stands in a message, expanded.
+struct Expanded {
+    wire: [u8; NAME_OCTETS_MAX],
+    octets: usize,
+}
+
+impl Expanded {
+    /// Expands the name at an octet of a message.
+    fn of(message: &Message<'_>, at: usize) -> Option<Self> {
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let octets = message.expand_name(at, &mut wire)?;
+        Some(Self { wire, octets })
+    }
+
+    fn as_wire(&self) -> &[u8] {
+        &self.wire[..self.octets]
+    }
+
+    /// Whether it is this name; length octets are below 64 and so never letters.
+    fn is(&self, wire: &[u8]) -> bool {
+        self.as_wire().eq_ignore_ascii_case(wire)
+    }
+}
+
+/// Where an upstream's chain of CNAMEs leads.
+enum ChainEnd {
+    /// To records, or to the upstream's own end of it.
+    Theirs,
+    /// At this record of the answer section to a name that another source of the view answers for.
+    CutAfter(usize),
+}
+
+impl Work<'_, '_> {
+    /// Writes what an upstream said of `name`. At the first CNAME whose target another source of the view owns, the
+    /// chain is cut and the target is resolved in the view.
+    pub(super) fn write_upstream_reply(
+        &mut self,
+        reply: &UpstreamReply,
+        context: ContextIndex,
+        name: &FoldedName,
+        onward: &mut FoldedName,
+    ) -> Next {
+        let rcode = self.sendable(reply.rcode());
+        let chain_end = if reply.has_cname() && self.query.qtype != Rtype::CNAME {
+            self.chain_end(reply, context, name, onward)
+        } else {
+            ChainEnd::Theirs
+        };
+        match chain_end {
+            ChainEnd::CutAfter(record) => match self.copy_answers(reply, name, Some(record)) {
+                Some(target_at) => {
+                    self.owner_at = target_at;
+                    Next::Continue
+                }
+                // It did not fit: TC says so.
+                None => done(Rcode::NOERROR, Source::Forward),
+            },
+            ChainEnd::Theirs if self.writer.has_answer() => {
+                self.copy_answers(reply, name, None);
+                if !self.writer.is_truncated() {
+                    self.copy_soa(reply);
+                }
+                done(rcode, Source::Forward)
+            }
+            ChainEnd::Theirs => {
+                self.copy_whole(reply);
+                done(rcode, Source::Forward)
+            }
+        }
+    }
+
+    /// Follows the CNAMEs of a reply; where the chain is to be cut, `onward` receives the target.
+    fn chain_end(
+        &self,
+        reply: &UpstreamReply,
+        context: ContextIndex,
+        name: &FoldedName,
+        onward: &mut FoldedName,
+    ) -> ChainEnd {
+        let message = reply.message();
+        let seed = self.around.snapshot.seed;
+        if onward.read(name.as_wire(), seed).is_err() {
+            return ChainEnd::Theirs;
+        }
+        let mut last_cname = None;
+        let mut has_data = message.records().any(|record| record.section == Section::Authority);
+        for (index, record) in answers(&message).enumerate() {
+            let Some(owner) = Expanded::of(&message, record.owner_at) else { return ChainEnd::Theirs };
+            if !owner.is(onward.as_wire()) {
+                continue;
+            }
+            if record.rtype != Rtype::CNAME {
+                has_data |= record.rtype == self.query.qtype;
+                continue;
+            }
+            let Some(target) = Expanded::of(&message, record.rdata_at) else { return ChainEnd::Theirs };
+            if onward.read(target.as_wire(), seed).is_err() {
+                return ChainEnd::Theirs;
+            }
+            match self.around.snapshot.authority_for(self.view, onward) {
+                Authority::Zone(_) => return ChainEnd::CutAfter(index),
+                other @ Authority::Forward(theirs) if theirs != context && other != self.view.otherwise => {
+                    return ChainEnd::CutAfter(index);
+                }
+                Authority::Forward(_) | Authority::Nothing => last_cname = Some(index),
+            }
+        }
+        // A chain that ends without data, in a name that its source does not answer for: the search goes on there
+        // (R53:resolver-query-logs-format shows chains over several rules).
+        match (last_cname, self.around.snapshot.authority_for(self.view, onward)) {
+            (Some(index), Authority::Forward(theirs))
+                if !has_data && reply.rcode() == Rcode::NOERROR && theirs != context =>
+            {
+                ChainEnd::CutAfter(index)
+            }
+            _ => ChainEnd::Theirs,
+        }
+    }
+
+    /// Copies the answer section record by record, up to and with record `last`. Returns where the rdata of the last
+    /// CNAME stands, or none where something did not fit.
+    fn copy_answers(&mut self, reply: &UpstreamReply, name: &FoldedName, last: Option<usize>) -> Option<usize> {
+        let message = reply.message();
+        let mut cname_target: Option<(usize, Expanded)> = None;
+        for (index, record) in answers(&message).enumerate() {
+            let owner = Expanded::of(&message, record.owner_at)?;
+            let owner_at = match &cname_target {
+                _ if owner.is(name.as_wire()) => Owner::At(self.owner_at),
+                Some((at, target)) if owner.is(target.as_wire()) => Owner::At(*at),
+                _ => Owner::Wire(owner.as_wire()),
+            };
+            let rdata_at = self.copy_record(reply, &message, &record, Section::Answer, owner_at)?;
+            if record.rtype == Rtype::CNAME {
+                self.cnames += 1;
+                cname_target = Expanded::of(&message, record.rdata_at).map(|target| (rdata_at, target));
+            }
+            if last == Some(index) {
+                break;
+            }
+        }
+        cname_target.map(|(at, _)| at)
+    }
+
+    /// Copies the SOA of a negative answer.
+    fn copy_soa(&mut self, reply: &UpstreamReply) {
+        let message = reply.message();
+        let soa = message.records().find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA);
+        if let Some(record) = soa
+            && let Some(owner) = Expanded::of(&message, record.owner_at)
+        {
+            self.copy_record(reply, &message, &record, Section::Authority, Owner::Wire(owner.as_wire()));
+        }
+    }
+
+    /// Copies one record with its names expanded and its TTL counted down; returns where its rdata begins.
+    fn copy_record(
+        &mut self,
+        reply: &UpstreamReply,
+        message: &Message<'_>,
+        record: &Record,
+        section: Section,
+        owner: Owner<'_>,
+    ) -> Option<usize> {
+        let ttl_seconds = reply.ttl_seconds_left(record, reply.age_seconds(self.around.now));
+        let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds };
+        self.writer.push_with(section, owner, head, |out| message.expand_rdata(record, out))
+    }
+
+    /// Copies a reply to the same question as it stands, TTLs counted down; what does not fit is cut at a record.
+    #[inline]
+    fn copy_whole(&mut self, reply: &UpstreamReply) {
+        let fitting = reply.fitting(self.writer.room());
+        self.writer.push_verbatim(fitting.records, fitting.counts);
+        reply.write_ttls(self.writer.written_mut(), reply.age_seconds(self.around.now));
+        if !fitting.complete {
+            self.writer.set_truncated();
+        }
+    }
+
+    /// Writes the records of the type asked under the alias's own name; whether there were any.
+    pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply) -> bool {
+        let message = reply.message();
+        // The chain is not shown, so its shortest TTL counts for all.
+        let age_seconds = reply.age_seconds(self.around.now);
+        let shortest = answers(&message).map(|record| reply.ttl_seconds_left(&record, age_seconds)).min();
+        let mut any = false;
+        for record in answers(&message).filter(|record| record.rtype == self.query.qtype) {
+            any = true;
+            let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: shortest.unwrap_or(0) };
+            let owner = Owner::At(self.owner_at);
+            self.writer.push_with(Section::Answer, owner, head, |out| message.expand_rdata(&record, out));
+        }
+        any
+    }
+}
+
+/// The records of the answer section.
+fn answers(message: &Message<'_>) -> impl Iterator<Item = Record> {
+    message.records().filter(|record| record.section == Section::Answer)
+}

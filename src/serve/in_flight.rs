@@ -1,0 +1,126 @@
+//! How many questions may be forwarded at once, in all and for one client.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Counts the questions being forwarded; cheap to clone.
+#[derive(Clone)]
+pub struct InFlight(Arc<Counts>);
+
+struct Counts {
+    total_max: usize,
+    per_client_max: u32,
+    total: AtomicUsize,
+    /// Keyed by what clients choose, hence the standard library's keyed hash; as many entries as questions in flight.
+    clients: Mutex<HashMap<IpAddr, u32>>,
+    given_back: Notify,
+}
+
+/// One question's place; given back when dropped.
+pub struct Permit {
+    in_flight: InFlight,
+    client: IpAddr,
+}
+
+impl InFlight {
+    /// Limits of questions: in all, and for one client address (an IPv6 client is its /64: RFC 6177 gives a site at
+    /// least that).
+    pub fn new(total_max: usize, per_client_max: usize) -> Self {
+        Self(Arc::new(Counts {
+            total_max,
+            per_client_max: u32::try_from(per_client_max).unwrap_or(u32::MAX),
+            total: AtomicUsize::new(0),
+            clients: Mutex::new(HashMap::new()),
+            given_back: Notify::new(),
+        }))
+    }
+
+    /// A place for one more question of this client; none at a limit.
+    pub fn admit(&self, client: IpAddr) -> Option<Permit> {
+        let client = client_key(client);
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.total.load(Ordering::Relaxed) >= self.0.total_max {
+            return None;
+        }
+        let of_client = clients.entry(client).or_insert(0);
+        if *of_client >= self.0.per_client_max {
+            return None;
+        }
+        *of_client += 1;
+        self.0.total.fetch_add(1, Ordering::Relaxed);
+        Some(Permit { in_flight: self.clone(), client })
+    }
+
+    /// Returns once nothing is in flight. Nobody else may wait at the same time.
+    pub async fn none_left(&self) {
+        while self.total() > 0 {
+            self.0.given_back.notified().await;
+        }
+    }
+
+    /// Questions in flight now.
+    pub fn total(&self) -> usize {
+        self.0.total.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let counts = &self.in_flight.0;
+        let mut clients = counts.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total.fetch_sub(1, Ordering::Relaxed) == 1 {
+            counts.given_back.notify_one();
+        }
+        if let Some(of_client) = clients.get_mut(&self.client) {
+            *of_client -= 1;
+            if *of_client == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64.
+pub fn client_key(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let prefix = u128::from(address) >> 64 << 64;
+            IpAddr::V6(prefix.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_hold_and_places_come_back() {
+        let in_flight = InFlight::new(3, 2);
+        let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let first = in_flight.admit(a).expect("free");
+        let second = in_flight.admit(a).expect("free");
+        assert!(in_flight.admit(a).is_none(), "two for one client");
+        let third = in_flight.admit(b).expect("free");
+        assert!(in_flight.admit(b).is_none(), "three in all");
+        drop((first, third));
+        assert_eq!(in_flight.total(), 1);
+        assert!(in_flight.admit(a).is_some());
+        drop(second);
+        assert_eq!(in_flight.total(), 0);
+        assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_64() {
+        let keys = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
+            .map(|address| client_key(address.parse().expect("an address")));
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[0], keys[2]);
+        assert_eq!(keys[3], IpAddr::from([192, 0, 2, 1]));
+    }
+}

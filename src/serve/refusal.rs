@@ -1,0 +1,71 @@
+//! Why a query gets no answer from here, and what that looks like on the wire: one row a reason.
+
+use crate::dns::edns::ExtendedError;
+use crate::dns::{ExtendedErrorCode, Rcode};
+
+/// Why we will not answer, or cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The door's `allow` does not name the client.
+    NotAllowed,
+    /// No VPC claims the client, and there is no `default_vpc`.
+    Unclaimed,
+    /// The VPC has `dns_support = false`.
+    DnsSupportOff,
+    /// A class other than IN (only IN data is here).
+    Class,
+    /// AXFR, IXFR and the other types that only a query may have (RFC 5936: nobody may transfer).
+    MetaType,
+    /// RD is clear and the name is not ours: AWS supports only recursive queries for those.
+    NotRecursive,
+    /// Nobody here owns the name, and `[upstream]` is empty.
+    NobodyToAsk,
+    /// More CNAMEs than we follow, or a loop.
+    ChainTooLong,
+    /// As many questions are being forwarded as may be.
+    InFlightLimit,
+    /// Answering took more rounds of forwarding than we make.
+    RoundLimit,
+    /// A bug of ours: answering panicked.
+    Internal,
+}
+
+impl Refusal {
+    /// The rcode, and the extended error for clients with EDNS (RFC 8914).
+    pub fn reply(self) -> (Rcode, Option<ExtendedError>) {
+        let extended = |code, text| Some(ExtendedError { code, text });
+        match self {
+            Self::NotAllowed => {
+                (Rcode::REFUSED, extended(ExtendedErrorCode::PROHIBITED, "this client may not ask here: see allow"))
+            }
+            Self::Unclaimed => (
+                Rcode::REFUSED,
+                extended(ExtendedErrorCode::PROHIBITED, "no VPC claims this client and there is no default_vpc"),
+            ),
+            Self::DnsSupportOff => {
+                (Rcode::REFUSED, extended(ExtendedErrorCode::PROHIBITED, "enableDnsSupport is false for this VPC"))
+            }
+            Self::Class => (Rcode::REFUSED, extended(ExtendedErrorCode::NOT_SUPPORTED, "only class IN is served")),
+            Self::MetaType => {
+                (Rcode::REFUSED, extended(ExtendedErrorCode::NOT_SUPPORTED, "this query type is not served"))
+            }
+            Self::NotRecursive => (
+                Rcode::REFUSED,
+                extended(ExtendedErrorCode::NOT_AUTHORITATIVE, "not a name of ours, and RD is not set"),
+            ),
+            Self::NobodyToAsk => {
+                (Rcode::REFUSED, extended(ExtendedErrorCode::NOT_AUTHORITATIVE, "not a name of ours, and no upstream"))
+            }
+            Self::ChainTooLong => {
+                (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "CNAME chain over 11, or a loop"))
+            }
+            Self::InFlightLimit => {
+                (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "too many questions in flight: see in_flight"))
+            }
+            Self::RoundLimit => {
+                (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "too many names had to be forwarded"))
+            }
+            Self::Internal => (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "internal error")),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Queries by stream: TCP connections that are taken in, framed, bounded in every direction and ended in order.
+//!
+//! RFC 7766: queries may be pipelined, are answered out of order, and an idle connection is closed. What is in a
+//! message is not known here; an [`Answer`] turns octets into octets.
+
+mod connection;
+mod limits;
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use self::connection::{Connection, Ending};
+pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MILLISECONDS, OUTPUT_OCTETS_MAX};
+pub use self::limits::StreamLimits;
+use self::limits::{Seat, Seats};
+use super::arrival::Arrival;
+use super::udp::sys::is_readable;
+use crate::snapshot::DoorIndex;
+
+/// What becomes of one message on a stream.
+pub enum StreamAnswer {
+    /// The reply was appended.
+    Now,
+    /// No reply is owed.
+    Silent,
+    /// The reply comes later, or `None` does; it must come by itself, for nothing here ends the wait.
+    Later(Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>),
+    /// The reply was appended, and is the last: the connection is closed after it (a client that may not ask).
+    NowThenClose,
+}
+
+/// Answers messages: given the octets of one message, who asked, and where to append the reply, without its length.
+pub type Answer = Arc<dyn Fn(&[u8], &Arrival, &mut Vec<u8>) -> StreamAnswer + Send + Sync>;
+
+/// The stream side of all doors, at work until it is drained; dropping it cuts every connection.
+pub struct Streams {
+    phase: watch::Sender<Phase>,
+    seats: Arc<Seats>,
+    counters: Arc<StreamCounters>,
+}
+
+impl Streams {
+    /// Starts an accept loop for each listener, in the order of the doors, on the runtime this is called in.
+    ///
+    /// The listeners must not block. Either all loops start or none.
+    pub fn start(listeners: Vec<StdTcpListener>, answer: Answer, limits: StreamLimits) -> io::Result<Self> {
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let counters = Arc::new(StreamCounters::default());
+        let seats = Arc::new(Seats::new(limits));
+        let mut loops = Vec::new();
+        for (door, listener) in listeners.into_iter().enumerate() {
+            let is_wildcard = listener.local_addr()?.ip().is_unspecified();
+            let door = DoorIndex(u32::try_from(door).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?);
+            loops.push(AcceptLoop {
+                listener: TcpListener::from_std(listener)?,
+                door,
+                asked: if is_wildcard { Asked::PerConnection } else { Asked::Door },
+                answer: Arc::clone(&answer),
+                seats: Arc::clone(&seats),
+                counters: Arc::clone(&counters),
+                phase: watched.clone(),
+            });
+        }
+        for accept_loop in loops {
+            tokio::spawn(accept_loop.run());
+        }
+        Ok(Self { phase, seats, counters })
+    }
+
+    /// What the streams have counted.
+    pub fn counters(&self) -> &Arc<StreamCounters> {
+        &self.counters
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// Takes in no more connections and no more messages, lets what is in flight be answered, and closes; returns
+    /// how many connections were not done in time and were cut.
+    pub async fn drain(self, within: Duration) -> u64 {
+        self.phase.send_replace(Phase::Draining);
+        if tokio::time::timeout(within, self.phase.closed()).await.is_ok() {
+            return 0;
+        }
+        self.phase.send_replace(Phase::Over);
+        self.phase.closed().await;
+        self.counters.cut.load(Ordering::Relaxed)
+    }
+}
+
+/// Declares the counters of the streams once, as atomics and as plain numbers.
+macro_rules! stream_counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened on the streams; many tasks write, so these are added to atomically.
+        #[derive(Debug, Default)]
+        pub struct StreamCounters {
+            $($(#[$doc])* $name: AtomicU64,)*
+        }
+
+        /// The counters of the streams at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct StreamCounts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl StreamCounters {
+            /// The numbers as they stand.
+            pub fn snapshot(&self) -> StreamCounts {
+                StreamCounts { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl StreamCounts {
+            /// Every number with its name, for a report.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+stream_counters! {
+    /// Connections taken in.
+    accepted,
+    /// Connections closed at once, for the limits allow none.
+    refused,
+    /// Connections closed to make room for others.
+    evicted,
+    /// Connections closed because nothing was asked for too long.
+    idle,
+    /// Connections closed because a message did not arrive whole in time.
+    message_timed_out,
+    /// Connections closed because the client did not take its replies in time.
+    write_timed_out,
+    /// Connections that broke: reset, unreachable.
+    broken,
+    /// Connections closed for a message without octets or a reply that no stream can carry.
+    malformed,
+    /// Connections cut because draining took too long.
+    cut,
+    /// Errors of accept, but those for want of descriptors or memory.
+    accept_errors,
+    /// Times that accept lacked descriptors or memory.
+    exhausted,
+    /// Whole messages received.
+    messages,
+    /// Replies handed to connections.
+    replies,
+}
+
+impl StreamCounters {
+    /// Adds one to a counter of these.
+    fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how a connection ended.
+    fn count_ending(&self, ending: Ending) {
+        let counter = match ending {
+            Ending::Finished => return,
+            Ending::Evicted => &self.evicted,
+            Ending::Idle => &self.idle,
+            Ending::MessageTimedOut => &self.message_timed_out,
+            Ending::WriteTimedOut => &self.write_timed_out,
+            Ending::Broken => &self.broken,
+            Ending::Malformed => &self.malformed,
+            Ending::Cut => &self.cut,
+        };
+        Self::count(counter);
+    }
+}
+
+/// How long accepting rests at first when descriptors or memory are exhausted, in milliseconds; doubles up to
+/// [`EXHAUSTED_REST_MILLISECONDS_MAX`].
+pub const EXHAUSTED_REST_MILLISECONDS: u64 = 10;
+/// The longest rest of accepting in milliseconds.
+pub const EXHAUSTED_REST_MILLISECONDS_MAX: u64 = 50;
+
+/// Where the streams stand between start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Connections and messages are taken in.
+    Serving,
+    /// What is in flight is finished; nothing more is taken in.
+    Draining,
+    /// Every connection ends at once.
+    Over,
+}
+
+/// Where the address that was asked is known from.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// The door has one address.
+    Door,
+    /// The door is a wildcard: each connection has its own.
+    PerConnection,
+}
+
+/// Takes in the connections of one door.
+struct AcceptLoop {
+    listener: TcpListener,
+    door: DoorIndex,
+    asked: Asked,
+    answer: Answer,
+    seats: Arc<Seats>,
+    counters: Arc<StreamCounters>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl AcceptLoop {
+    /// Accepts until draining begins; no error of accept ends it.
+    async fn run(mut self) {
+        let mut rest = EXHAUSTED_REST_MILLISECONDS;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    rest = EXHAUSTED_REST_MILLISECONDS;
+                    self.take_in(stream, client);
+                }
+                Err(error) => {
+                    let kind = AcceptError::of(&error);
+                    if kind == AcceptError::Exhausted {
+                        self.make_room();
+                    } else {
+                        StreamCounters::count(&self.counters.accept_errors);
+                    }
+                    if kind != AcceptError::Connection {
+                        tokio::time::sleep(Duration::from_millis(rest)).await;
+                        rest = (rest * 2).min(EXHAUSTED_REST_MILLISECONDS_MAX);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a connection away for the one that cannot be accepted for want of a descriptor.
+    fn make_room(&self) {
+        // accept(2) takes the descriptor before it looks into the queue, so it also complains when nobody waits.
+        if is_readable(&self.listener) {
+            StreamCounters::count(&self.counters.exhausted);
+            self.seats.evict_idle_longest();
+        }
+    }
+
+    /// Gives the connection a seat, at another's cost where there is none, and a task.
+    fn take_in(&self, stream: TcpStream, client: SocketAddr) {
+        let local = match self.asked {
+            Asked::Door => None,
+            Asked::PerConnection => stream.local_addr().ok().map(|address| address.ip()),
+        };
+        let arrival = Arrival { door: self.door, client, local };
+        let Some(seat) = Seat::take(&self.seats, arrival.client_ip()) else {
+            StreamCounters::count(&self.counters.refused);
+            return;
+        };
+        StreamCounters::count(&self.counters.accepted);
+        // Replies are written whole, so waiting for more to put in a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(stream, arrival, Arc::clone(&self.answer), seat, Arc::clone(&self.counters));
+        tokio::spawn(connection.run(self.phase.clone()));
+    }
+}
+
+/// What an error of accept means for the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AcceptError {
+    /// Only the connection that was to be accepted is lost: go on at once.
+    Connection,
+    /// The process or the machine is out of descriptors or memory: make room and rest.
+    Exhausted,
+    /// Anything else: rest, so that an error that stays does not spin.
+    Other,
+}
+
+impl AcceptError {
+    /// Sorts errors as accept(2) does: Linux hands the pending network errors of the new socket over as its own.
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(
+                libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::EOPNOTSUPP
+                | libc::ETIMEDOUT,
+            ) => Self::Connection,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Exhausted,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! Names and their records: one table over all zones, keyed by (zone, name).
+//!
+//! A slot of 8 octets holds part of the hash and where the node stands in the arena; the node holds name, directory
+//! and records one after another, so that an answer costs two cache misses: the slot and the node.
+//!
+//! ```text
+//! node      zone u32 | name octets u8 | flags u8 | RRsets u16 | name | entries | records
+//! entry     type u16 | records u16 | octets u32      (records = 0: an alias, its octets are the target's name)
+//! records   owner pointer C00C | type | class | TTL | rdata octets | rdata, ready to be copied into a reply
+//! ```
+
+use super::zone::ZoneIndex;
+use crate::dns::Rtype;
+use crate::dns::name::mix;
+
+/// Octets of a node before its name.
+const HEAD_OCTETS: usize = 8;
+/// Octets of a directory entry.
+const ENTRY_OCTETS: usize = 8;
+/// Nodes begin at multiples of this, so that 32 bits reach 32 GiB.
+const ALIGNMENT: usize = 8;
+
+/// Arenas below this stay in the second-level cache by themselves.
+const TOUCHED_ARENA_OCTETS_MIN: usize = 256 * 1024;
+
+/// Flag: a `*` stands directly below this name, so it may be a source of synthesis (RFC 4592 section 3.3.1).
+pub const HAS_WILDCARD_CHILD: u8 = 1;
+
+/// The names and records of all zones.
+// Invariant: at most two thirds of the slots are taken, so that a search ends; every slot's place is a whole node.
+pub struct NodeTable {
+    slots: Box<[Slot]>,
+    mask: usize,
+    arena: Box<[u8]>,
+}
+
+/// One slot: part of the hash, and where the node stands in units of 8 octets, plus one; 0 = empty.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    tag: u32,
+    place: u32,
+}
+
+impl NodeTable {
+    /// The hash of a name in a zone, from the name's own hash.
+    #[inline]
+    pub fn hash(zone: ZoneIndex, name_hash: u64) -> u64 {
+        mix(name_hash ^ (u64::from(zone.0) + 1) << 32, 0xe703_7ed1_a0b4_28db)
+    }
+
+    /// The node of exactly this name.
+    #[inline]
+    pub fn find(&self, zone: ZoneIndex, hash: u64, name: &[u8]) -> Option<Node<'_>> {
+        self.search(hash, |node| node.zone() == zone.0 && node.name() == name)
+    }
+
+    /// The node of `*` below a closest encloser.
+    pub fn find_wildcard(&self, zone: ZoneIndex, hash: u64, closest_encloser: &[u8]) -> Option<Node<'_>> {
+        self.search(hash, |node| node.zone() == zone.0 && node.name().strip_prefix(b"\x01*") == Some(closest_encloser))
+    }
+
+    /// Walks the slots from a hash's own one to the first empty one.
+    #[inline]
+    fn search(&self, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'_>> {
+        let mut at = hash as usize;
+        loop {
+            let slot = self.slots[at & self.mask];
+            if slot.place == 0 {
+                return None;
+            }
+            if slot.tag == (hash >> 32) as u32 {
+                let node = self.node(slot.place);
+                if is_it(node) {
+                    return Some(node);
+                }
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// The node at a place.
+    #[inline]
+    fn node(&self, place: u32) -> Node<'_> {
+        Node { octets: &self.arena[(place as usize - 1) * ALIGNMENT..] }
+    }
+
+    /// Reads the first slot of a hash into the caches; the place in it is for [`Self::touch_node`].
+    #[inline]
+    pub fn touch_slot(&self, hash: u64) -> u32 {
+        self.slots[hash as usize & self.mask].place
+    }
+
+    /// Reads the node at a place into the caches. What it returns must be used, or the reading is optimised away.
+    #[inline]
+    pub fn touch_node(&self, place: u32) -> u8 {
+        let at = (place as usize).saturating_sub(1) * ALIGNMENT;
+        // The second cache line holds the records of a name of ordinary length.
+        let second = self.arena.get(at + 63).copied().unwrap_or(0);
+        self.arena.get(at).copied().unwrap_or(0) ^ second
+    }
+
+    /// Whether table and arena outgrow a second-level cache, so that touching them first pays.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.arena.len() > TOUCHED_ARENA_OCTETS_MIN
+    }
+
+    /// Octets of table and arena.
+    pub fn octets(&self) -> usize {
+        self.slots.len() * size_of::<Slot>() + self.arena.len()
+    }
+}
+
+/// One name of one zone.
+#[derive(Clone, Copy)]
+pub struct Node<'s> {
+    /// From the node's start to the end of the arena.
+    octets: &'s [u8],
+}
+
+impl<'s> Node<'s> {
+    #[inline]
+    fn zone(self) -> u32 {
+        u32::from_le_bytes([self.octets[0], self.octets[1], self.octets[2], self.octets[3]])
+    }
+
+    /// The name in folded wire form.
+    #[inline]
+    pub fn name(self) -> &'s [u8] {
+        &self.octets[HEAD_OCTETS..HEAD_OCTETS + usize::from(self.octets[4])]
+    }
+
+    /// Whether a `*` stands directly below this name.
+    #[inline]
+    pub fn has_wildcard_child(self) -> bool {
+        self.octets[5] & HAS_WILDCARD_CHILD != 0
+    }
+
+    /// The RRsets of this name, in the order they were added.
+    #[inline]
+    pub fn rrsets(self) -> impl Iterator<Item = (Rtype, RrsetData<'s>)> {
+        let count = usize::from(u16::from_le_bytes([self.octets[6], self.octets[7]]));
+        let directory = HEAD_OCTETS + usize::from(self.octets[4]);
+        let mut at = directory + count * ENTRY_OCTETS;
+        let octets = self.octets;
+        octets[directory..at].as_chunks::<ENTRY_OCTETS>().0.iter().map(move |entry| {
+            let rtype = Rtype(u16::from_le_bytes([entry[0], entry[1]]));
+            let records = u16::from_le_bytes([entry[2], entry[3]]);
+            let length = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]) as usize;
+            let data = &octets[at..at + length];
+            at += length;
+            match records {
+                0 => (rtype, RrsetData::Alias(data)),
+                count => (rtype, RrsetData::Records(Records { templates: data, count })),
+            }
+        })
+    }
+
+    /// The RRset of one type.
+    #[inline]
+    pub fn rrset(self, rtype: Rtype) -> Option<RrsetData<'s>> {
+        self.rrsets().find(|(candidate, _)| *candidate == rtype).map(|(_, data)| data)
+    }
+}
+
+/// What stands under one type of a name.
+#[derive(Clone, Copy, Debug)]
+pub enum RrsetData<'s> {
+    /// Records of its own.
+    Records(Records<'s>),
+    /// An alias of a name elsewhere, in wire form: asked from the view's forwarder.
+    Alias(&'s [u8]),
+}
+
+/// The records of an RRset as templates, one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'s> {
+    /// All of them.
+    pub templates: &'s [u8],
+    /// How many; at least one.
+    pub count: u16,
+}
+
+impl<'s> Records<'s> {
+    /// The records in two parts that begin at record `start`: what follows it, then what precedes it.
+    #[inline]
+    pub fn rotated(self, start: u16) -> (&'s [u8], &'s [u8]) {
+        let mut at = 0;
+        for _ in 0..start {
+            at += template_octets(&self.templates[at..]);
+        }
+        let (before, after) = self.templates.split_at(at);
+        (after, before)
+    }
+
+    /// Each record by itself.
+    pub fn iter(self) -> impl Iterator<Item = &'s [u8]> {
+        let mut rest = self.templates;
+        std::iter::from_fn(move || {
+            let (template, after) = (!rest.is_empty()).then(|| rest.split_at(template_octets(rest)))?;
+            rest = after;
+            Some(template)
+        })
+    }
+}
+
+/// Octets of the template at the start of `templates`.
+#[inline]
+fn template_octets(templates: &[u8]) -> usize {
+    12 + usize::from(u16::from_be_bytes([templates[10], templates[11]]))
+}
+
+/// A node table in the making.
+#[derive(Default)]
+pub struct NodeTableBuilder {
+    arena: Vec<u8>,
+    entries: Vec<(u64, u32)>,
+}
+
+impl NodeTableBuilder {
+    /// Room for that many names of that many octets in all: without it a large table is copied as it grows.
+    pub fn reserve(&mut self, names: usize, octets: usize) {
+        self.entries.reserve(names);
+        self.arena.reserve(octets);
+    }
+
+    /// Adds a node. `rrsets` are (type, records or 0 for an alias, octets); no two of one (zone, name).
+    pub fn add(&mut self, zone: ZoneIndex, hash: u64, name: &[u8], flags: u8, rrsets: &[(Rtype, u16, &[u8])]) {
+        let place = u32::try_from(self.arena.len() / ALIGNMENT + 1).expect("zone data is below 32 GiB");
+        let name_octets = u8::try_from(name.len()).expect("a name has at most 255 octets");
+        let count = u16::try_from(rrsets.len()).expect("a name has at most 65,535 types");
+        self.arena.extend_from_slice(&zone.0.to_le_bytes());
+        self.arena.extend_from_slice(&[name_octets, flags]);
+        self.arena.extend_from_slice(&count.to_le_bytes());
+        self.arena.extend_from_slice(name);
+        for (rtype, records, octets) in rrsets {
+            let length = u32::try_from(octets.len()).expect("an RRset is below 4 GiB");
+            self.arena.extend_from_slice(&rtype.0.to_le_bytes());
+            self.arena.extend_from_slice(&records.to_le_bytes());
+            self.arena.extend_from_slice(&length.to_le_bytes());
+        }
+        for (_, _, octets) in rrsets {
+            self.arena.extend_from_slice(octets);
+        }
+        self.arena.resize(self.arena.len().next_multiple_of(ALIGNMENT), 0);
+        self.entries.push((hash, place));
+    }
+
+    /// Makes the table.
+    pub fn build(self) -> NodeTable {
+        let size = (self.entries.len() * 3 / 2 + 1).next_power_of_two();
+        let mask = size - 1;
+        let mut slots = vec![Slot::default(); size];
+        for (hash, place) in self.entries {
+            let mut at = hash as usize;
+            while slots[at & mask].place != 0 {
+                at = at.wrapping_add(1);
+            }
+            slots[at & mask] = Slot { tag: (hash >> 32) as u32, place };
+        }
+        NodeTable { slots: slots.into(), mask, arena: self.arena.into() }
+    }
+}

@@ -1,0 +1,33 @@
+//! Views: what one (VPC, from inside | via inbound) pair sees.
+
+use super::authority::{Authority, AuthorityTable};
+
+/// Which of [`super::Snapshot::views`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ViewIndex(pub u32);
+
+/// How a query came into its VPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ingress {
+    /// By a plus-two or shared door.
+    Inside,
+    /// By an address of an inbound endpoint.
+    ViaInbound,
+}
+
+/// One view.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The VPC's id.
+    pub vpc: Box<str>,
+    /// How queries come in.
+    pub ingress: Ingress,
+    /// `enableDnsSupport`; without it every query is refused.
+    pub dns_support: bool,
+    /// What the view itself claims: rules, hosted zones, private names.
+    pub table: AuthorityTable,
+    /// What everyone claims: `vpce-…` names and, with `enableDnsHostnames`, the built-in names.
+    pub base: AuthorityTable,
+    /// Who answers for what nobody claims: the upstream.
+    pub otherwise: Authority,
+}

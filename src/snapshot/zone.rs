@@ -1,0 +1,37 @@
+//! Zones: hosted zones, the hidden zones of endpoints, and the built-in ones.
+
+/// Which of [`super::Snapshot::zones`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ZoneIndex(pub u32);
+
+/// What kind of source a zone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ZoneKind {
+    /// A private hosted zone.
+    HostedZone,
+    /// The hidden zone of an endpoint's private DNS name.
+    PrivateName,
+    /// The hidden zone of a `vpce-…` name.
+    EndpointName,
+    /// `localhost` and the other built-in names.
+    BuiltIn,
+}
+
+/// One zone; its names stand in the node table under its index.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// What kind of source it is.
+    pub kind: ZoneKind,
+    /// Labels of the apex.
+    pub apex_labels: u8,
+    /// Labels of the longest name in it: nothing longer needs to be looked for.
+    pub labels_max: u8,
+    /// Whether a `*` stands directly below the apex.
+    pub apex_has_wildcard: bool,
+    /// Whether even the apex does not exist (`invalid`, `onion`: RFC 6761 section 6.4, RFC 7686).
+    pub denies_everything: bool,
+    /// The SOA of a negative answer as a template, TTL = min(SOA TTL, MINIMUM) (RFC 2308 section 3).
+    pub negative_soa: Box<[u8]>,
+    /// What it is called in words: the hosted zone's or endpoint's id.
+    pub id: Box<str>,
+}

@@ -1,0 +1,194 @@
+//! Nothing is allocated for a query that is answered at once, whatever its answer.
+
+#[path = "support/worlds.rs"]
+mod worlds;
+
+use plustwo::dns::reply::Transport;
+use plustwo::dns::{Rcode, Rtype};
+use plustwo::forward::{Forwarder, Millis};
+use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::snapshot::{DoorIndex, Snapshot};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::net::IpAddr;
+
+/// The system's allocator, which counts for each thread.
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread so far.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(unsafe_code, reason = "an allocator cannot be had otherwise; it only counts and passes on")]
+// SAFETY: every call is passed on to the system's allocator as it came; the counter allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` passed the system's pointers on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, octets: usize) -> *mut u8 {
+        count();
+        // SAFETY: as for `dealloc`.
+        unsafe { System.realloc(pointer, layout, octets) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts one; nothing where the thread is ending.
+fn count() {
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+/// Allocations of this thread while `work` runs.
+fn allocations_of<R>(work: impl FnOnce() -> R) -> (u64, R) {
+    let before = ALLOCATIONS.get();
+    let result = work();
+    (ALLOCATIONS.get() - before, result)
+}
+
+/// What a case must come to, so that it is known to have gone the way it is named after.
+struct Expected {
+    rcode: Rcode,
+    answers: u16,
+    authority: u16,
+}
+
+/// Answers a query twice with the same slot and scratch and holds the second time against zero allocations: the first
+/// may be where a thread-local of some library is set up.
+fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected: Option<&Expected>, what: &str) {
+    let (mut slot, mut scratch, mut out) = (Slot::default(), Scratch::default(), [0; 1232]);
+    for round in 0..2 {
+        let (allocations, outcome) = allocations_of(|| {
+            handle::begin(&mut slot, world.0, message, DoorIndex(0), client);
+            let around = Surroundings {
+                snapshot: world.0,
+                forwarder: world.1,
+                now: Millis(1500),
+                pick: 0x9000_0000,
+                transport: Transport::Udp,
+                fetched: &[],
+            };
+            handle::complete(&slot, &mut scratch, &around, message, &mut out)
+        });
+        match (outcome, expected) {
+            (Outcome::Silent, None) => {}
+            (Outcome::Reply(reply), Some(expected)) => {
+                let count = |at: usize| u16::from_be_bytes([out[at], out[at + 1]]);
+                assert_eq!(reply.rcode, expected.rcode, "{what}");
+                assert!(!reply.truncated, "{what}");
+                if reply.octets > 12 {
+                    assert_eq!((count(6), count(8)), (expected.answers, expected.authority), "{what}");
+                }
+            }
+            (outcome, _) => panic!("{what}: {outcome:?}"),
+        }
+        assert!(round == 0 || allocations == 0, "{what}: {allocations} allocations for one query");
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let (allocations, _) = allocations_of(|| black_box(Vec::<u8>::with_capacity(black_box(10))));
+    assert_eq!(allocations, 1);
+    let (allocations, ()) = allocations_of(|| {
+        black_box([0u8; 10]);
+    });
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn an_answer_from_here_allocates_nothing() {
+    let snapshot = worlds::snapshot(&worlds::small_model(Vec::new()));
+    let forwarder = worlds::forwarder();
+    let world = (&snapshot, &forwarder);
+    let cases = [
+        ("a name of a hosted zone", "wWw.cOrp.eXample", Rtype::A, Rcode::NOERROR, 1, 0),
+        ("five records", "many.corp.example", Rtype::A, Rcode::NOERROR, 5, 0),
+        ("CNAMEs across zones", "chain.corp.example", Rtype::A, Rcode::NOERROR, 3, 0),
+        ("a wildcard", "a.b.c.wild.corp.example", Rtype::A, Rcode::NOERROR, 1, 0),
+        ("an empty non-terminal", "wild.corp.example", Rtype::A, Rcode::NOERROR, 0, 1),
+        ("NXDOMAIN", "a.b.nothing.corp.example", Rtype::A, Rcode::NXDOMAIN, 0, 1),
+        ("NODATA", "www.corp.example", Rtype::AAAA, Rcode::NOERROR, 0, 1),
+        ("ANY", "www.corp.example", Rtype::ANY, Rcode::NOERROR, 1, 0),
+        ("a private name", "ec2.ap-northeast-2.amazonaws.com", Rtype::A, Rcode::NOERROR, 2, 0),
+        ("below a private name", "oidc.ec2.ap-northeast-2.amazonaws.com", Rtype::A, Rcode::NXDOMAIN, 0, 1),
+        ("a built-in name", "any.localhost", Rtype::A, Rcode::NOERROR, 1, 0),
+        ("a denied name", "some.onion", Rtype::A, Rcode::NXDOMAIN, 0, 1),
+        ("nobody to ask", "www.outside.example", Rtype::A, Rcode::REFUSED, 0, 0),
+        ("a chain that leaves with nobody to ask", "out.corp.example", Rtype::A, Rcode::NOERROR, 1, 0),
+        ("a transfer", "corp.example", Rtype::AXFR, Rcode::REFUSED, 0, 0),
+    ];
+    for (what, qname, qtype, rcode, answers, authority) in cases {
+        for edns in [false, true] {
+            let message = worlds::query(0xabcd, qname, qtype, edns);
+            let expected = Expected { rcode, answers, authority };
+            hold(world, &message, worlds::client(0), Some(&expected), &format!("{what}, EDNS {edns}"));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_allocates_nothing() {
+    let snapshot = worlds::snapshot(&worlds::small_model(Vec::new()));
+    let forwarder = worlds::forwarder();
+    let world = (&snapshot, &forwarder);
+    for edns in [false, true] {
+        let message = worlds::query(1, "www.corp.example", Rtype::A, edns);
+        let expected = Expected { rcode: Rcode::REFUSED, answers: 0, authority: 0 };
+        hold(world, &message, [198, 51, 100, 1].into(), Some(&expected), "a stranger");
+    }
+    let mut bad_version = worlds::query(1, "www.corp.example", Rtype::A, true);
+    let version_at = bad_version.len() - 5;
+    bad_version[version_at] = 1;
+    let expected = Expected { rcode: Rcode::BADVERS, answers: 0, authority: 0 };
+    hold(world, &bad_version, worlds::client(0), Some(&expected), "EDNS version 1");
+}
+
+#[test]
+fn malformed_octets_allocate_nothing() {
+    let snapshot = worlds::snapshot(&worlds::small_model(Vec::new()));
+    let forwarder = worlds::forwarder();
+    let world = (&snapshot, &forwarder);
+    let good = worlds::query(1, "www.corp.example", Rtype::A, true);
+    let expected = Expected { rcode: Rcode::FORMERR, answers: 0, authority: 0 };
+    for cut in 12..good.len() {
+        hold(world, &good[..cut], worlds::client(0), Some(&expected), "cut off");
+    }
+    let mut notify = good.clone();
+    notify[2] = 0x21;
+    let not_implemented = Expected { rcode: Rcode::NOTIMP, answers: 0, authority: 0 };
+    hold(world, &notify, worlds::client(0), Some(&not_implemented), "NOTIFY");
+    let mut reply = good.clone();
+    reply[2] |= 0x80;
+    hold(world, &reply, worlds::client(0), None, "a reply");
+    hold(world, &good[..5], worlds::client(0), None, "five octets");
+}
+
+#[test]
+fn a_cached_reply_allocates_nothing() {
+    let upstream = worlds::Upstream::start();
+    let snapshot = worlds::snapshot(&worlds::small_model(vec![upstream.address]));
+    let forwarder = worlds::forwarder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    worlds::fill_cache(&forwarder, &snapshot, &["www.outside.example".to_owned()], &runtime);
+    let world = (&snapshot, &forwarder);
+    for edns in [false, true] {
+        let direct = worlds::query(1, "Www.Outside.Example", Rtype::A, edns);
+        let expected = Expected { rcode: Rcode::NOERROR, answers: 1, authority: 0 };
+        hold(world, &direct, worlds::client(0), Some(&expected), &format!("cached, EDNS {edns}"));
+        let behind_cname = worlds::query(1, "out.corp.example", Rtype::A, edns);
+        let expected = Expected { rcode: Rcode::NOERROR, answers: 2, authority: 0 };
+        hold(world, &behind_cname, worlds::client(0), Some(&expected), &format!("cached behind a CNAME, EDNS {edns}"));
+    }
+}

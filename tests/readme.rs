@@ -1,0 +1,103 @@
+//! The README tells the truth about files: it quotes the examples as they are, and its table of keys is that of the
+//! sample configuration.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A file of the project.
+fn read(path: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The example configurations, by path from the project's folder.
+fn examples() -> Vec<String> {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    let entries = std::fs::read_dir(folder).expect("config/examples/ is there");
+    let names = entries.map(|entry| entry.expect("config/examples/ can be listed").file_name());
+    let mut paths: Vec<String> =
+        names.map(|name| format!("config/examples/{}", name.to_str().expect("UTF-8"))).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_example_is_quoted_as_it_is() {
+    let readme = read("README.md");
+    let examples = examples();
+    assert_eq!(examples.len(), 3, "the README has three uses: {examples:?}");
+    for path in examples {
+        assert!(readme.contains(&format!("```toml\n{}```", read(&path))), "README.md does not quote {path} verbatim");
+        assert!(readme.contains(&format!("`{path}`")), "README.md does not say where {path} is");
+    }
+}
+
+/// The keys of the README's table, as `section.key` (`records` are a section of their own).
+fn documented_keys(readme: &str) -> BTreeSet<String> {
+    let table = readme.split("| key | default | meaning |").nth(1).expect("a table of keys");
+    let table = table.split("\n\n").next().expect("a table ends");
+    let mut section = "";
+    let mut keys = BTreeSet::new();
+    for row in table.lines().skip(2) {
+        let cell = row.trim_matches('|').split(" | ").next().expect("a first cell").trim();
+        match cell.strip_prefix("**`").and_then(|cell| cell.strip_suffix("`**")) {
+            Some(heading) => section = heading.trim_matches(['[', ']']),
+            None => assert!(keys.insert(format!("{section}.{}", cell.trim_matches('`'))), "{section}.{cell} twice"),
+        }
+    }
+    keys
+}
+
+/// The keys of the sample, those behind `# ` too: `section.key`.
+fn sample_keys(sample: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut in_records = false;
+    let mut keys = BTreeSet::new();
+    for line in sample.lines() {
+        if let Some(heading) = line.strip_prefix('[') {
+            section = heading.split(']').next().expect("a heading ends").trim_matches('[');
+            continue;
+        }
+        let record = line.trim_start().strip_prefix("{ ");
+        if let Some(record) = record.filter(|_| in_records) {
+            for key in ["name", "type", "ttl", "values", "alias"] {
+                if record.starts_with(&format!("{key} = ")) || record.contains(&format!(", {key} = ")) {
+                    keys.insert(format!("records.{key}"));
+                }
+            }
+            continue;
+        }
+        let Some((key, value)) = line.trim_start_matches("# ").split_once(" = ") else {
+            in_records = in_records && !line.starts_with(']');
+            continue;
+        };
+        if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_') {
+            keys.insert(format!("{section}.{key}"));
+            in_records = key == "records" && value.trim() == "[";
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_table_of_keys_is_that_of_the_sample() {
+    let documented = documented_keys(&read("README.md"));
+    let shown = sample_keys(&read("config/plustwo.toml"));
+    assert!(documented.len() > 50, "the table was not read: {documented:?}");
+    let undocumented: Vec<_> = shown.difference(&documented).collect();
+    let not_shown: Vec<_> = documented.difference(&shown).collect();
+    assert!(undocumented.is_empty(), "config/plustwo.toml has keys that the README's table lacks: {undocumented:?}");
+    assert!(not_shown.is_empty(), "the README's table has keys that config/plustwo.toml lacks: {not_shown:?}");
+}
+
+#[test]
+fn paths_that_the_readme_names_exist() {
+    let readme = read("README.md");
+    for path in readme.split('`').skip(1).step_by(2).filter(|word| word.contains('/') && !word.contains([' ', '\n'])) {
+        let of_the_project =
+            ["config/", "docs/", "packaging/", "benches/", ".ci/"].iter().any(|at| path.starts_with(at));
+        if of_the_project && path != "benches/" {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "README.md names {path}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a golden case cannot show of the scenarios: switching private DNS while queries run (S2), an upstream that goes
+//! down, and the cache (S5).
+
+mod support;
+
+use hickory_proto::op::Message;
+use hickory_proto::op::ResponseCode;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use support::ask::{self, Question};
+use support::case::{present, rcode};
+use support::upstream::Behaviour;
+use support::world::World;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// What glibc waits for a nameserver before it asks the next one.
+const CLIENT_TIME_OUT: Duration = Duration::from_secs(5);
+const CLOUDFORMATION: &str = "cloudformation.ap-northeast-2.amazonaws.com";
+
+/// Asks over UDP; the rcode and the rdata of the answer, sorted.
+fn ask_udp(door: SocketAddr, name: &str) -> (String, Vec<String>) {
+    let reply = ask::over_udp(LOOPBACK, door, &Question::new(name, "A").octets(rand::random()));
+    read(&reply.unwrap_or_else(|error| panic!("{name}: no reply: {error}")))
+}
+
+fn read(reply: &[u8]) -> (String, Vec<String>) {
+    let message = Message::from_vec(reply).expect("hickory-proto reads it");
+    let rdata = |line: String| line.rsplit(' ').next().unwrap_or_default().to_owned();
+    let mut answer: Vec<String> = message.answers.iter().map(|record| rdata(present(record))).collect();
+    answer.sort();
+    (rcode(&message), answer)
+}
+
+fn noerror(rdatas: &[&str]) -> (String, Vec<String>) {
+    ("NOERROR".to_owned(), rdatas.iter().map(|&rdata| rdata.to_owned()).collect())
+}
+
+/// S2: private DNS switched twenty times while four clients ask without a pause. Every question is answered, every
+/// answer is one of the two, and the first question after a switch has the new one.
+#[test]
+fn s2_switching_while_queries_run() {
+    let on = World::load("s2-private-dns-on");
+    let text = std::fs::read_to_string(support::world::folder().join("s2-private-dns-off.toml")).expect("a world");
+    let off = World::with_upstreams("s2-private-dns-off", &text, on.upstreams.clone());
+    let mut running = on.start(LOOPBACK);
+    let door = running.plus_two("hub");
+    let (private, public) = (noerror(&["10.0.0.65", "10.0.1.237"]), noerror(&["52.95.193.155"]));
+    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (private, public, over, asked) = (&private, &public, &over, &asked);
+        for client in 0..4 {
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let answer = if client == 0 {
+                        let query = Question::new(CLOUDFORMATION, "A").octets(rand::random());
+                        read(&ask::over_tcp(LOOPBACK, door, &query).expect("no query is lost over TCP"))
+                    } else {
+                        ask_udp(door, CLOUDFORMATION)
+                    };
+                    assert!(answer == *private || answer == *public, "{answer:?}");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for turn in 0..20 {
+                let (world, expected) = if turn % 2 == 0 { (&off, public) } else { (&on, private) };
+                running.daemon.reload(&world.at(LOOPBACK)).expect("the doors are the same");
+                assert_eq!(ask_udp(door, CLOUDFORMATION), *expected, "after switch {turn}");
+                let before = asked.load(Ordering::Relaxed);
+                while asked.load(Ordering::Relaxed) < before + 50 {
+                    std::thread::yield_now();
+                }
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    running.daemon.stop();
+}
+
+/// S5: with one upstream silent, unreachable or failing, the answer comes from the other, within one client time-out;
+/// and names that are here are not held up.
+#[test]
+fn s5_one_upstream_down() {
+    for behaviour in [Behaviour::Silent, Behaviour::Says(ResponseCode::ServFail)] {
+        for down in ["192.0.2.53", "192.0.2.54"] {
+            let world = World::load("s5-inbound-endpoint");
+            world.upstream(down).behave(behaviour);
+            let running = world.start(LOOPBACK);
+            let door = running.door(&support::case::DoorName::Via("rslvr-in-0a1".to_owned(), 0));
+            let began = Instant::now();
+            assert_eq!(ask_udp(door, "www.example.com"), noerror(&["198.51.100.80"]), "{down} {behaviour:?}");
+            assert!(began.elapsed() < CLIENT_TIME_OUT, "{down} {behaviour:?}: {:?}", began.elapsed());
+            let own = ask_udp(door, "secretsmanager.ap-northeast-2.amazonaws.com");
+            assert_eq!(own, noerror(&["10.0.1.10", "10.0.2.10"]));
+            running.daemon.stop();
+        }
+    }
+}
+
+/// S5: the same, with a port where nobody is.
+#[test]
+fn s5_one_upstream_gone() {
+    let upstreams = "$UPSTREAM 192.0.2.53 closed\n$UPSTREAM 192.0.2.54\nwww.example.com. 300 IN A 198.51.100.80\n";
+    let text = std::fs::read_to_string(support::world::folder().join("s5-inbound-endpoint.toml")).expect("a world");
+    let world = World::from_text("s5-inbound-endpoint", &text, upstreams);
+    let running = world.start(LOOPBACK);
+    let began = Instant::now();
+    assert_eq!(ask_udp(running.plus_two("hub"), "www.example.com"), noerror(&["198.51.100.80"]));
+    assert!(began.elapsed() < CLIENT_TIME_OUT, "{:?}", began.elapsed());
+    running.daemon.stop();
+}
+
+/// S5: a forwarded answer is kept: asked again, over TCP and through every door of the view's VPC, nobody asks the
+/// upstream, and its TTL never grows.
+#[test]
+fn s5_forwarded_answers_are_cached() {
+    let world = World::load("s5-inbound-endpoint");
+    let running = world.start(LOOPBACK);
+    let asked = || world.upstream("192.0.2.53").questions() + world.upstream("192.0.2.54").questions();
+    for name in ["www.example.com", "missing.example.com", "WWW.example.COM"] {
+        let before = asked();
+        let first = ask_udp(running.plus_two("hub"), name);
+        let once = asked();
+        assert!(once <= before + 1, "{name}: {} questions for one", once - before);
+        for number in [0, 1] {
+            let door = running.door(&support::case::DoorName::Via("rslvr-in-0a1".to_owned(), number));
+            assert_eq!(ask_udp(door, name), first, "{name}");
+            let query = Question::new(name, "A").octets(rand::random());
+            assert_eq!(read(&ask::over_tcp(LOOPBACK, door, &query).expect("a reply over TCP")), first, "{name}");
+        }
+        assert_eq!(asked(), once, "{name} is not asked again");
+    }
+    assert_eq!(asked(), 2, "www (in any case) once, and missing once");
+    running.daemon.stop();
+}
+
+/// Identical questions that are in flight at a time are asked once, and all of them answered.
+#[test]
+fn identical_questions_in_flight_are_asked_once() {
+    const CLIENTS: usize = 40;
+    let upstreams = "$UPSTREAM 192.0.2.53\nwww.public.example. 300 IN A 198.51.100.1\n";
+    let text = "version = 1\nregion = \"us-west-2\"\n[upstream]\ntargets = [\"192.0.2.53\"]\n\
+                [[vpc]]\nid = \"vpc-a\"\nlisten = [\"127.0.0.1:5300\"]\n";
+    let world = World::from_text("in-flight", text, upstreams);
+    let upstream = world.upstream("192.0.2.53");
+    // Silent until all have asked; the forwarder asks again later, and is answered then.
+    upstream.behave(Behaviour::Silent);
+    let running = world.start(LOOPBACK);
+    let door = running.plus_two("vpc-a");
+    let sockets: Vec<_> = (0..CLIENTS).map(|_| ask::udp_client(LOOPBACK, door)).collect();
+    for (id, socket) in sockets.iter().enumerate() {
+        socket.send(&Question::new("www.public.example", "A").octets(id as u16)).expect("a door on the loopback");
+    }
+    let until = Instant::now() + CLIENT_TIME_OUT;
+    while running.daemon.counts().queries < CLIENTS as u64 {
+        assert!(Instant::now() < until, "{:?}", running.daemon.counts());
+        std::thread::yield_now();
+    }
+    upstream.behave(Behaviour::Answers);
+    for (id, socket) in sockets.iter().enumerate() {
+        let reply = ask::receive(socket).unwrap_or_else(|error| panic!("client {id}: no reply: {error}"));
+        assert_eq!(reply[..2], (id as u16).to_be_bytes());
+        assert_eq!(read(&reply), noerror(&["198.51.100.1"]));
+    }
+    let questions = upstream.questions();
+    assert!(questions <= 6, "{questions} questions to the upstream for {CLIENTS} clients that asked the same");
+    running.daemon.stop();
+}
+
+/// S5: a client that may not ask gets a reply that is no larger than its query allows, and a stream that is closed.
+#[test]
+fn s5_no_amplification_and_a_closed_stream() {
+    let world = World::load("s5-inbound-endpoint");
+    let running = world.start(LOOPBACK);
+    let door = running.door(&support::case::DoorName::Via("rslvr-in-0a1".to_owned(), 0));
+    let outsider: IpAddr = "127.9.9.9".parse().expect("an address");
+    let plain = Question { edns: None, ..Question::new("big.example.com", "TXT") };
+    let query = plain.octets(rand::random());
+    let reply = ask::over_udp(outsider, door, &query).expect("REFUSED, not silence");
+    assert_eq!(reply.len(), query.len(), "no octet more than was asked with");
+    let mut stream = ask::tcp_client(outsider, door).expect("a connection");
+    ask::send_framed(&mut stream, &query).expect("a question");
+    let reply = ask::receive_framed(&mut stream).expect("REFUSED");
+    assert_eq!(read(&reply).0, "REFUSED");
+    let closed = ask::receive_framed(&mut stream).expect_err("it is closed behind the reply");
+    assert_ne!(closed.kind(), std::io::ErrorKind::WouldBlock, "it is closed, not left open");
+    running.daemon.stop();
+}

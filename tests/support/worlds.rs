@@ -1,0 +1,254 @@
+//! Worlds of any size made in memory, and queries for them: what the allocation test and the benches run on.
+
+#![allow(dead_code, reason = "each test and bench takes the part it needs")]
+
+use plustwo::aws::endpoint::PrivateName;
+use plustwo::aws::record_set::push_rdata;
+use plustwo::aws::{
+    EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
+    ZonalAddresses,
+};
+use plustwo::compile::{Contexts, compile};
+use plustwo::dns::{Class, HashSeed, Name, Rtype, Ttl};
+use plustwo::forward::reply::TtlLimits;
+use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
+use plustwo::snapshot::{Authority, Snapshot};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+/// The seed of every world here: figures repeat from run to run.
+pub(crate) const SEED: HashSeed = HashSeed(0x5eed);
+/// Names of one zone in worlds that are made by size.
+pub(crate) const NAMES_PER_ZONE: usize = 1000;
+
+/// Reads a name without escapes.
+pub(crate) fn name(text: &str) -> Name {
+    Name::from_labels(text.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).expect("a legal name")
+}
+
+/// The wire form of a name without escapes, in the case it is written in.
+pub(crate) fn wire(text: &str) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for label in text.split('.').filter(|label| !label.is_empty()) {
+        wire.push(u8::try_from(label.len()).expect("a short label"));
+        wire.extend_from_slice(label.as_bytes());
+    }
+    wire.push(0);
+    wire
+}
+
+/// A query as a client sends it, RD set; with EDNS it offers 1232 octets.
+pub(crate) fn query(id: u16, qname: &str, qtype: Rtype, edns: bool) -> Vec<u8> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
+    message.extend_from_slice(&wire(qname));
+    message.extend_from_slice(&qtype.0.to_be_bytes());
+    message.extend_from_slice(&[0, 1]);
+    if edns {
+        message.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+    }
+    message
+}
+
+/// A record set with a TTL of 300 seconds.
+pub(crate) fn records<'r>(owner: &str, rtype: Rtype, rdatas: impl IntoIterator<Item = &'r [u8]>) -> RecordSet {
+    let mut packed = Vec::new();
+    for rdata in rdatas {
+        push_rdata(&mut packed, rdata);
+    }
+    RecordSet { owner: name(owner), rtype, data: RecordData::Records { ttl: Ttl::DEFAULT, rdatas: packed.into() } }
+}
+
+/// A VPC that owns 10.x.y.0/24, by its number.
+pub(crate) fn vpc(index: usize) -> Vpc {
+    let block = format!("10.{}.{}.0/24", index >> 8, index & 0xff);
+    Vpc {
+        id: format!("vpc-{index:08x}").into(),
+        name: None,
+        region: "ap-northeast-2".into(),
+        cidrs: vec![block.parse().expect("a prefix")],
+        clients: Vec::new(),
+        listen: Vec::new(),
+        allow: Vec::new(),
+        dns_support: true,
+        dns_hostnames: true,
+    }
+}
+
+/// The client that asks as the VPC of this number.
+pub(crate) fn client(vpc: usize) -> IpAddr {
+    Ipv4Addr::new(10, (vpc >> 8) as u8, (vpc & 0xff) as u8, 7).into()
+}
+
+/// A model with one shared door and that many VPCs.
+pub(crate) fn model(vpcs: usize, upstream: Vec<SocketAddr>) -> Model {
+    Model {
+        shared: SharedDoors { listen: vec![([127, 0, 0, 1], 0).into()], allow: Vec::new(), default_vpc: None },
+        upstream,
+        vpcs: (0..vpcs).map(vpc).collect(),
+        ..Model::default()
+    }
+}
+
+/// The zone of a name in a world made by size.
+pub(crate) fn sized_zone(zone: usize) -> String {
+    format!("zone{zone}.corp.example")
+}
+
+/// A name of a world made by size.
+pub(crate) fn sized_name(index: usize) -> String {
+    format!("host{}.{}", index % NAMES_PER_ZONE, sized_zone(index / NAMES_PER_ZONE))
+}
+
+/// A world of that many names with one address each, 1,000 a zone, every zone associated with every VPC; each zone has
+/// a wildcard below `any`.
+pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
+    let mut model = model(vpcs, Vec::new());
+    let associated: Vec<VpcIndex> = (0..vpcs as u32).map(VpcIndex).collect();
+    model.hosted_zones = (0..names.div_ceil(NAMES_PER_ZONE))
+        .map(|zone| {
+            let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
+            let address = |index: usize| (index as u32).to_be_bytes();
+            let mut record_sets: Vec<RecordSet> =
+                of_zone.map(|index| records(&sized_name(index), Rtype::A, [address(index).as_slice()])).collect();
+            let wildcard = format!("*.any.{}", sized_zone(zone));
+            record_sets.push(records(&wildcard, Rtype::A, [[192, 0, 2, 1].as_slice()]));
+            HostedZone {
+                id: format!("Z{zone:08}").into(),
+                apex: name(&sized_zone(zone)),
+                vpcs: associated.clone(),
+                record_sets,
+            }
+        })
+        .collect();
+    model
+}
+
+/// A world with one of everything, one VPC, and an upstream where that is given.
+pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
+    let mut model = model(1, upstream);
+    let addresses: [[u8; 4]; 5] = [[10, 0, 1, 1], [10, 0, 1, 2], [10, 0, 1, 3], [10, 0, 1, 4], [10, 0, 1, 5]];
+    let zone = |id: &str, apex: &str, record_sets| HostedZone {
+        id: id.into(),
+        apex: name(apex),
+        vpcs: vec![VpcIndex(0)],
+        record_sets,
+    };
+    model.hosted_zones = vec![
+        zone(
+            "Z1",
+            "corp.example",
+            vec![
+                records("www.corp.example", Rtype::A, [addresses[0].as_slice()]),
+                records("many.corp.example", Rtype::A, addresses.iter().map(<[u8; 4]>::as_slice)),
+                records("*.wild.corp.example", Rtype::A, [addresses[1].as_slice()]),
+                records("chain.corp.example", Rtype::CNAME, [wire("middle.other.example").as_slice()]),
+                records("out.corp.example", Rtype::CNAME, [wire("www.outside.example").as_slice()]),
+            ],
+        ),
+        zone(
+            "Z2",
+            "other.example",
+            vec![records("middle.other.example", Rtype::CNAME, [wire("www.corp.example").as_slice()])],
+        ),
+    ];
+    let regional_name = name("vpce-0123456789abcdef0-v5xcd2c1.ec2.ap-northeast-2.vpce.amazonaws.com");
+    let zonal_name = name("vpce-0123456789abcdef0-v5xcd2c1-ap-northeast-2a.ec2.ap-northeast-2.vpce.amazonaws.com");
+    let apex = name("ec2.ap-northeast-2.amazonaws.com");
+    model.endpoints = vec![VpcEndpoint {
+        id: "vpce-0123456789abcdef0".into(),
+        vpc: VpcIndex(0),
+        service: "com.amazonaws.ap-northeast-2.ec2".into(),
+        kind: EndpointKind::Interface {
+            regional_name,
+            zonal: vec![ZonalAddresses {
+                availability_zone: "ap-northeast-2a".into(),
+                zonal_name,
+                addresses: vec![[10, 0, 0, 65].into(), [10, 0, 0, 66].into()],
+            }],
+            has_subdomains: false,
+            private_names: vec![PrivateName { apex, at_apex: true, below_apex: false }],
+            private_dns_only_for_inbound: false,
+        },
+        state: EndpointState::Available,
+    }];
+    model
+}
+
+/// The snapshot of a model.
+pub(crate) fn snapshot(model: &Model) -> Snapshot {
+    compile(model, &mut Contexts::default(), SEED)
+}
+
+/// A forwarder that has asked nothing yet.
+pub(crate) fn forwarder() -> Forwarder {
+    let ttls = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
+    Forwarder::new(ForwardLimits { cache_octets_max: 64 << 20, ttls, in_flight_max: 1024 })
+}
+
+/// Asks the upstream of a snapshot for the A records of names, so that they are in the cache.
+pub(crate) fn fill_cache(
+    forwarder: &Forwarder,
+    snapshot: &Snapshot,
+    names: &[String],
+    runtime: &tokio::runtime::Runtime,
+) {
+    let Authority::Forward(context) = snapshot.views[0].otherwise else { panic!("the world has an upstream") };
+    let context = snapshot.context(context);
+    runtime.block_on(async {
+        for qname in names {
+            let ask = Ask {
+                context: context.id,
+                targets: &context.targets,
+                qname: &wire(qname),
+                qtype: Rtype::A,
+                class: Class::IN,
+                dnssec_ok: false,
+                checking_disabled: false,
+            };
+            forwarder.fetch(&ask, Millis(0)).await.expect("the upstream answers");
+        }
+    });
+}
+
+/// An upstream on loopback that answers every question with one address and a TTL of an hour.
+pub(crate) struct Upstream {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Upstream {
+    /// Starts it on a free port.
+    pub(crate) fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("bound");
+        let thread = std::thread::spawn(move || {
+            let mut octets = [0; 1500];
+            // A datagram without octets is the end.
+            while let Ok((received @ 1.., from)) = socket.recv_from(&mut octets) {
+                let _ = socket.send_to(&upstream_reply(&octets[..received]), from);
+            }
+        });
+        Self { address, thread: Some(thread) }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.send_to(&[], self.address).expect("loopback takes it");
+        let _ = self.thread.take().expect("dropped once").join();
+    }
+}
+
+/// The question of a query, answered.
+fn upstream_reply(query: &[u8]) -> Vec<u8> {
+    let mut end = 12;
+    while query[end] != 0 {
+        end += usize::from(query[end]) + 1;
+    }
+    let mut reply = query[..end + 5].to_vec();
+    reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+    reply.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\xc6\x33\x64\x01");
+    reply
+}

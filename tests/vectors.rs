@@ -1,0 +1,386 @@
+//! The conformance vectors (tests/data/vectors.json), each as a configuration of its own, asked over UDP.
+//!
+//! A vector's configuration is written as a user would write it, in TOML; what version 1 cannot say is a failure of
+//! that vector. Those that fail stand in tests/vectors-not-yet.toml with their reasons.
+
+mod support;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{RData, Record};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use support::ask::{self, Question};
+use support::case::{DoorName, present, present_name, rcode};
+use support::world::World;
+
+/// Where the upstream of every vector stands, and the targets of its FORWARD rules.
+const INTERNET: &str = "192.0.2.250";
+const TARGET: &str = "192.0.2.53";
+/// What they answer to A.
+const INTERNET_ANSWER: &str = "203.0.113.250";
+const TARGET_ANSWER: &str = "203.0.113.53";
+/// What they answer to PTR.
+const INTERNET_POINTER: &str = "the-internet.example.";
+const TARGET_POINTER: &str = "the-target.example.";
+
+const VECTORS: &str = include_str!("data/vectors.json");
+const NOT_YET: &str = include_str!("vectors-not-yet.toml");
+
+#[test]
+fn vectors_pass_or_stand_in_the_list() {
+    let vectors: Value = serde_json::from_str(VECTORS).expect("JSON");
+    let vectors = vectors["vectors"].as_array().expect("a list of vectors");
+    let mut not_yet: BTreeMap<String, String> = toml::from_str(NOT_YET).expect("TOML: id = reason");
+    let mut faults = Vec::new();
+    let mut passed = 0;
+    let listed = not_yet.len();
+    for vector in vectors {
+        let id = vector["id"].as_str().expect("an id");
+        match (run(vector), not_yet.remove(id)) {
+            (Ok(()), None) => passed += 1,
+            (Err(_), Some(reason)) => assert!(!reason.trim().is_empty(), "{id} has no reason"),
+            (Ok(()), Some(reason)) => faults.push(format!("{id} passes: take it off the list ({reason})")),
+            (Err(fault), None) => faults.push(format!("{id}: {fault}")),
+        }
+    }
+    faults.extend(not_yet.keys().map(|id| format!("{id} is in the list, and no vector")));
+    println!("{passed} of {} vectors pass, {listed} stand in tests/vectors-not-yet.toml", vectors.len());
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Plays one vector.
+fn run(vector: &Value) -> Result<(), String> {
+    let id = text(&vector["id"])?;
+    let (configuration, upstreams) = (configuration(vector)?, upstreams(vector)?);
+    let world = std::panic::catch_unwind(|| World::from_text(id, &configuration, &upstreams))
+        .map_err(|_| format!("does not load:\n{configuration}"))?;
+    let running = world.start(Ipv4Addr::LOCALHOST.into());
+    let query = &vector["query"];
+    let door = match text(&query["via"])?.split_once(':') {
+        Some((_, endpoint)) => DoorName::Via(endpoint.to_owned(), 0),
+        None => DoorName::From(text(&query["vpc"])?.to_owned()),
+    };
+    let mut question = Question::new(text(&query["name"])?, text(&query["type"])?);
+    question.edns = Some((4096, 0, query["do"].as_bool().unwrap_or(false)));
+    let door = running.door(&door);
+    let mut message = None;
+    for _ in 0..query["repeat"].as_u64().unwrap_or(1) {
+        let reply = ask::over_udp(IpAddr::V4(Ipv4Addr::LOCALHOST), door, &question.octets(rand::random()));
+        let reply = reply.map_err(|error| format!("no reply: {error}"))?;
+        message = Some(Message::from_vec(&reply).map_err(|error| format!("hickory-proto cannot read it: {error}"))?);
+    }
+    let message = message.ok_or("nothing was asked")?;
+    running.daemon.stop();
+    let asked = |placeholder: &str| world.upstream(placeholder).questions();
+    judge(vector, &message, (asked(INTERNET), asked(TARGET)))
+}
+
+/// Compares a reply with what the vector expects.
+fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) -> Result<(), String> {
+    let expect = &vector["expect"];
+    let source = expect["source"].as_str().unwrap_or("none");
+    let got = || {
+        let records: String = message.answers.iter().map(|record| format!("\n    {}", present(record))).collect();
+        format!("got {}{records}", rcode(message))
+    };
+    let expected_rcode = expect["rcode"].as_str().unwrap_or("NOERROR");
+    if rcode(message) != expected_rcode {
+        return Err(format!("expected {expected_rcode}, {}", got()));
+    }
+    let asked = match source {
+        "internet" | "phz+internet" => internet > 0 && target == 0,
+        "forward" if expected_rcode == "SERVFAIL" => internet == 0,
+        "forward" | "phz+forward" => internet == 0 && target > 0,
+        // An alias of a load balancer is asked of the upstream.
+        "phz(alias)" | "phz" => target == 0,
+        "public" => true,
+        "endpoint-private-dns" | "autodefined" | "none" => internet == 0 && target == 0,
+        other => return Err(format!("nobody can say here what the source {other:?} answers")),
+    };
+    if !asked {
+        return Err(format!("source {source}: {internet} questions to the upstream, {target} to the rule's target"));
+    }
+    let mut expected = Vec::new();
+    match expect["answer"].as_array() {
+        Some(entries) => {
+            for entry in entries {
+                expected.extend(expected_records(vector, entry)?);
+            }
+        }
+        None if expected_rcode == "NOERROR" => {
+            let rdata = if source == "forward" { TARGET_ANSWER } else { INTERNET_ANSWER };
+            let pointer = if source == "forward" { TARGET_POINTER } else { INTERNET_POINTER };
+            let rdata = if vector["query"]["type"] == "PTR" { pointer } else { rdata };
+            expected.push(Line { owner: None, ttl: None, rtype: None, rdata: rdata.to_owned() });
+        }
+        None => {}
+    }
+    let mut left: Vec<&Record> = message.answers.iter().collect();
+    for line in &expected {
+        let at = left.iter().position(|record| line.holds(record)).ok_or_else(|| format!("no {line:?}: {}", got()))?;
+        left.remove(at);
+    }
+    if !left.is_empty() {
+        return Err(format!("{} records too many: {}", left.len(), got()));
+    }
+    judge_rest(expect, message)
+}
+
+/// What a vector may say besides rcode, source and answer.
+fn judge_rest(expect: &Value, message: &Message) -> Result<(), String> {
+    let has_soa = message.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));
+    if expect["authority"].as_str().is_some_and(|authority| authority.starts_with("SOA")) && !has_soa {
+        return Err("no SOA in the authority section".to_owned());
+    }
+    if expect["authority_second"] == "empty" && !message.authorities.is_empty() {
+        return Err("the second negative answer carries an SOA too".to_owned());
+    }
+    if let Some(octets) = expect["edns"]["udp"].as_u64()
+        && message.edns.as_ref().is_none_or(|edns| u64::from(edns.max_payload()) != octets)
+    {
+        return Err(format!("the OPT does not say {octets} octets"));
+    }
+    if message.metadata.authentic_data {
+        return Err("AD is set".to_owned());
+    }
+    Ok(())
+}
+
+/// A record as a vector knows it; none: it does not say.
+#[derive(Debug)]
+struct Line {
+    owner: Option<String>,
+    ttl: Option<u64>,
+    rtype: Option<String>,
+    rdata: String,
+}
+
+impl Line {
+    fn holds(&self, record: &Record) -> bool {
+        let words = present(record);
+        let rdata = words.splitn(5, ' ').nth(4).unwrap_or_default();
+        self.owner.as_ref().is_none_or(|owner| *owner == present_name(&record.name))
+            && self.ttl.is_none_or(|ttl| ttl == u64::from(record.ttl))
+            && self.rtype.as_ref().is_none_or(|rtype| *rtype == record.record_type().to_string())
+            && self.rdata == rdata
+    }
+}
+
+/// The records that one entry of `answer` means.
+fn expected_records(vector: &Value, entry: &Value) -> Result<Vec<Line>, String> {
+    let any = |rdata: &str| Line { owner: None, ttl: None, rtype: None, rdata: rdata.to_owned() };
+    if let Some(values) = entry["rdata"].as_array() {
+        let line = |value: &Value| {
+            Ok(Line {
+                owner: Some(text(&entry["name"])?.to_owned()),
+                ttl: entry["ttl"].as_u64(),
+                rtype: Some(text(&entry["type"])?.to_owned()),
+                rdata: text(value)?.to_owned(),
+            })
+        };
+        return values.iter().map(line).collect();
+    }
+    if let Some(strings) = entry["one_rr_with_strings"].as_array() {
+        let strings: Result<Vec<_>, _> =
+            strings.iter().map(|string| text(string).map(|s| format!("\"{s}\""))).collect();
+        return Ok(vec![any(&strings?.join(" "))]);
+    }
+    if let Some(octets) = entry["bytes"].as_str() {
+        let octets = ask::from_hex(&octets.replace(' ', ""));
+        let printed: String = octets
+            .iter()
+            .map(|&octet| if octet < 127 { char::from(octet).to_string() } else { format!("\\{octet:03}") })
+            .collect();
+        return Ok(vec![any(&format!("\"{printed}\""))]);
+    }
+    if entry["note"].is_string() {
+        // "then what the next source answers".
+        let forward = vector["expect"]["source"] == "phz+forward";
+        return Ok(vec![any(if forward { TARGET_ANSWER } else { INTERNET_ANSWER })]);
+    }
+    if let Some(address) = entry["ip"].as_str() {
+        return Ok(vec![any(address)]);
+    }
+    if entry["same"].is_string() {
+        let ips = vector["config"]["endpoints"][0]["ips"].as_object().ok_or("no addresses")?;
+        return ips.values().map(|ip| text(ip).map(any)).collect();
+    }
+    if entry["private_ips"] == true {
+        return Ok(vec![Line { ttl: entry["ttl"].as_u64(), ..any(INTERNET_ANSWER) }]);
+    }
+    Err(format!("an answer that is not a fixed set of records: {entry}"))
+}
+
+/// The vector's configuration as a user writes it.
+fn configuration(vector: &Value) -> Result<String, String> {
+    let config = vector["config"].as_object().ok_or("no config")?;
+    let known = ["vpcs", "phz", "rules", "endpoints", "inbound", "public", "peering", "enis", "resolver_config"];
+    if let Some(strange) = config.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("version 1 has no {strange}"));
+    }
+    let mut toml = format!("version = 1\nregion = \"us-west-2\"\n[upstream]\ntargets = [\"{INTERNET}\"]\n");
+    let mut ids: Vec<String> = Vec::new();
+    for (id, vpc) in config["vpcs"].as_object().ok_or("no VPCs")? {
+        push_vpc(&mut toml, ids.len(), id, vpc)?;
+        ids.push(id.clone());
+    }
+    // Others that are named, and an "internet": a VPC with nothing in it.
+    for id in ["vpc-b", "internet"] {
+        push_vpc(&mut toml, ids.len(), id, &Value::Null)?;
+    }
+    for (id, inbound) in config.get("inbound").and_then(Value::as_object).into_iter().flatten() {
+        let vpc = text(&inbound["vpc"])?;
+        let _ = writeln!(toml, "[[inbound_endpoint]]\nid = \"{id}\"\nvpc = \"{vpc}\"");
+        let _ = writeln!(toml, "listen = [\"127.0.0.22:5300\", \"127.0.0.23:5300\"]");
+    }
+    for (index, (name, zone)) in config.get("phz").and_then(Value::as_object).into_iter().flatten().enumerate() {
+        let _ = writeln!(toml, "[[hosted_zone]]\nid = \"Z{index}\"\nname = '{name}'\nvpcs = {}", zone["vpcs"]);
+        let records: Result<Vec<String>, String> = array(&zone["records"]).iter().map(record).collect();
+        let _ = writeln!(toml, "records = [{}]", records?.join(", "));
+    }
+    for (index, rule) in array(config.get("rules").unwrap_or(&Value::Null)).iter().enumerate() {
+        let action = text(&rule["type"])?;
+        if !["FORWARD", "SYSTEM"].contains(&action) {
+            return Err(format!("version 1 has no {action} rules"));
+        }
+        let domain = text(&rule["domain"])?;
+        let _ = writeln!(toml, "[[resolver_rule]]\nid = \"rslvr-rr-{index}\"\ndomain = '{domain}'");
+        let _ = writeln!(toml, "action = \"{action}\"\nvpcs = {}", rule["vpcs"]);
+        if action == "FORWARD" {
+            let _ = writeln!(toml, "targets = {}", rule["targets"]);
+        }
+    }
+    for (index, endpoint) in array(config.get("endpoints").unwrap_or(&Value::Null)).iter().enumerate() {
+        push_endpoint(&mut toml, index, endpoint)?;
+    }
+    Ok(toml)
+}
+
+fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value) -> Result<(), String> {
+    let region = vpc["region"].as_str().unwrap_or("us-west-2");
+    let _ = writeln!(toml, "[[vpc]]\nid = \"{id}\"\nregion = \"{region}\"\nlisten = [\"127.0.1.{}:5300\"]", index + 1);
+    if let Some(cidrs) = vpc["cidr"].as_array() {
+        let _ = writeln!(toml, "cidrs = {}", Value::from(cidrs.clone()));
+    }
+    for (key, word) in [("enableDnsSupport", "dns_support"), ("enableDnsHostnames", "dns_hostnames")] {
+        if let Some(set) = vpc[key].as_bool() {
+            let _ = writeln!(toml, "{word} = {set}");
+        }
+    }
+    Ok(())
+}
+
+/// One entry of `records`.
+fn record(record: &Value) -> Result<String, String> {
+    let record = record.as_object().ok_or("not a record")?;
+    let known = ["name", "type", "ttl", "rdata", "alias"];
+    if let Some(strange) = record.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("version 1 has no {strange} of a record"));
+    }
+    let (name, rtype) = (text(&record["name"])?, text(&record["type"])?);
+    if let Some(alias) = record.get("alias") {
+        return Ok(format!("{{ name = '{name}', type = \"{rtype}\", alias = '{}' }}", alias_target(alias)));
+    }
+    let values: Result<Vec<String>, String> =
+        array(&record["rdata"]).iter().map(|value| text(value).map(|value| format!("'{value}'"))).collect();
+    Ok(format!("{{ name = '{name}', type = \"{rtype}\", ttl = {}, values = [{}] }}", record["ttl"], values?.join(", ")))
+}
+
+/// Where an alias points; a vector that only says its addresses means a load balancer.
+fn alias_target(alias: &Value) -> &str {
+    alias["dns"].as_str().unwrap_or("internal-lb-1.us-west-2.elb.amazonaws.com.")
+}
+
+fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<(), String> {
+    let known = [
+        "id",
+        "hash",
+        "service",
+        "vpc",
+        "state",
+        "ips",
+        "ips6",
+        "private_dns",
+        "private_dns_only_inbound",
+        "type",
+        "dns_record_ip_type",
+    ];
+    let endpoint = endpoint.as_object().ok_or("not an endpoint")?;
+    if let Some(strange) = endpoint.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("version 1 has no {strange} of an endpoint"));
+    }
+    let word = |key: &str| endpoint.get(key).and_then(Value::as_str);
+    let id = word("id").map_or_else(|| format!("vpce-0{index:016}"), str::to_owned);
+    let vpc = word("vpc").unwrap_or("vpc-a");
+    let _ = writeln!(toml, "[[vpc_endpoint]]\nid = \"{id}\"\nvpc = \"{vpc}\"");
+    match word("type") {
+        Some("Gateway") => {
+            let _ = writeln!(toml, "type = \"Gateway\"\nservice = \"com.amazonaws.us-west-2.s3\"");
+            return Ok(());
+        }
+        Some("GatewayLoadBalancer") => {
+            let service = "com.amazonaws.vpce.us-west-2.vpce-svc-0123456789abcdef0";
+            let _ = writeln!(toml, "type = \"GatewayLoadBalancer\"\nservice = \"{service}\"");
+            return Ok(());
+        }
+        Some(other) => return Err(format!("version 1 has no endpoints of type {other}")),
+        None => {}
+    }
+    let service = word("service").ok_or("no service")?;
+    let reversed: Vec<&str> = service.rsplit('.').collect();
+    let name = format!("{id}-{}.{}.us-west-2.vpce.amazonaws.com", word("hash").ok_or("no hash")?, reversed.join("."));
+    let wildcard = if service == "s3" { "*." } else { "" };
+    let _ = writeln!(toml, "service = \"com.amazonaws.us-west-2.{service}\"\ndns_name = \"{wildcard}{name}\"");
+    let _ = writeln!(toml, "private_dns = {}", endpoint["private_dns"]);
+    if let Some(only) = endpoint.get("private_dns_only_inbound") {
+        let _ = writeln!(toml, "private_dns_only_for_inbound = {only}");
+    }
+    let _ = writeln!(toml, "state = \"{}\"", word("state").unwrap_or("available"));
+    let mut addresses = Vec::new();
+    let mut ipv6 = array(endpoint.get("ips6").unwrap_or(&Value::Null)).iter();
+    for (zone, address) in endpoint["ips"].as_object().ok_or("no addresses")? {
+        let more = ipv6.next().map(|address| format!(", {address}")).unwrap_or_default();
+        addresses.push(format!("{zone} = [{address}{more}]"));
+    }
+    let _ = writeln!(toml, "addresses = {{ {} }}", addresses.join(", "));
+    Ok(())
+}
+
+/// What the upstream and the rules' targets hold: every name that the vector may lead to, with an answer that shows who
+/// gave it.
+fn upstreams(vector: &Value) -> Result<String, String> {
+    let config = &vector["config"];
+    let mut names = vec![text(&vector["query"]["name"])?];
+    let mut load_balancers = String::new();
+    for zone in config["phz"].as_object().into_iter().flat_map(|zones| zones.values()) {
+        for record in array(&zone["records"]) {
+            if record["type"] == "CNAME" {
+                names.extend(array(&record["rdata"]).iter().filter_map(Value::as_str));
+            }
+            for address in array(&record["alias"]["ips"]) {
+                let _ = writeln!(load_balancers, "{} 60 IN A {}", alias_target(&record["alias"]), text(address)?);
+            }
+        }
+    }
+    let public = vector["expect"]["answer"][0]["ip"].as_str().unwrap_or(INTERNET_ANSWER);
+    let mut upstreams = format!("$UPSTREAM {INTERNET}\n{load_balancers}");
+    for name in &names {
+        let _ = writeln!(upstreams, "{name} 60 IN A {public}\n{name} 60 IN PTR {INTERNET_POINTER}");
+    }
+    let unreachable = array(&config["rules"]).iter().any(|rule| rule["targets_state"] == "all unreachable");
+    let _ = writeln!(upstreams, "$UPSTREAM {TARGET}{}", if unreachable { " closed" } else { "" });
+    for name in &names {
+        let _ = writeln!(upstreams, "{name} 60 IN A {TARGET_ANSWER}\n{name} 60 IN PTR {TARGET_POINTER}");
+    }
+    Ok(upstreams)
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| format!("not a text: {value}"))
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
