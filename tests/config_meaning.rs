@@ -107,10 +107,14 @@ fn names_and_values_in_every_form() {
     // Aliases: to an alias of the zone, to an endpoint's names, to another name of AWS's.
     assert!(matches!(alias(zone, "one.corp.example.com", Rtype::A),
         AliasTarget::SameZone(target) if *target == name("two.corp.example.com")));
-    assert!(matches!(alias(zone, "regional.corp.example.com", Rtype::A),
-        AliasTarget::Endpoint { endpoint: 0, zonal: None }));
-    assert!(matches!(alias(zone, "zonal.corp.example.com", Rtype::AAAA),
-        AliasTarget::Endpoint { endpoint: 0, zonal: Some(1) }));
+    assert!(matches!(
+        alias(zone, "regional.corp.example.com", Rtype::A),
+        AliasTarget::Endpoint { endpoint: 0, zonal: None }
+    ));
+    assert!(matches!(
+        alias(zone, "zonal.corp.example.com", Rtype::AAAA),
+        AliasTarget::Endpoint { endpoint: 0, zonal: Some(1) }
+    ));
     assert!(matches!(alias(zone, "lb.corp.example.com", Rtype::A), AliasTarget::Forwarded(target)
         if *target == name("dualstack.internal-lb-1.ap-northeast-2.elb.amazonaws.com")));
 }
@@ -124,10 +128,7 @@ fn endpoints_have_their_names() {
     else {
         panic!("interface")
     };
-    assert_eq!(
-        regional_name.to_string(),
-        "vpce-0916e80803286e2d6-s14qjhy6.s3.ap-northeast-2.vpce.amazonaws.com."
-    );
+    assert_eq!(regional_name.to_string(), "vpce-0916e80803286e2d6-s14qjhy6.s3.ap-northeast-2.vpce.amazonaws.com.");
     // In the order of the file.
     assert_eq!(strings(zonal.iter().map(|zone| &zone.availability_zone)), ["ap-northeast-2c", "ap-northeast-2a"]);
     assert_eq!(
@@ -149,7 +150,10 @@ fn endpoints_have_their_names() {
     };
     assert!(!has_subdomains);
     let [private] = &private_names[..] else { panic!("one private name") };
-    assert_eq!((private.apex.to_string().as_str(), private.at_apex, private.below_apex), ("company.example.", false, true));
+    assert_eq!(
+        (private.apex.to_string().as_str(), private.at_apex, private.below_apex),
+        ("company.example.", false, true)
+    );
 }
 
 #[test]

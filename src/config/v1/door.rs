@@ -164,9 +164,10 @@ impl<'t> Builder<'t, '_> {
         // A door for every address collides with each other one of its port.
         for (index, door) in self.doors.iter().enumerate().filter(|(_, door)| door.address.ip().is_unspecified()) {
             let same_port = by_port.get(&door.address.port()).map_or(&[][..], |doors| doors);
-            let others = same_port.iter().copied().filter(|&other| {
-                self.doors[other].address != door.address && self.doors[other].collides_with(door)
-            });
+            let others = same_port
+                .iter()
+                .copied()
+                .filter(|&other| self.doors[other].address != door.address && self.doors[other].collides_with(door));
             let others: Vec<usize> = others.collect();
             if !others.is_empty() {
                 collisions.push((index, others));
