@@ -89,7 +89,8 @@ impl<'t> Builder<'t, '_> {
             return Some(*index);
         }
         let known = &self.vpc_names;
-        let comparable = &known[..known.len().min(VPCS_COMPARED_MAX)];
+        let compared_max = if self.reading.diagnostics.is_crowded() { 0 } else { VPCS_COMPARED_MAX };
+        let comparable = &known[..known.len().min(compared_max)];
         let hint = match nearest(&text.value, comparable.iter().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None if known.is_empty() => "there is no [[vpc]] in this file".to_owned(),
