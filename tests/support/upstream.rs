@@ -259,11 +259,11 @@ impl Shared {
             let found: Vec<&Record> = here().filter(|record| record.record_type() == qtype).collect();
             if !found.is_empty() {
                 // Owners as they were asked, as servers that compress do.
-                reply.answers.extend(found.into_iter().map(|record| Record { name: name.clone(), ..record.clone() }));
+                reply.answers.extend(found.into_iter().map(|record| renamed(record, &name)));
                 return;
             }
             let Some(cname) = here().find(|record| record.record_type() == RecordType::CNAME) else { break };
-            reply.answers.push(Record { name: name.clone(), ..cname.clone() });
+            reply.answers.push(renamed(cname, &name));
             let RData::CNAME(target) = &cname.data else { unreachable!("a CNAME holds a name") };
             name = target.0.clone();
         }
@@ -274,6 +274,13 @@ impl Shared {
         let nearest = soas.filter(|soa| soa.name.zone_of(&name)).max_by_key(|soa| soa.name.num_labels());
         reply.authorities.extend(nearest.cloned());
     }
+}
+
+/// A record under its owner's name as it was asked.
+fn renamed(record: &Record, name: &Name) -> Record {
+    let mut record = record.clone();
+    record.name = name.clone();
+    record
 }
 
 /// Reads `NAME.upstream`: the placeholder, behaviour and records of each upstream.
