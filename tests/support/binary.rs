@@ -57,6 +57,17 @@ impl Program {
         Some(text.0.clone())
     }
 
+    /// Waits until it has said more than so many octets.
+    pub(crate) fn wait_for_more(&self, octets: usize) {
+        let mut text = self.said.text.lock().unwrap();
+        let until = Instant::now() + PATIENCE;
+        while text.0.len() <= octets {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && text.1 < 2, "it said nothing more than:\n{}", text.0);
+            text = self.said.more.wait_timeout(text, left).unwrap().0;
+        }
+    }
+
     /// All that it has said so far.
     pub(crate) fn said(&self) -> String {
         self.said.text.lock().expect("not poisoned").0.clone()
