@@ -42,7 +42,7 @@ fn every_case_through_every_door() {
             scope.spawn(|| play(name, cases, &verdict));
         }
     });
-    let faults = verdict.faults.into_inner().unwrap();
+    let faults = verdict.faults.into_inner().expect("not poisoned");
     let asked = verdict.asked.load(Ordering::SeqCst);
     println!("{} cases in {} worlds, {asked} replies compared", cases.len(), worlds.len());
     for fault in &faults {
@@ -63,7 +63,7 @@ impl Verdict {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if !faults.is_empty() {
             let list: String = faults.iter().map(|fault| format!("\n    {fault}")).collect();
-            self.faults.lock().unwrap().push(format!("{} ({how}):{list}", case.title));
+            self.faults.lock().expect("not poisoned").push(format!("{} ({how}):{list}", case.title));
         }
     }
 }

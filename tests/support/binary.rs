@@ -44,7 +44,7 @@ impl Program {
 
     /// Waits until it has said this, and gives all that it said; none if it ended before.
     pub(crate) fn wait_for(&self, words: &str) -> Option<String> {
-        let mut text = self.said.text.lock().unwrap();
+        let mut text = self.said.text.lock().expect("not poisoned");
         let until = Instant::now() + PATIENCE;
         while !text.0.contains(words) {
             let left = until.saturating_duration_since(Instant::now());
@@ -52,7 +52,7 @@ impl Program {
             if text.1 == 2 {
                 return None;
             }
-            text = self.said.more.wait_timeout(text, left).unwrap().0;
+            text = self.said.more.wait_timeout(text, left).expect("not poisoned").0;
         }
         Some(text.0.clone())
     }
@@ -70,7 +70,7 @@ impl Program {
 
     /// All that it has said so far.
     pub(crate) fn said(&self) -> String {
-        self.said.text.lock().unwrap().0.clone()
+        self.said.text.lock().expect("not poisoned").0.clone()
     }
 
     /// Sends it a signal by name, as `TERM`.
@@ -89,9 +89,9 @@ impl Program {
             assert!(Instant::now() < until, "it does not end; it said:\n{}", self.said());
             std::thread::sleep(POLL);
         };
-        let mut text = self.said.text.lock().unwrap();
+        let mut text = self.said.text.lock().expect("not poisoned");
         while text.1 < 2 {
-            text = self.said.more.wait(text).unwrap();
+            text = self.said.more.wait(text).expect("not poisoned");
         }
         (status, text.0.clone())
     }
@@ -111,11 +111,11 @@ fn listen(pipe: impl Read + Send + 'static, said: &Arc<Said>) {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
-            said.text.lock().unwrap().0.push_str(&String::from_utf8_lossy(&line));
+            said.text.lock().expect("not poisoned").0.push_str(&String::from_utf8_lossy(&line));
             said.more.notify_all();
             line.clear();
         }
-        said.text.lock().unwrap().1 += 1;
+        said.text.lock().expect("not poisoned").1 += 1;
         said.more.notify_all();
     });
 }
