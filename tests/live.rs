@@ -278,7 +278,7 @@ fn getaddrinfo_through_resolv_conf() {
     };
     let found = |addresses: &[&str]| (0, addresses.iter().map(|&address| address.to_owned()).collect::<Vec<_>>());
     assert_eq!(ask("ahosts", "ec2.ap-northeast-2.amazonaws.com"), found(&["10.0.11.233", "10.0.12.153"]));
-    assert_eq!(ask("ahostsv4", "alias.corp.example.com"), found(&["10.0.1.1"]));
+    assert_eq!(ask("ahosts", "alias.corp.example.com"), found(&["10.0.1.1"]));
     let (code, addresses) = ask("ahosts", "missing.corp.example.com");
     assert_eq!((code, addresses.len()), (2, 0), "not found is said at once, not after a time-out");
     program.signal("TERM");

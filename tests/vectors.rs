@@ -221,14 +221,11 @@ fn configuration(vector: &Value) -> Result<String, String> {
         return Err(format!("version 1 has no {strange}"));
     }
     let mut toml = format!("version = 1\nregion = \"us-west-2\"\n[upstream]\ntargets = [\"{INTERNET}\"]\n");
-    let mut ids: Vec<String> = Vec::new();
-    for (id, vpc) in config["vpcs"].as_object().ok_or("no VPCs")? {
-        push_vpc(&mut toml, ids.len(), id, vpc)?;
-        ids.push(id.clone());
-    }
     // Others that are named, and an "internet": a VPC with nothing in it.
-    for id in ["vpc-b", "internet"] {
-        push_vpc(&mut toml, ids.len(), id, &Value::Null)?;
+    let others = ["vpc-b", "internet"].map(|id| (id, &Value::Null));
+    let vpcs = config["vpcs"].as_object().ok_or("no VPCs")?;
+    for (index, (id, vpc)) in vpcs.iter().map(|(id, vpc)| (id.as_str(), vpc)).chain(others).enumerate() {
+        push_vpc(&mut toml, index, id, vpc);
     }
     for (id, inbound) in config.get("inbound").and_then(Value::as_object).into_iter().flatten() {
         let vpc = text(&inbound["vpc"])?;
@@ -258,7 +255,7 @@ fn configuration(vector: &Value) -> Result<String, String> {
     Ok(toml)
 }
 
-fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value) -> Result<(), String> {
+fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value) {
     let region = vpc["region"].as_str().unwrap_or("us-west-2");
     let _ = writeln!(toml, "[[vpc]]\nid = \"{id}\"\nregion = \"{region}\"\nlisten = [\"127.0.1.{}:5300\"]", index + 1);
     if let Some(cidrs) = vpc["cidr"].as_array() {
@@ -269,7 +266,6 @@ fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value) -> Result<()
             let _ = writeln!(toml, "{word} = {set}");
         }
     }
-    Ok(())
 }
 
 /// One entry of `records`.

@@ -44,7 +44,7 @@ impl Program {
 
     /// Waits until it has said this, and gives all that it said; none if it ended before.
     pub(crate) fn wait_for(&self, words: &str) -> Option<String> {
-        let mut text = self.said.text.lock().unwrap();
+        let mut text = self.said.text.lock().expect("not poisoned");
         let until = Instant::now() + PATIENCE;
         while !text.0.contains(words) {
             let left = until.saturating_duration_since(Instant::now());
@@ -52,14 +52,25 @@ impl Program {
             if text.1 == 2 {
                 return None;
             }
-            text = self.said.more.wait_timeout(text, left).unwrap().0;
+            text = self.said.more.wait_timeout(text, left).expect("not poisoned").0;
         }
         Some(text.0.clone())
     }
 
+    /// Waits until it has said more than so many octets.
+    pub(crate) fn wait_for_more(&self, octets: usize) {
+        let mut text = self.said.text.lock().expect("no thread panics with it");
+        let until = Instant::now() + PATIENCE;
+        while text.0.len() <= octets {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && text.1 < 2, "it said nothing more than:\n{}", text.0);
+            text = self.said.more.wait_timeout(text, left).expect("no thread panics with it").0;
+        }
+    }
+
     /// All that it has said so far.
     pub(crate) fn said(&self) -> String {
-        self.said.text.lock().unwrap().0.clone()
+        self.said.text.lock().expect("not poisoned").0.clone()
     }
 
     /// Sends it a signal by name, as `TERM`.
@@ -78,9 +89,9 @@ impl Program {
             assert!(Instant::now() < until, "it does not end; it said:\n{}", self.said());
             std::thread::sleep(POLL);
         };
-        let mut text = self.said.text.lock().unwrap();
+        let mut text = self.said.text.lock().expect("not poisoned");
         while text.1 < 2 {
-            text = self.said.more.wait(text).unwrap();
+            text = self.said.more.wait(text).expect("not poisoned");
         }
         (status, text.0.clone())
     }
@@ -100,11 +111,11 @@ fn listen(pipe: impl Read + Send + 'static, said: &Arc<Said>) {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
-            said.text.lock().unwrap().0.push_str(&String::from_utf8_lossy(&line));
+            said.text.lock().expect("not poisoned").0.push_str(&String::from_utf8_lossy(&line));
             said.more.notify_all();
             line.clear();
         }
-        said.text.lock().unwrap().1 += 1;
+        said.text.lock().expect("not poisoned").1 += 1;
         said.more.notify_all();
     });
 }

@@ -31,6 +31,8 @@ pub(crate) enum Behaviour {
     LiesFirst,
     /// FORMERR to a query with an OPT.
     NoEdns,
+    /// The answer, and in every section addresses (203.0.113.66) for this name, which nobody asked for.
+    Poisons(&'static str),
 }
 
 impl Behaviour {
@@ -53,7 +55,7 @@ impl Behaviour {
 
 /// What its threads share.
 struct Shared {
-    records: Mutex<Vec<Record>>,
+    records: Vec<Record>,
     behaviour: Mutex<Behaviour>,
     questions: AtomicUsize,
     over: AtomicBool,
@@ -71,7 +73,7 @@ impl Upstream {
     /// Starts one with these records, on an ephemeral port of 127.0.0.1, UDP and TCP.
     pub(crate) fn start(records: Vec<Record>, behaviour: Behaviour) -> Self {
         let shared = Arc::new(Shared {
-            records: Mutex::new(records),
+            records,
             behaviour: Mutex::new(behaviour),
             questions: AtomicUsize::new(0),
             over: AtomicBool::new(false),
@@ -102,7 +104,7 @@ impl Upstream {
 
     /// Behaves otherwise from now on.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
-        *self.shared.behaviour.lock().unwrap() = behaviour;
+        *self.shared.behaviour.lock().expect("not poisoned") = behaviour;
     }
 }
 
@@ -142,7 +144,7 @@ fn serve_udp(socket: &UdpSocket, shared: &Shared) {
         if wire.len() > offered.clamp(512, UDP_OCTETS_MAX) {
             wire = truncated(&reply).to_vec().expect("an empty reply can be encoded");
         }
-        if *shared.behaviour.lock().unwrap() == Behaviour::LiesFirst {
+        if *shared.behaviour.lock().expect("not poisoned") == Behaviour::LiesFirst {
             lie(socket, client, &query, &reply);
         }
         let _ = socket.send_to(&wire, client);
@@ -228,7 +230,7 @@ impl Shared {
         reply.metadata.recursion_desired = query.metadata.recursion_desired;
         reply.metadata.recursion_available = true;
         reply.queries = query.queries.clone();
-        match *self.behaviour.lock().unwrap() {
+        match *self.behaviour.lock().expect("not poisoned") {
             Behaviour::Silent | Behaviour::Closed => return None,
             Behaviour::Says(rcode) => {
                 reply.metadata.response_code = rcode;
@@ -238,7 +240,7 @@ impl Shared {
                 reply.metadata.response_code = ResponseCode::FormErr;
                 return Some(reply);
             }
-            Behaviour::Answers | Behaviour::LiesFirst | Behaviour::NoEdns => {}
+            Behaviour::Answers | Behaviour::LiesFirst | Behaviour::NoEdns | Behaviour::Poisons(_) => {}
         }
         if query.edns.is_some() {
             let mut edns = Edns::new();
@@ -247,23 +249,29 @@ impl Shared {
         }
         let question = query.queries.first()?;
         self.answer(question.name(), question.query_type(), &mut reply);
+        if let Behaviour::Poisons(victim) = *self.behaviour.lock().expect("not poisoned") {
+            let poison = parse_record(&format!("{victim} 3600 IN A 203.0.113.66"));
+            reply.answers.push(poison.clone());
+            reply.authorities.push(parse_record(&format!("{victim} 3600 IN NS {victim}")));
+            reply.additionals.push(poison);
+        }
         Some(reply)
     }
 
     /// RFC 1034 section 4.3.2 over a list of records.
     fn answer(&self, qname: &Name, qtype: RecordType, reply: &mut Message) {
-        let records = self.records.lock().unwrap();
+        let records = &self.records;
         let mut name = qname.clone();
         for _ in 0..CNAMES_MAX {
             let here = || records.iter().filter(|record| record.name == name);
             let found: Vec<&Record> = here().filter(|record| record.record_type() == qtype).collect();
             if !found.is_empty() {
                 // Owners as they were asked, as servers that compress do.
-                reply.answers.extend(found.into_iter().map(|record| Record { name: name.clone(), ..record.clone() }));
+                reply.answers.extend(found.into_iter().map(|record| renamed(record, &name)));
                 return;
             }
             let Some(cname) = here().find(|record| record.record_type() == RecordType::CNAME) else { break };
-            reply.answers.push(Record { name: name.clone(), ..cname.clone() });
+            reply.answers.push(renamed(cname, &name));
             let RData::CNAME(target) = &cname.data else { unreachable!("a CNAME holds a name") };
             name = target.0.clone();
         }
@@ -274,6 +282,13 @@ impl Shared {
         let nearest = soas.filter(|soa| soa.name.zone_of(&name)).max_by_key(|soa| soa.name.num_labels());
         reply.authorities.extend(nearest.cloned());
     }
+}
+
+/// A record under its owner's name as it was asked.
+fn renamed(record: &Record, name: &Name) -> Record {
+    let mut record = record.clone();
+    record.name = name.clone();
+    record
 }
 
 /// Reads `NAME.upstream`: the placeholder, behaviour and records of each upstream.

@@ -79,7 +79,7 @@ impl World {
     pub(crate) fn start(&self, address: IpAddr) -> Running {
         let configuration = self.at(address);
         let daemon = Daemon::start(&configuration).unwrap_or_else(|error| panic!("{error}"));
-        Running { daemon, model: configuration.model }
+        Running { daemon, model: configuration.model, _upstreams: Arc::clone(&self.upstreams) }
     }
 }
 
@@ -103,6 +103,8 @@ pub(crate) struct Running {
     /// The daemon.
     pub(crate) daemon: Daemon,
     model: Model,
+    /// As long as it is served, its upstreams are there.
+    _upstreams: Arc<HashMap<Ipv4Addr, Upstream>>,
 }
 
 impl Running {
