@@ -1,8 +1,9 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
 use super::{Daemon, Source, summary};
+use crate::compile;
 use crate::config::{self, Configuration, LogLevel};
-use crate::serve::udp::sys::give_back_free_memory;
+use crate::serve::udp::sys::{give_back_free_memory, raise_open_files};
 use std::io::{self, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +17,7 @@ pub fn run(source: &Source) -> Result<(), String> {
     }
     let configuration = load(source)?;
     start_log(configuration.settings.log_level);
+    check_open_files(&configuration);
     let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     let signals = {
         // Signals are watched before anybody may think that we are ready for them.
@@ -46,6 +48,29 @@ fn load(source: &Source) -> Result<Configuration, String> {
         None => Err(diagnostics),
     }
 }
+
+/// Raises the limit of open files; warns where forwarding and streams at their limits would need more.
+fn check_open_files(configuration: &Configuration) {
+    let limits = &configuration.settings.limits;
+    let doors =
+        compile::door_addresses(&configuration.model).len() * (super::worker_count(&configuration.settings).get() + 1);
+    let needed = FILES_OF_THE_PROCESS + doors + limits.tcp_connections + limits.in_flight * SOCKETS_A_QUESTION;
+    match raise_open_files() {
+        Ok(may) if may < needed as u64 => tracing::warn!(
+            may,
+            needed,
+            "fewer open files than the limits allow for: at the limit forwarding fails first; raise LimitNOFILE= in the \
+             unit (ulimit -n), or lower in_flight"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot read the limit of open files"),
+    }
+}
+
+/// Descriptors besides doors, streams and upstream sockets: standard streams, epoll, runtime, files being read.
+const FILES_OF_THE_PROCESS: usize = 64;
+/// Sockets that a question being forwarded holds, rounded up: 10,000 to dead upstreams held 12,500.
+const SOCKETS_A_QUESTION: usize = 2;
 
 /// What arrives from outside while serving.
 struct Signals {

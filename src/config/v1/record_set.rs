@@ -41,7 +41,7 @@ pub(super) fn forbidden(owner: &Name, rtype: Rtype, apex: &Name) -> Option<Forbi
         ),
         Rtype::NS | Rtype::SOA if owner.is_wildcard() => (
             format!("a wildcard {rtype}, `{owner}`"),
-            "Route 53 refuses it (Developer Guide, DomainNameFormat), and RFC 4592 section 4.2 leaves it undefined",
+            "Route 53 refuses it (Developer Guide, DomainNameFormat), and RFC 4592 sections 4.1 and 4.2 leave it undefined",
             "remove it",
         ),
         Rtype::SOA if !is_apex => (

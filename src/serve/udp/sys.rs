@@ -375,6 +375,19 @@ pub fn give_back_free_memory() {
     }
 }
 
+/// Raises the number of open files of this process as far as the system lets it; how many there may be.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: one live local that the call writes.
+    outcome(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: one live local that the call reads. A unit that filters the call keeps what it set.
+    match outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) }) {
+        Ok(()) => Ok(limit.rlim_max),
+        Err(_) => Ok(limit.rlim_cur),
+    }
+}
+
 /// Sets don't-fragment and ignores what strangers say of the path (`IP_PMTUDISC_PROBE`): replies stay at 1232 octets,
 /// nothing spoofed sticks, and no fragment identifier has to be made (4–5 % of a query).
 pub fn probe_path_mtu(socket: &impl AsRawFd, family: Family) -> io::Result<()> {
