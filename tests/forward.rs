@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -327,6 +328,49 @@ async fn a_black_hole_costs_the_first_question_only() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the black hole was not probed");
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_sent_again_from_the_same_socket() {
+    let lost = AtomicBool::new(true);
+    let upstream = Upstream::start(
+        move |query| match lost.swap(false, Ordering::Relaxed) {
+            true => Over::Silence,
+            false => Over::Reply(address(query, 1), Duration::ZERO),
+        },
+        |_| None,
+    )
+    .await;
+    assert_eq!(last_octet(&forwarder(100).fetch(&ask(&[upstream.address], &name("db")), T0).await), 1);
+    let asked = upstream.asked.lock().unwrap();
+    assert_eq!(asked.len(), 2);
+    assert_eq!((asked[0].0, asked[0].1.metadata.id), (asked[1].0, asked[1].1.metadata.id));
+}
+
+#[tokio::test]
+async fn many_silent_targets_share_the_sockets_there_are() {
+    let holes = [(); 4].map(|()| std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let targets = [0, 1, 2, 3].map(|hole: usize| holes[hole].local_addr().unwrap());
+    let forwarder = forwarder(400);
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let waiters: Vec<_> = (0..400)
+        .map(|n| {
+            let forwarder = forwarder.clone();
+            tokio::spawn(async move { forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await })
+        })
+        .collect();
+    let mut most = 0;
+    for waiter in waiters {
+        while !waiter.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            most = most.max(open());
+        }
+        assert_eq!(waiter.await.unwrap().unwrap_err(), ExchangeError::TimedOut);
+    }
+    // The other tests of this process have a few sockets too.
+    assert!((400..400 + 100 + 700).contains(&(most - before)), "{before} to {most}");
+    assert_eq!(forwarder.counters().sent_udp, forwarder.counters().silent, "each sending was waited for");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! The data is `service-catalog.tsv` beside this file; its head says where each fact comes from.
 
 use super::service_name::{ServiceName, ServiceOwner};
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What the catalogue says of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,9 @@ pub fn find<'n>(service: &ServiceName<'n>) -> Option<CatalogEntry<'n>> {
         return None;
     }
     let template = service.template();
-    rows().find(|row| matches(row.service, &template) || matches(row.service, service.text)).map(|row| CatalogEntry {
+    let exact = BY_SERVICE.get(template.as_str()).or_else(|| BY_SERVICE.get(service.text));
+    let row = exact.or_else(|| BY_SERVICE.values().find(|row| row.is_pattern && matches(row.service, &template)));
+    row.map(|row| CatalogEntry {
         confidence: row.confidence,
         has_gateway: row.types.contains("gateway"),
         note: row.note,
@@ -90,7 +94,13 @@ struct Row {
     confidence: Confidence,
     private_names: &'static str,
     note: Option<&'static str>,
+    /// Whether the service name has a `{word}` besides the region.
+    is_pattern: bool,
 }
+
+/// The lines of the data by service name, read once.
+static BY_SERVICE: LazyLock<HashMap<&'static str, Row>> =
+    LazyLock::new(|| rows().map(|row| (row.service, row)).collect());
 
 /// The lines of the data, taken apart.
 fn rows() -> impl Iterator<Item = Row> {
@@ -105,18 +115,15 @@ fn rows() -> impl Iterator<Item = Row> {
             "unknown" => Confidence::Unknown,
             _ => return None,
         };
-        Some(Row { service, types, confidence, private_names, note: (note != EMPTY).then_some(note) })
+        let is_pattern = service.replace(REGION, "").contains('{');
+        Some(Row { service, types, confidence, private_names, note: (note != EMPTY).then_some(note), is_pattern })
     })
 }
 
-/// Whether a name of the catalogue, in which `{word}` stands for anything but a dot, is this one.
+/// Whether a name of the catalogue, whose labels may end in a `{word}` for anything, is this one.
 fn matches(pattern: &str, name: &str) -> bool {
-    if pattern == name {
-        return true;
-    }
     let (patterns, labels) = (pattern.split('.'), name.split('.'));
-    pattern.contains('{')
-        && patterns.clone().count() == labels.clone().count()
+    patterns.clone().count() == labels.clone().count()
         && patterns.zip(labels).all(|(pattern, label)| match pattern.split_once('{') {
             // The region is already `{region}` in a name that has one.
             _ if pattern == label => true,

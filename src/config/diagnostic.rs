@@ -196,6 +196,11 @@ impl Diagnostics {
         self.errors > 0
     }
 
+    /// Whether there are so many that suggestions are not worth their time: they take some for each word compared.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.errors > DIAGNOSTICS_SHOWN_MAX
+    }
+
     /// All of them in the order of the files, lines and columns; what was only counted at the end.
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.kept.sort_by_key(Diagnostic::order);

@@ -2,6 +2,7 @@
 
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration, LogLevel};
+use crate::serve::udp::sys::give_back_free_memory;
 use std::io::{self, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,7 +11,8 @@ use tracing::level_filters::LevelFilter;
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(source: &Source) -> Result<(), String> {
     if *source == Source::BuiltIn {
-        say("plustwo serves the built-in example world: nothing of this machine, AWS or your files is in it\n");
+        say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
+             only names that nobody there owns go to the upstream below\n");
     }
     let configuration = load(source)?;
     start_log(configuration.settings.log_level);
@@ -24,6 +26,9 @@ pub fn run(source: &Source) -> Result<(), String> {
     if *source == Source::BuiltIn {
         say(&summary::questions());
     }
+    // The model is the size of all zone files; the snapshot is all that serving needs.
+    drop(configuration);
+    give_back_free_memory();
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
     serve(daemon, source, signals);
     Ok(())
@@ -82,8 +87,13 @@ enum Wish {
 /// Obeys signals until one says to leave.
 fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
     let handle = daemon.runtime.handle().clone();
+    let mut waiting = 0;
     loop {
         let retired = daemon.server.publisher.sweep();
+        if retired < waiting {
+            give_back_free_memory();
+        }
+        waiting = retired;
         match handle.block_on(signals.next(retired)) {
             Wish::Sweep => {}
             Wish::Reload => reload(&mut daemon, source),

@@ -34,13 +34,11 @@ pub const TCP_PATIENCE_MILLIS: u64 = 800;
 /// Sockets that one exchange listens on at a time; beyond it the oldest is closed.
 pub const ATTEMPTS_OPEN_MAX: usize = 4;
 /// Queries that one exchange sends at most, all targets and transports together (unbound: 32, `max-sent-count`).
-pub const ATTEMPTS_MAX: usize = 32;
+pub const SENDINGS_MAX: usize = 32;
 /// Replies that do not fit the query before the target is asked over TCP: somebody is guessing (RFC 5452 section 9.2).
 pub const MISMATCHES_MAX: u32 = 16;
 /// Times that a target may refuse packets before it counts as gone for this question.
 const REFUSALS_MAX: u32 = 2;
-/// Times that a silent target is asked when another has already given a failing reply to pass on.
-const ASKED_BESIDE_FAILING_MAX: u32 = 2;
 
 /// A target, in the order in which targets are to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +56,13 @@ pub struct Candidate {
 pub enum Turn {
     /// After those before it.
     InOrder,
-    /// At once and beside the first one, to find out whether it is back.
+    /// The same, but it is suspect: a failing rcode of another target does not wait for it longer than its patience.
+    Suspect,
+    /// Suspect, and asked at once, beside the first one, to find out whether it is back.
     Probe,
 }
 
-/// One sending of the query, and the socket that listens for its reply: the number of `Output::Send`.
+/// One socket that the query was sent from and that listens for its reply: the number of its `Output::Send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptId(pub usize);
 
@@ -93,6 +93,13 @@ pub enum Output {
         /// The query, without the length that goes before it on a stream.
         octets: Vec<u8>,
     },
+    /// Send this once more from the socket of an attempt: its datagram may have been lost.
+    Resend {
+        /// The attempt that it belongs to.
+        attempt: AttemptId,
+        /// The same query.
+        octets: Vec<u8>,
+    },
     /// Nothing of this attempt matters any more.
     Close(AttemptId),
     /// Something was learned about a target.
@@ -106,9 +113,9 @@ pub enum Output {
 /// What an attempt showed about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// It answered after so many milliseconds.
+    /// It answered so many milliseconds after the query was first sent.
     Answered(u64),
-    /// It did not answer a query of this moment while we waited for it alone.
+    /// It did not answer a query, last sent at this moment, while we waited for it.
     SilentSince(Millis),
     /// It, or something before it, refuses packets.
     Unreachable,
@@ -125,12 +132,14 @@ pub enum Event {
 }
 
 /// An exchange in progress.
-// Invariant: attempts only grow; current is the attempt whose silence makes us go on.
+// Invariant: attempts only grow; current is the attempt whose silence makes us go on; sendings counts every Send and
+// Resend.
 #[derive(Debug)]
 pub struct Exchange {
     query: QueryTemplate,
     targets: Vec<Target>,
     attempts: Vec<Attempt>,
+    sendings: usize,
     current: usize,
     next_at: Millis,
     deadline: Millis,
@@ -155,14 +164,15 @@ struct Target {
     was_bad: bool,
 }
 
-/// One sending.
+/// One socket and what was sent from it.
 #[derive(Debug)]
 struct Attempt {
     target: usize,
     transport: Transport,
     id: [u8; 2],
     with_edns: bool,
-    sent_at: Millis,
+    first_sent_at: Millis,
+    last_sent_at: Millis,
     is_open: bool,
     mismatches: u32,
 }
@@ -174,6 +184,7 @@ impl Exchange {
             query: QueryTemplate::new(ask),
             targets: candidates.into_iter().map(Target::new).collect(),
             attempts: Vec::new(),
+            sendings: 0,
             current: 0,
             next_at: now,
             deadline: now.plus(EXCHANGE_MILLIS_MAX),
@@ -263,7 +274,7 @@ impl<R: Rng> Step<'_, R> {
         let (target, transport) = (attempt.target, attempt.transport);
         let verdict = judge(octets, attempt.id, &self.exchange.query);
         if !matches!(verdict, Verdict::Mismatch | Verdict::Malformed) {
-            let observation = Observation::Answered(self.now.since(attempt.sent_at));
+            let observation = Observation::Answered(self.now.since(attempt.first_sent_at));
             self.out.push(Output::Learned(self.exchange.targets[target].candidate.target, observation));
             self.close(index);
         }
@@ -278,10 +289,8 @@ impl<R: Rng> Step<'_, R> {
                 self.ask_over_tcp(target);
             }
             Verdict::Failing { blames_edns: true, .. } if self.exchange.attempts[index].with_edns => {
-                // RFC 6891 section 6.2.2: it may not know EDNS.
                 self.out.push(Output::Counted(Event::FailingRcode));
-                self.exchange.targets[target].with_edns = false;
-                self.send_and_wait(target);
+                self.ask_without_edns(target);
             }
             Verdict::Failing { reply: Some(reply), .. } => self.failing_reply(index, reply),
             Verdict::Failing { reply: None, .. } => self.bad_reply(index, Event::FailingRcode),
@@ -346,8 +355,6 @@ impl<R: Rng> Step<'_, R> {
     fn go_on_after(&mut self, index: usize) {
         let all_settled = self.exchange.targets.iter().all(Target::is_settled);
         if index == self.exchange.current || all_settled {
-            // A second broken datagram on the same socket must not make us go on again.
-            self.exchange.current = usize::MAX;
             self.ask_next();
         }
     }
@@ -356,14 +363,17 @@ impl<R: Rng> Step<'_, R> {
     fn ask_next(&mut self) {
         let exchange = &mut *self.exchange;
         let count = exchange.targets.len();
-        let last = exchange.attempts.last().map_or(0, |attempt| attempt.target);
+        let last = exchange.attempts.get(exchange.current).map_or(0, |attempt| attempt.target);
         let has_failing = exchange.failing_reply.is_some();
-        let is_worth_asking =
-            |target: &Target| !target.is_settled() && (!has_failing || target.asked < ASKED_BESIDE_FAILING_MAX);
-        let next =
-            (1..=count).map(|step| (last + step) % count).find(|&index| is_worth_asking(&exchange.targets[index]));
+        let is_worth_asking = |index: &usize| {
+            let target = &exchange.targets[*index];
+            let was_given_its_chance = target.asked > 0 && target.candidate.turn != Turn::InOrder;
+            let is_futile = target.is_settled() || has_failing && was_given_its_chance;
+            !is_futile
+        };
+        let next = (1..=count).map(|step| (last + step) % count).find(is_worth_asking);
         let Some(index) = next else { return self.give_up() };
-        if exchange.attempts.len() >= ATTEMPTS_MAX {
+        if exchange.sendings >= SENDINGS_MAX {
             exchange.next_at = exchange.deadline;
             return;
         }
@@ -374,22 +384,59 @@ impl<R: Rng> Step<'_, R> {
         }
     }
 
-    /// Gives a target its turn.
+    /// Gives a target its turn: from the socket that listens to it already, if there is one.
     fn ask(&mut self, index: usize) {
-        self.exchange.targets[index].asked += 1;
-        self.send_and_wait(index);
+        let target = &mut self.exchange.targets[index];
+        target.asked += 1;
+        let is_its_own = |attempt: &Attempt| {
+            attempt.is_open
+                && attempt.target == index
+                && (attempt.transport, attempt.with_edns) == (Transport::Udp, target.with_edns)
+                && target.transport == Transport::Udp
+        };
+        match self.exchange.attempts.iter().position(is_its_own) {
+            Some(attempt) => self.resend(attempt),
+            None => self.send_and_wait(index),
+        }
+    }
+
+    /// Sends the same query again from the same socket and waits anew. One id and port stay one chance for a forger.
+    fn resend(&mut self, index: usize) {
+        let attempt = &mut self.exchange.attempts[index];
+        attempt.last_sent_at = self.now;
+        let octets = self.exchange.query.write(attempt.id, attempt.with_edns);
+        self.out.push(Output::Resend { attempt: AttemptId(index), octets });
+        self.exchange.sendings += 1;
+        self.wait_for(index);
     }
 
     /// Asks a target from now on over TCP, because a datagram is too small or not to be trusted.
     fn ask_over_tcp(&mut self, index: usize) {
-        self.exchange.targets[index].transport = Transport::Tcp;
-        self.send_and_wait(index);
+        // Two datagrams of ours may both be answered with TC.
+        if self.exchange.targets[index].transport != Transport::Tcp {
+            self.exchange.targets[index].transport = Transport::Tcp;
+            self.send_and_wait(index);
+        }
+    }
+
+    /// Asks a target from now on without EDNS: it may not know it (RFC 6891 section 6.2.2).
+    fn ask_without_edns(&mut self, index: usize) {
+        if self.exchange.targets[index].with_edns {
+            self.exchange.targets[index].with_edns = false;
+            self.send_and_wait(index);
+        }
     }
 
     /// Sends to a target and waits for it before the next one is asked.
     fn send_and_wait(&mut self, index: usize) {
-        self.exchange.current = self.send(index);
-        let target = &mut self.exchange.targets[index];
+        let attempt = self.send(index);
+        self.wait_for(attempt);
+    }
+
+    /// Waits for this attempt before the next target is asked.
+    fn wait_for(&mut self, attempt: usize) {
+        self.exchange.current = attempt;
+        let target = &mut self.exchange.targets[self.exchange.attempts[attempt].target];
         let moment = self.now.plus(target.wait_millis(target.transport));
         target.wait_until = Some(moment);
         self.exchange.next_at = moment;
@@ -404,7 +451,8 @@ impl<R: Rng> Step<'_, R> {
             transport: target.transport,
             id: self.rng.random(),
             with_edns: target.with_edns,
-            sent_at: self.now,
+            first_sent_at: self.now,
+            last_sent_at: self.now,
             is_open: true,
             mismatches: 0,
         };
@@ -415,6 +463,7 @@ impl<R: Rng> Step<'_, R> {
             octets: self.exchange.query.write(attempt.id, attempt.with_edns),
         });
         self.exchange.attempts.push(attempt);
+        self.exchange.sendings += 1;
         self.exchange.attempts.len() - 1
     }
 
@@ -438,7 +487,7 @@ impl<R: Rng> Step<'_, R> {
     fn note_silence(&mut self) {
         if let Some(attempt) = self.exchange.attempts.get(self.exchange.current).filter(|attempt| attempt.is_open) {
             let target = self.exchange.targets[attempt.target].candidate.target;
-            self.out.push(Output::Learned(target, Observation::SilentSince(attempt.sent_at)));
+            self.out.push(Output::Learned(target, Observation::SilentSince(attempt.last_sent_at)));
         }
     }
 

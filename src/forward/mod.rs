@@ -132,7 +132,8 @@ pub struct ForwardLimits {
     pub cache_octets_max: usize,
     /// The largest TTLs believed.
     pub ttls: TtlLimits,
-    /// Questions that are being forwarded at a time. Each holds at most [`exchange::ATTEMPTS_OPEN_MAX`] sockets.
+    /// Questions that are being forwarded at a time. Together they hold at most 1.25 times as many
+    /// sockets, or 64 more.
     pub in_flight_max: usize,
 }
 
@@ -157,7 +158,7 @@ impl Forwarder {
             ttls: limits.ttls,
             cache: ReplyCache::new(limits.cache_octets_max),
             in_flight: Arc::new(InFlight::new(limits.in_flight_max)),
-            upstreams: Upstreams::new(Arc::clone(&counters)),
+            upstreams: Upstreams::new(limits.in_flight_max, Arc::clone(&counters)),
             counters,
         }))
     }

@@ -49,7 +49,11 @@ impl TargetPool {
             if let Some(known) = known.get_mut(&target).filter(|_| is_due) {
                 known.suspect = Some(now.plus(PROBE_MILLIS));
             }
-            let turn = if is_due { Turn::Probe } else { Turn::InOrder };
+            let turn = match health.suspect {
+                None => Turn::InOrder,
+                Some(_) if is_due => Turn::Probe,
+                Some(_) => Turn::Suspect,
+            };
             Candidate { target, patience_millis: health.patience_millis(), turn }
         };
         order.into_iter().map(candidate).collect()
@@ -122,7 +126,7 @@ mod tests {
     fn order(pool: &TargetPool, now: u64) -> Vec<i32> {
         let candidates = pool.order(&targets(), Millis(now));
         let number = |candidate: &Candidate| match (candidate.target, candidate.turn) {
-            (SocketAddr::V4(v4), Turn::InOrder) => i32::from(v4.ip().octets()[3]),
+            (SocketAddr::V4(v4), Turn::InOrder | Turn::Suspect) => i32::from(v4.ip().octets()[3]),
             (SocketAddr::V4(v4), Turn::Probe) => -i32::from(v4.ip().octets()[3]),
             (SocketAddr::V6(_), _) => unreachable!("the targets are IPv4"),
         };

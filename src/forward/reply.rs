@@ -58,7 +58,7 @@ impl UpstreamReply {
     /// Keeps what an upstream said. None if it does not fit into 65,535 octets with its names written out, which is
     /// only done when something for one hop stands among the other records.
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis) -> Option<Self> {
-        let mut octets = without_hop_by_hop(message)?;
+        let mut octets = without_hop_by_hop(message).filter(|octets| octets.len() <= STREAM_MESSAGE_OCTETS_MAX)?;
         octets[..2].fill(0);
         limit_ttls(&mut octets, limits)?;
         // Read anew: a hostile name may point at a TTL that has just been changed.
@@ -193,7 +193,7 @@ fn without_hop_by_hop(message: &Message<'_>) -> Option<Vec<u8>> {
     };
     let [_, _, additional] = message.section_counts();
     octets[10..HEADER_OCTETS].copy_from_slice(&(additional - dropped).to_be_bytes());
-    (octets.len() <= STREAM_MESSAGE_OCTETS_MAX).then_some(octets)
+    Some(octets)
 }
 
 /// Whether a record is for one hop: OPT (RFC 6891 section 6.1.1), TSIG (RFC 8945 section 5), SIG(0) (RFC 2931 section 3).

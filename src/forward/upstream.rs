@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::counters::Counters;
@@ -24,22 +25,34 @@ use crate::dns::reply::Transport;
 pub(super) struct Upstreams {
     pool: TargetPool,
     counters: Arc<Counters>,
+    /// Sockets beside the first one of each exchange.
+    further_sockets: Semaphore,
 }
+
+/// One exchange in so many may have a second socket: at the limit of questions in flight there are 1.25 sockets for each.
+const EXCHANGES_PER_FURTHER_SOCKET: usize = 4;
+/// Sockets beside the first ones that there may be at least.
+const FURTHER_SOCKETS_MIN: usize = 64;
 
 /// The largest datagram that is read, in octets: three times what we offer, for upstreams that do not care.
 const DATAGRAM_OCTETS_MAX: usize = 4096;
 
 impl Upstreams {
     /// Nothing known of any target yet.
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { pool: TargetPool::default(), counters }
+    pub(super) fn new(in_flight_max: usize, counters: Arc<Counters>) -> Self {
+        let further = (in_flight_max / EXCHANGES_PER_FURTHER_SOCKET).max(FURTHER_SOCKETS_MIN);
+        Self {
+            pool: TargetPool::default(),
+            counters,
+            further_sockets: Semaphore::new(further.min(Semaphore::MAX_PERMITS)),
+        }
     }
 
     /// Runs one exchange to its end; `now` is when it begins. Returns the reply's octets, and when it ended.
     pub(super) async fn exchange(&self, ask: &Ask<'_>, now: Millis) -> (Result<Vec<u8>, ExchangeError>, Millis) {
         let clock = Clock { started: Instant::now(), then: now };
         let mut exchange = Exchange::new(ask, self.pool.order(ask.targets, now), now);
-        let mut sockets = Sockets::default();
+        let mut sockets = Sockets { open: Vec::new(), further: &self.further_sockets };
         let mut outputs = Vec::new();
         let mut happened = Happened::Start;
         loop {
@@ -54,7 +67,12 @@ impl Upstreams {
     }
 
     /// Does what the exchange says; returns its result when that was the end.
-    fn perform(&self, output: Output, sockets: &mut Sockets, now: Millis) -> Option<Result<Vec<u8>, ExchangeError>> {
+    fn perform(
+        &self,
+        output: Output,
+        sockets: &mut Sockets<'_>,
+        now: Millis,
+    ) -> Option<Result<Vec<u8>, ExchangeError>> {
         match output {
             Output::Send { attempt, target, transport, octets } => {
                 match transport {
@@ -62,6 +80,10 @@ impl Upstreams {
                     Transport::Tcp => self.counters.sent_tcp.add(),
                 }
                 sockets.open(attempt, target, transport, octets);
+            }
+            Output::Resend { attempt, octets } => {
+                self.counters.sent_udp.add();
+                sockets.resend(attempt, &octets);
             }
             Output::Close(attempt) => sockets.close(attempt),
             Output::Learned(target, observation) => {
@@ -121,35 +143,59 @@ impl Happened {
     }
 }
 
-/// The sockets of one exchange: at most [`super::exchange::ATTEMPTS_OPEN_MAX`].
-#[derive(Default)]
-struct Sockets(Vec<(AttemptId, Receiving)>);
-
-/// Waits for one message on one socket.
-type Receiving = Pin<Box<dyn Future<Output = io::Result<Received>> + Send>>;
-
-/// One message, and the socket where more may come.
-struct Received {
-    octets: Vec<u8>,
-    more: Option<UdpSocket>,
+/// The sockets of one exchange: at most [`super::exchange::ATTEMPTS_OPEN_MAX`], and only the first is sure to be had.
+struct Sockets<'u> {
+    open: Vec<Listening<'u>>,
+    further: &'u Semaphore,
 }
 
-impl Sockets {
+/// One socket that listens.
+struct Listening<'u> {
+    attempt: AttemptId,
+    /// The socket, if it is for datagrams.
+    datagrams: Option<Arc<UdpSocket>>,
+    receiving: Receiving,
+    /// What a socket beside the first one of an exchange needs.
+    permit: Option<SemaphorePermit<'u>>,
+}
+
+/// Waits for one message on one socket.
+type Receiving = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
+
+impl<'u> Sockets<'u> {
     /// Sends a query from a new socket.
     fn open(&mut self, attempt: AttemptId, target: SocketAddr, transport: Transport, octets: Vec<u8>) {
-        let receiving: Receiving = match transport {
-            Transport::Udp => match send_datagram(target, &octets) {
-                Ok(socket) => Box::pin(receive_datagram(socket)),
-                Err(error) => Box::pin(ready(Err(error))),
+        let mut permit = None;
+        if self.open.iter().any(|listening| listening.permit.is_none()) {
+            permit = self.further.try_acquire().ok();
+            if permit.is_none() {
+                // So many exchanges have several sockets that this one must give up its oldest for a new one.
+                permit = self.open.remove(0).permit;
+            }
+        }
+        let (datagrams, receiving): (_, Receiving) = match transport {
+            Transport::Udp => match send_datagram(target, &octets).map(Arc::new) {
+                Ok(socket) => (Some(Arc::clone(&socket)), Box::pin(receive_datagram(socket))),
+                Err(error) => (None, Box::pin(ready(Err(error)))),
             },
-            Transport::Tcp => Box::pin(ask_over_stream(target, octets)),
+            Transport::Tcp => (None, Box::pin(ask_over_stream(target, octets))),
         };
-        self.0.push((attempt, receiving));
+        self.open.push(Listening { attempt, datagrams, receiving, permit });
+    }
+
+    /// Sends a query again from the socket of an attempt.
+    fn resend(&mut self, attempt: AttemptId, octets: &[u8]) {
+        let Some(listening) = self.open.iter_mut().find(|listening| listening.attempt == attempt) else { return };
+        let Some(socket) = &listening.datagrams else { return };
+        // The kernel may tell of an earlier ICMP here, once. A full buffer is one more datagram lost.
+        if let Err(error) = unless_would_block(socket.try_send(octets)) {
+            listening.receiving = Box::pin(ready(Err(error)));
+        }
     }
 
     /// Closes the socket of an attempt.
     fn close(&mut self, attempt: AttemptId) {
-        self.0.retain(|(open, _)| *open != attempt);
+        self.open.retain(|listening| listening.attempt != attempt);
     }
 
     /// Waits for whatever happens first.
@@ -164,18 +210,17 @@ impl Sockets {
 
     /// Looks at every socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        for (attempt, receiving) in &mut self.0 {
+        for Listening { attempt, datagrams, receiving, .. } in &mut self.open {
             let Poll::Ready(received) = receiving.as_mut().poll(cx) else { continue };
-            let (happened, more) = match received {
-                Ok(Received { octets, more }) => (Happened::Message(*attempt, octets), more),
-                Err(_) => (Happened::Unreachable(*attempt), None),
-            };
-            *receiving = match more {
-                Some(socket) => Box::pin(receive_datagram(socket)),
+            *receiving = match datagrams {
+                Some(socket) if received.is_ok() => Box::pin(receive_datagram(Arc::clone(socket))),
                 // Nothing else will come; the exchange closes the attempt.
-                None => Box::pin(pending()),
+                _ => Box::pin(pending()),
             };
-            return Poll::Ready(happened);
+            return Poll::Ready(match received {
+                Ok(octets) => Happened::Message(*attempt, octets),
+                Err(_) => Happened::Unreachable(*attempt),
+            });
         }
         Poll::Pending
     }
@@ -190,7 +235,7 @@ fn send_datagram(target: SocketAddr, octets: &[u8]) -> io::Result<UdpSocket> {
 }
 
 /// Receives one datagram. The socket is connected: the kernel drops what others send, and tells us of ICMP.
-async fn receive_datagram(socket: UdpSocket) -> io::Result<Received> {
+async fn receive_datagram(socket: Arc<UdpSocket>) -> io::Result<Vec<u8>> {
     loop {
         // `recv` alone would sleep through ICMP: the kernel reports it as an error without readability.
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
@@ -201,7 +246,7 @@ async fn receive_datagram(socket: UdpSocket) -> io::Result<Received> {
         // On the stack, and only while it is looked at: thousands of exchanges wait at a time.
         let mut octets = [0; DATAGRAM_OCTETS_MAX];
         if let Some(count) = unless_would_block(socket.try_recv(&mut octets))? {
-            return Ok(Received { octets: octets[..count].to_vec(), more: Some(socket) });
+            return Ok(octets[..count].to_vec());
         }
     }
 }
@@ -217,7 +262,7 @@ fn unless_would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Sends a query over a new connection and receives one message (RFC 7766 section 8: length first). The exchange's
 /// deadline ends it.
-async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Received> {
+async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -230,5 +275,5 @@ async fn ask_over_stream(target: SocketAddr, query: Vec<u8>) -> io::Result<Recei
     if octets.len() < usize::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Received { octets, more: None })
+    Ok(octets)
 }

@@ -1,7 +1,7 @@
 //! What aliases point at: a set of the same zone, an endpoint here, or another name of AWS's.
 
 use super::Builder;
-use super::endpoint::{EndpointNames, is_of_endpoint};
+use super::endpoint::EndpointNames;
 use super::hosted_zone::ZoneInMaking;
 use crate::aws::record_set::{AliasSuffix, AliasTarget, RecordData};
 use crate::aws::{EndpointKind, RecordSet};
@@ -109,12 +109,11 @@ impl<'t> Builder<'t, '_> {
 
     /// A vpce name that is none of the endpoints' here: of one here that has no such name, or of one elsewhere.
     fn check_endpoint_elsewhere(&mut self, names: &EndpointNames, alias: &Alias<'_>) {
-        let is_of = |id: &str| alias.target.labels().any(|label| is_of_endpoint(label, id));
-        if names.broken_ids.iter().any(|id| is_of(id)) {
+        let found = names.find_by_id(&alias.target);
+        if found == Some(None) {
             return;
         }
-        let here = names.by_id.iter().find(|(id, _)| is_of(id)).map(|(_, index)| *index);
-        if let Some(here) = here {
+        if let Some(here) = found.flatten() {
             let endpoint = &self.model.endpoints[here];
             let problem = format!("the endpoint `{}` has no name `{}`", endpoint.id, alias.target);
             let error = self.reading.error(alias.at, alias.label, problem);

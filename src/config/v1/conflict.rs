@@ -5,35 +5,50 @@ use super::document::HostedZoneTable;
 use super::endpoint::PrivateDnsClaim;
 use crate::aws::{EndpointKind, HostedZone, VpcIndex};
 use crate::dns::Name;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-/// A VPC that both are associated with: the first of the longer list.
-pub(super) fn shared_vpc(one: &[VpcIndex], other: &[VpcIndex]) -> Option<VpcIndex> {
-    let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
-    let few: HashSet<&VpcIndex> = few.iter().collect();
-    many.iter().find(|vpc| few.contains(vpc)).copied()
+/// Two claims to one domain in one VPC, by their index.
+pub(super) struct SameDomain {
+    pub(super) later: usize,
+    pub(super) earlier: usize,
+    pub(super) vpc: VpcIndex,
+}
+
+/// Finds who claims a domain in a VPC that another has already; each claim once.
+pub(super) fn same_domains<'c>(claims: impl Iterator<Item = (&'c Name, &'c [VpcIndex])> + Clone) -> Vec<SameDomain> {
+    // Most domains are claimed once: only the others are looked at VPC by VPC.
+    let mut claimants: HashMap<&Name, usize> = HashMap::new();
+    for (domain, _) in claims.clone() {
+        *claimants.entry(domain).or_default() += 1;
+    }
+    let mut taken: HashMap<(&Name, VpcIndex), usize> = HashMap::new();
+    let mut found = Vec::new();
+    for (later, (domain, vpcs)) in claims.enumerate().filter(|(_, (domain, _))| claimants[domain] > 1) {
+        let mut first = None;
+        for &vpc in vpcs {
+            let earlier = *taken.entry((domain, vpc)).or_insert(later);
+            if earlier != later {
+                first = first.or(Some(SameDomain { later, earlier, vpc }));
+            }
+        }
+        found.extend(first);
+    }
+    found
 }
 
 impl<'t> Builder<'t, '_> {
     /// No two zones of one name in one VPC (Route 53 API: ConflictingDomainExists).
     pub(super) fn refuse_same_zones(&mut self, zones: &[(HostedZone, &HostedZoneTable<'t>)]) {
-        let mut by_apex: HashMap<&Name, Vec<usize>> = HashMap::new();
-        for (index, (zone, table)) in zones.iter().enumerate() {
-            let earlier = by_apex.entry(&zone.apex).or_default();
-            for &other in earlier.iter() {
-                let (other, other_table) = &zones[other];
-                let Some(shared) = shared_vpc(&zone.vpcs, &other.vpcs) else { continue };
-                let problem = format!("two hosted zones `{}` for the same VPC", zone.apex);
-                let also = self.reading.place(other_table.name_at(), &other_table.label);
-                let rule = format!(
-                    "both are associated with {}, and only one can answer there (ConflictingDomainExists)",
-                    self.model.vpc(shared).id
-                );
-                let error = self.reading.error(table.name_at(), &table.label, problem).also(also).rule(rule);
-                self.reading.report(error.hint("remove one association, or put the records into one zone"));
-                break;
-            }
-            earlier.push(index);
+        for same in same_domains(zones.iter().map(|(zone, _)| (&zone.apex, zone.vpcs.as_slice()))) {
+            let ((zone, table), (_, other_table)) = (&zones[same.later], &zones[same.earlier]);
+            let problem = format!("two hosted zones `{}` for the same VPC", zone.apex);
+            let also = self.reading.place(other_table.name_at(), &other_table.label);
+            let rule = format!(
+                "both are associated with {}, and only one can answer there (ConflictingDomainExists)",
+                self.model.vpc(same.vpc).id
+            );
+            let error = self.reading.error(table.name_at(), &table.label, problem).also(also).rule(rule);
+            self.reading.report(error.hint("remove one association, or put the records into one zone"));
         }
     }
 
@@ -61,10 +76,10 @@ impl<'t> Builder<'t, '_> {
             for apex in apexes {
                 let zone = zones_by_apex.get(&apex).into_iter().flatten();
                 if let Some(&zone) = zone.into_iter().find(|zone| zones[**zone].0.vpcs.contains(&vpc)) {
-                    other_zone.get_or_insert((zone, apex.clone()));
+                    other_zone.get_or_insert_with(|| (zone, apex.clone()));
                 }
                 if let Some(other) = by_apex.get(&(vpc, apex.clone())).copied() {
-                    other_endpoint.get_or_insert((other, apex.clone()));
+                    other_endpoint.get_or_insert_with(|| (other, apex.clone()));
                 }
                 by_apex.entry((vpc, apex)).or_insert(index);
             }

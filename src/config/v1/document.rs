@@ -1,7 +1,7 @@
 //! What was written, table by table: typed and placed, nothing settled yet.
 
 use super::source::{At, Reading};
-use super::table::{OneOrMany, Table, Text};
+use super::table::{Lists, OneOrMany, Table, Text};
 
 /// A list of texts and where it begins.
 pub(super) type Texts<'t> = At<Vec<Text<'t>>>;
@@ -80,7 +80,7 @@ pub(super) struct EndpointTable<'t> {
     pub(super) kind: Option<Text<'t>>,
     pub(super) state: Option<Text<'t>>,
     /// None if the key is absent or unusable; by Availability Zone in the order of the file.
-    pub(super) addresses: Option<At<Vec<(Text<'t>, Vec<Text<'t>>)>>>,
+    pub(super) addresses: Option<At<Lists<'t>>>,
     /// Whether the key is there, right or wrong.
     pub(super) has_dns_name: bool,
     pub(super) has_addresses: bool,

@@ -9,7 +9,7 @@ use crate::aws::SharedDoors;
 use crate::config::diagnostic::quoted;
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// One door and where it is written.
 pub(super) struct Door {
@@ -19,15 +19,58 @@ pub(super) struct Door {
     pub(super) label: String,
 }
 
-impl Door {
-    /// Whether a datagram to this address, sent from this machine, would come in here.
-    pub(super) fn is_reached_at(&self, target: SocketAddr) -> bool {
-        let ip = self.address.ip();
-        let catches =
-            ip == target.ip() || (ip.is_unspecified() && is_same_family(ip, target.ip()) && target.ip().is_loopback());
-        catches && self.address.port() == target.port() && target.port() != 0
+/// All doors, found by address.
+#[derive(Default)]
+pub(super) struct Doors {
+    list: Vec<Door>,
+    /// The first door of each address.
+    by_address: HashMap<SocketAddr, usize>,
+}
+
+impl Doors {
+    fn push(&mut self, door: Door) {
+        self.by_address.entry(door.address).or_insert(self.list.len());
+        self.list.push(door);
     }
 
+    /// The door that a datagram to this address, sent from this machine, would come in by.
+    pub(super) fn reached_at(&self, target: SocketAddr) -> Option<&Door> {
+        let every = match target.ip() {
+            ip if !ip.is_loopback() => None,
+            IpAddr::V4(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        };
+        let every = every.map(|ip| SocketAddr::from((ip, target.port())));
+        let found = [Some(target), every].into_iter().flatten().find_map(|address| self.by_address.get(&address));
+        found.map(|door| &self.list[*door]).filter(|_| target.port() != 0)
+    }
+
+    /// Doors that cannot be opened beside others, each with those.
+    fn collisions(&self) -> Vec<(usize, Vec<usize>)> {
+        let mut by_port: HashMap<u16, Vec<usize>> = HashMap::new();
+        let mut collisions = Vec::new();
+        for (index, door) in self.list.iter().enumerate() {
+            by_port.entry(door.address.port()).or_default().push(index);
+            let first = self.by_address[&door.address];
+            if first != index && self.list[first].collides_with(door) {
+                collisions.push((index, vec![first]));
+            }
+        }
+        // A door for every address collides with each other one of its port.
+        for (index, door) in self.list.iter().enumerate().filter(|(_, door)| door.address.ip().is_unspecified()) {
+            let others = by_port[&door.address.port()].iter().copied();
+            let others = others
+                .filter(|&other| self.list[other].address != door.address && self.list[other].collides_with(door));
+            let others: Vec<usize> = others.collect();
+            if !others.is_empty() {
+                collisions.push((index, others));
+            }
+        }
+        collisions
+    }
+}
+
+impl Door {
     /// Whether both cannot be bound at once: the same address, or every address of the family and one of them.
     fn collides_with(&self, other: &Self) -> bool {
         let (ip, other_ip) = (self.address.ip(), other.address.ip());
@@ -51,6 +94,16 @@ impl<'t> Builder<'t, '_> {
             allow: self.allow(server.allow.as_ref(), &[], label),
             default_vpc: server.default_vpc.as_ref().and_then(|vpc| self.vpc_index(vpc, label)),
         };
+        let unused = [
+            ("allow", server.allow.as_ref().map(|allow| allow.at)),
+            ("default_vpc", server.default_vpc.as_ref().map(|vpc| vpc.at)),
+        ];
+        for (key, at) in unused {
+            let Some(at) = at.filter(|_| server.listen.is_none()) else { continue };
+            let problem = format!("`{key}` without `listen` does nothing");
+            let warning = self.reading.warning(at, label, problem).rule("it is about shared doors, and there is none");
+            self.reading.report(warning.hint("add `listen` here, or remove it"));
+        }
         if let Some(open) = server.open_resolver.filter(|open| open.value) {
             let rule = "whoever may send to a resolver may use it to flood others (RFC 5358 section 3)";
             let warning = self.reading.warning(open.at, label, "this is an open resolver").rule(rule);
@@ -127,45 +180,24 @@ impl<'t> Builder<'t, '_> {
 
     /// Refuses two doors on one address, and warns where there is none at all.
     pub(super) fn settle_door_conflicts(&mut self) {
-        if self.doors.is_empty() {
+        if self.doors.list.is_empty() && !self.reading.diagnostics.has_errors() {
             let warning = self.reading.warning(0, "", "nothing listens");
             let hint = "give `listen` to [server], a [[vpc]] or an [[inbound_endpoint]]";
             self.reading.report(warning.rule("no door is open, so that nobody can ask").hint(hint));
         }
-        // Doors of one port: only these can collide, and of 10,000 VPCs each may have its own address.
-        let mut first_at: HashMap<SocketAddr, usize> = HashMap::new();
-        let mut wildcards: Vec<usize> = Vec::new();
-        let mut collisions = Vec::new();
-        for (index, door) in self.doors.iter().enumerate() {
-            let same = first_at.get(&door.address).copied();
-            let wide = wildcards.iter().copied().find(|&wide| self.doors[wide].collides_with(door));
-            match same.or(wide) {
-                Some(other) if self.doors[other].collides_with(door) => collisions.push((index, other)),
-                _ => {}
+        for (index, others) in self.doors.collisions() {
+            let (door, other) = (&self.doors.list[index], &self.doors.list[others[0]]);
+            let problem = match door.address == other.address {
+                true => format!("two doors on one address, {}", door.address),
+                false => format!("the doors {} and {} cannot both be opened", door.address, other.address),
+            };
+            let rule = "a query's address decides whose door it came in by; 0.0.0.0 and [::] stand for every address";
+            let mut error = self.reading.error(door.at, &door.label, problem).rule(rule);
+            for other in others.iter().map(|other| &self.doors.list[*other]) {
+                error = error.also(self.reading.place(other.at, &other.label));
             }
-            first_at.entry(door.address).or_insert(index);
-            if door.address.ip().is_unspecified() {
-                let covered = (0..index).filter(|&before| !self.doors[before].address.ip().is_unspecified());
-                let covered = covered.filter(|&before| self.doors[before].collides_with(door));
-                collisions.extend(covered.take(1).map(|before| (index, before)));
-                wildcards.push(index);
-            }
+            self.reading.report(error.hint("give one of them another address or port"));
         }
-        for (index, other) in collisions {
-            self.report_collision(index, other);
-        }
-    }
-
-    fn report_collision(&mut self, index: usize, other: usize) {
-        let (door, other) = (&self.doors[index], &self.doors[other]);
-        let problem = match door.address == other.address {
-            true => format!("two doors on one address, {}", door.address),
-            false => format!("the doors {} and {} cannot both be opened", door.address, other.address),
-        };
-        let rule = "a query's address decides whose door it came in by; 0.0.0.0 and [::] stand for every address";
-        let also = self.reading.place(other.at, &other.label);
-        let error = self.reading.error(door.at, &door.label, problem).also(also).rule(rule);
-        self.reading.report(error.hint("give one of them another address or port"));
     }
 }
 

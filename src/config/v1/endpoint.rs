@@ -41,16 +41,23 @@ pub(super) struct PrivateDnsClaim {
 pub(super) struct EndpointNames {
     /// The endpoint, and which of its zonal names; none for the regional one.
     by_name: HashMap<Name, (usize, Option<usize>)>,
-    /// Ids of endpoints that could not be settled: nothing more is said of their names.
-    pub(super) broken_ids: HashSet<String>,
-    /// Endpoints by id.
-    pub(super) by_id: HashMap<Box<str>, usize>,
+    /// Endpoints by id in lower case; none for one that could not be settled, of whose names nothing more is said.
+    by_id: HashMap<String, Option<usize>>,
 }
 
 impl EndpointNames {
     /// Whose regional or zonal name it is.
     pub(super) fn find(&self, name: &Name) -> Option<(usize, Option<usize>)> {
         self.by_name.get(name).copied()
+    }
+
+    /// The endpoint here whose id one of the labels begins with, before a hyphen.
+    pub(super) fn find_by_id(&self, name: &Name) -> Option<Option<usize>> {
+        name.labels().filter(|label| label.starts_with(b"vpce-")).find_map(|label| {
+            let label = std::str::from_utf8(label).ok()?;
+            let mut ids = label.match_indices('-').map(|(at, _)| &label[..at]);
+            ids.find_map(|id| self.by_id.get(id).copied())
+        })
     }
 }
 
@@ -63,7 +70,7 @@ impl<'t> Builder<'t, '_> {
         let mut claims = Vec::new();
         for table in tables {
             let Some(endpoint) = self.endpoint(table) else {
-                names.broken_ids.extend(table.id.as_ref().map(|id| id.value.to_string()));
+                names.by_id.extend(table.id.as_ref().map(|id| (id.value.to_ascii_lowercase(), None)));
                 continue;
             };
             let index = self.model.endpoints.len();
@@ -75,7 +82,7 @@ impl<'t> Builder<'t, '_> {
                 self.reading.report(error.hint("each endpoint has a name of its own, which begins with its id"));
             }
             name_places.insert(index, (name_at, &table.label));
-            names.by_id.insert(endpoint.id.clone(), index);
+            names.by_id.insert(endpoint.id.to_ascii_lowercase(), Some(index));
             if let Some(private_dns) = table.private_dns.filter(|on| on.value) {
                 let claim = PrivateDnsClaim { endpoint: index, at: private_dns.at, label: table.label.clone() };
                 self.warn_of_vpc_attributes(claim.at, &claim.label, "private_dns", endpoint.vpc);
@@ -83,8 +90,9 @@ impl<'t> Builder<'t, '_> {
             }
             self.model.endpoints.push(endpoint);
         }
+        let gateways = self.vpcs_with_s3_gateway();
         for table in tables {
-            self.check_inbound_only(table);
+            self.check_inbound_only(table, &gateways);
         }
         (names, claims)
     }
@@ -281,9 +289,16 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
+    /// VPCs that have a gateway endpoint for S3.
+    fn vpcs_with_s3_gateway(&self) -> HashSet<VpcIndex> {
+        let gateways = self.model.endpoints.iter().filter(|endpoint| {
+            matches!(endpoint.kind, EndpointKind::Gateway) && endpoint.state.has_dns_names() && is_s3(&endpoint.service)
+        });
+        gateways.map(|endpoint| endpoint.vpc).collect()
+    }
+
     /// "Private DNS only for inbound" needs private DNS, and an S3 gateway endpoint for those inside (S3PL).
-    fn check_inbound_only(&mut self, table: &EndpointTable<'t>) {
-        let is_s3 = |service: &str| ServiceName::parse(service).is_some_and(|service| service.is_s3());
+    fn check_inbound_only(&mut self, table: &EndpointTable<'t>, gateways: &HashSet<VpcIndex>) {
         let is_private = table.private_dns.is_some_and(|on| on.value);
         if !table.service.as_ref().is_some_and(|service| is_s3(&service.value)) {
             return;
@@ -309,13 +324,7 @@ impl<'t> Builder<'t, '_> {
         let Some(vpc) = table.vpc.as_ref().and_then(|vpc| self.vpc_indexes.get(vpc.value.as_ref()).copied()) else {
             return;
         };
-        let has_gateway = self.model.endpoints.iter().any(|endpoint| {
-            endpoint.vpc == vpc
-                && matches!(endpoint.kind, EndpointKind::Gateway)
-                && endpoint.state.has_dns_names()
-                && is_s3(&endpoint.service)
-        });
-        if !has_gateway {
+        if !gateways.contains(&vpc) {
             let id = &self.model.vpc(vpc).id;
             let problem = format!(
                 "To set PrivateDnsOnlyForInboundResolverEndpoint to true, the VPC {id} must have a gateway endpoint \
@@ -370,8 +379,12 @@ fn regional_name(endpoint: &VpcEndpoint) -> String {
     }
 }
 
+fn is_s3(service: &str) -> bool {
+    ServiceName::parse(service).is_some_and(|service| service.is_s3())
+}
+
 /// Whether a first label begins with an endpoint's id and a hyphen.
-pub(super) fn is_of_endpoint(first_label: &[u8], id: &str) -> bool {
+fn is_of_endpoint(first_label: &[u8], id: &str) -> bool {
     let id = id.to_ascii_lowercase();
     first_label.strip_prefix(id.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'-'))
 }

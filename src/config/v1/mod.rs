@@ -26,7 +26,7 @@ mod zone_sets;
 use super::{Configuration, Loaded, Surroundings};
 use crate::aws::{Model, VpcIndex};
 use document::Document;
-use door::Door;
+use door::Doors;
 use source::Reading;
 use std::collections::HashMap;
 use table::Table;
@@ -87,8 +87,9 @@ fn settle<'t>(
         surroundings,
         model: Model::default(),
         vpc_indexes: HashMap::new(),
+        vpc_names: Vec::new(),
         vpc_places: Vec::new(),
-        doors: Vec::new(),
+        doors: Doors::default(),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let settings = settings::settle(&document.settings, &mut builder.reading);
@@ -112,10 +113,12 @@ struct Builder<'t, 's> {
     model: Model,
     /// Ids and names of VPCs.
     vpc_indexes: HashMap<String, VpcIndex>,
+    /// The same in order, for hints.
+    vpc_names: Vec<String>,
     /// Where each VPC begins, and how it is called.
     vpc_places: Vec<(usize, String)>,
     /// Every address that queries come in by.
-    doors: Vec<Door>,
+    doors: Doors,
     /// `[server] open_resolver`.
     is_open_resolver: bool,
 }

@@ -92,7 +92,9 @@ impl<'t> Builder<'t, '_> {
                 LIST_THEM.to_owned(),
             ),
             (ServiceOwner::Aws, region) => {
-                let known: Vec<String> = service_catalog::service_names(region.unwrap_or_default()).collect();
+                let is_crowded = self.reading.diagnostics.is_crowded();
+                let known = service_catalog::service_names(region.unwrap_or_default()).filter(|_| !is_crowded);
+                let known: Vec<String> = known.collect();
                 let hint = match nearest(service.text, known.iter().map(String::as_str)) {
                     Some(meant) => format!("did you mean {meant}? Else {LIST_THEM}"),
                     None => LIST_THEM.to_owned(),

@@ -1,7 +1,7 @@
 //! `[[resolver_rule]]`.
 
 use super::Builder;
-use super::conflict::shared_vpc;
+use super::conflict::same_domains;
 use super::document::ResolverRuleTable;
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::settings::word;
@@ -9,7 +9,6 @@ use super::target::RULE_TARGETS_MAX;
 use crate::aws::{ResolverRule, RuleAction};
 use crate::config::diagnostic::quoted;
 use crate::dns::Name;
-use std::collections::HashMap;
 
 /// The words of `action`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,29 +82,22 @@ impl<'t> Builder<'t, '_> {
 
     /// No two rules of one domain in one VPC (RSLVR-00802).
     fn refuse_same_domains(&mut self, rules: &[(ResolverRule, &ResolverRuleTable<'t>)]) {
-        let mut by_domain: HashMap<&Name, Vec<usize>> = HashMap::new();
-        for (index, (rule, table)) in rules.iter().enumerate() {
-            let earlier = by_domain.entry(&rule.domain).or_default();
-            for &other in earlier.iter() {
-                let (other, other_table) = &rules[other];
-                let Some(shared) = shared_vpc(&rule.vpcs, &other.vpcs) else { continue };
-                let verb = match (&rule.action, &other.action) {
-                    (RuleAction::Forward(_), RuleAction::Forward(_)) => "forward",
-                    _ => "are for",
-                };
-                let place = |table: &ResolverRuleTable<'t>| table.domain.as_ref().map_or(table.at, |text| text.at);
-                let problem = format!("two rules {verb} `{}` for the same VPC", rule.domain);
-                let also = self.reading.place(place(other_table), &other_table.label);
-                let rule = format!(
-                    "both are associated with {}, and a query can follow only one: Cannot associate rules with same \
-                     domain name with same VPC (RSLVR-00802)",
-                    self.model.vpc(shared).id
-                );
-                let error = self.reading.error(place(table), &table.label, problem).also(also).rule(rule);
-                self.reading.report(error.hint("remove one association, or give one of them a longer domain"));
-                break;
-            }
-            earlier.push(index);
+        for same in same_domains(rules.iter().map(|(rule, _)| (&rule.domain, rule.vpcs.as_slice()))) {
+            let ((rule, table), (other, other_table)) = (&rules[same.later], &rules[same.earlier]);
+            let verb = match (&rule.action, &other.action) {
+                (RuleAction::Forward(_), RuleAction::Forward(_)) => "forward",
+                _ => "decide about",
+            };
+            let place = |table: &ResolverRuleTable<'t>| table.domain.as_ref().map_or(table.at, |text| text.at);
+            let problem = format!("two rules {verb} `{}` for the same VPC", rule.domain);
+            let also = self.reading.place(place(other_table), &other_table.label);
+            let rule = format!(
+                "both are associated with {}, and a query can follow only one: Cannot associate rules with same \
+                 domain name with same VPC (RSLVR-00802)",
+                self.model.vpc(same.vpc).id
+            );
+            let error = self.reading.error(place(table), &table.label, problem).also(also).rule(rule);
+            self.reading.report(error.hint("remove one association, or give one of them a longer domain"));
         }
     }
 }

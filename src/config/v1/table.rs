@@ -9,13 +9,19 @@ use toml::de::{DeTable, DeValue};
 /// Text of the configuration and where it stands.
 pub(super) type Text<'t> = At<Cow<'t, str>>;
 
+/// A key and its value, none once it has been taken out.
+type Entry<'t> = (Text<'t>, Option<At<DeValue<'t>>>);
+
+/// Keys that the operator chose, each with its list of texts, in the order of the file.
+pub(super) type Lists<'t> = Vec<(Text<'t>, Vec<Text<'t>>)>;
+
 /// One table, whose keys are taken out one by one; what is left at the end is unknown.
 pub(super) struct Table<'t> {
     /// How it is called in messages: `[server]`, `[[vpc]]`, or "vpc `vpc-0a`" once its id is known.
     pub(super) label: String,
     /// Where it begins.
     pub(super) at: usize,
-    entries: Vec<(At<Cow<'t, str>>, Option<At<DeValue<'t>>>)>,
+    entries: Vec<Entry<'t>>,
     /// Keys that were asked for: what may stand here.
     known: Vec<&'static str>,
 }
@@ -149,9 +155,9 @@ impl<'t> Table<'t> {
     }
 
     /// Takes out whatever keys the operator chose: each with its list of texts.
-    pub(super) fn into_lists(mut self, reading: &mut Reading<'t>) -> Vec<(Text<'t>, Vec<Text<'t>>)> {
+    pub(super) fn into_lists(mut self, reading: &mut Reading<'t>) -> Lists<'t> {
         let entries = std::mem::take(&mut self.entries);
-        let mut lists: Vec<(Text<'t>, Vec<Text<'t>>)> = entries
+        let mut lists: Lists<'t> = entries
             .into_iter()
             .filter_map(|(key, value)| {
                 let texts = self.as_texts(reading, &key.value, value?)?;
@@ -181,14 +187,16 @@ impl<'t> Table<'t> {
         let DeValue::Array(array) = value.value else {
             return self.wrong_type(reading, key, &value, "a list of texts");
         };
-        let texts = array
+        let is_written = !array.is_empty();
+        let texts: Vec<Text<'t>> = array
             .into_iter()
             .filter_map(|item| {
                 let item = At { at: item.span().start, value: item.into_inner() };
                 self.as_text(reading, key, item, "a list of texts")
             })
             .collect();
-        Some(At { value: texts, at: value.at })
+        // A list of nothing but mistakes is none, so that nobody says it was empty.
+        (!is_written || !texts.is_empty()).then_some(At { value: texts, at: value.at })
     }
 
     fn as_text(&self, reading: &mut Reading<'t>, key: &str, value: At<DeValue<'t>>, wanted: &str) -> Option<Text<'t>> {

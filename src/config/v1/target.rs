@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 impl<'t> Builder<'t, '_> {
     /// `[upstream] targets`: a list, or "system", which is also what nothing means.
     pub(super) fn settle_upstream(&mut self, targets: Option<OneOrMany<'t>>) {
-        let label = "[upstream]";
+        let label = UPSTREAM;
         match targets {
-            None => self.settle_system_upstream(0, "[upstream] is absent, which means \"system\""),
+            None => self.settle_system_upstream(0, "`[upstream] targets` is absent, which means \"system\""),
             Some(OneOrMany::One(word)) if is_system(&word) => self.settle_system_upstream(word.at, label),
             Some(OneOrMany::One(word)) => {
                 let problem = format!("`targets` cannot be {}", quoted(&word.value));
@@ -38,7 +38,7 @@ impl<'t> Builder<'t, '_> {
         };
         let listed: Vec<SocketAddr> =
             listed.into_iter().map(|ip| SocketAddr::from((ip.to_canonical(), DNS_PORT))).collect();
-        let others = listed.iter().filter(|target| !self.doors.iter().any(|door| door.is_reached_at(**target)));
+        let others = listed.iter().filter(|target| self.doors.reached_at(**target).is_none());
         self.model.upstream = others.copied().take(UPSTREAM_TARGETS_MAX).collect();
         self.model.upstream_is_system = self.model.upstream.is_empty();
         if self.model.upstream_is_system {
@@ -80,9 +80,9 @@ impl<'t> Builder<'t, '_> {
         targets
     }
 
-    /// Refuses a target that is a door of ours, as AWS does (RSLVR-00804).
+    /// Refuses a target that is a door of ours, as AWS does with rules (RSLVR-00804).
     fn refuse_loop(&mut self, text: &Text<'t>, target: SocketAddr, label: &str, what: &str) {
-        let Some(door) = self.doors.iter().find(|door| door.is_reached_at(target)) else { return };
+        let Some(door) = self.doors.reached_at(target) else { return };
         let problem = format!("the target {} is a door of this daemon", quoted(&text.value));
         let rule =
             format!("loop: {what} -> {label} -> {target} -> door of {} -> {label} -> … (RSLVR-00804)", door.label);
@@ -96,6 +96,8 @@ fn is_system(text: &Text<'_>) -> bool {
     text.value.eq_ignore_ascii_case("system")
 }
 
+/// How the upstream is called in messages.
+const UPSTREAM: &str = "[upstream]";
 /// Targets of one FORWARD rule (Route 53 Developer Guide, DNSLimitations).
 pub(super) const RULE_TARGETS_MAX: usize = 6;
 /// Targets of `[upstream]`; of resolv.conf the first ones.

@@ -34,6 +34,8 @@ impl<'t> Builder<'t, '_> {
                 }
             }
         }
+        self.vpc_names = self.vpc_indexes.keys().cloned().collect();
+        self.vpc_names.sort_unstable();
     }
 
     /// Settles every VPC; an unusable part is left out of a model that nobody will get.
@@ -86,9 +88,10 @@ impl<'t> Builder<'t, '_> {
         if let Some(index) = self.vpc_indexes.get(text.value.as_ref()) {
             return Some(*index);
         }
-        let mut known: Vec<&str> = self.vpc_indexes.keys().map(String::as_str).collect();
-        known.sort_unstable();
-        let hint = match nearest(&text.value, known.iter().copied()) {
+        let known = &self.vpc_names;
+        let compared_max = if self.reading.diagnostics.is_crowded() { 0 } else { VPCS_COMPARED_MAX };
+        let comparable = &known[..known.len().min(compared_max)];
+        let hint = match nearest(&text.value, comparable.iter().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None if known.is_empty() => "there is no [[vpc]] in this file".to_owned(),
             None if known.len() > VPCS_LISTED_MAX => "write the `id` or the `name` of a [[vpc]]".to_owned(),
@@ -151,5 +154,7 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
+/// Names that an unknown one is compared with, which takes a microsecond each.
+const VPCS_COMPARED_MAX: usize = 1000;
 /// VPCs that a hint lists by name.
 const VPCS_LISTED_MAX: usize = 10;

@@ -1,4 +1,4 @@
-//! The query that an upstream gets: ours, not the client's. EDNS is hop by hop (RFC 6891 section 6.2.1).
+//! The query that an upstream gets: ours, not the client's. EDNS is hop by hop (RFC 6891 section 6.1.1).
 
 use crate::dns::edns::{OPT_OCTETS, UDP_PAYLOAD_OCTETS_MAX};
 use crate::dns::query::HEADER_OCTETS;

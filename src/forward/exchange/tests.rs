@@ -79,6 +79,8 @@ fn run(candidates: Vec<Candidate>, mut upstream: impl FnMut(&Sent, &Judge) -> Ve
     let mut exchange = Exchange::new(&ask(), candidates, Millis(start));
     let mut rng = StdRng::seed_from_u64(7);
     let (mut sent, mut learned, mut counted, mut out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // Which of what was sent was the first from each socket.
+    let mut sockets: Vec<usize> = Vec::new();
     // What is on its way: when it comes, whose it is, and what it is.
     let mut coming: Vec<(u64, AttemptId, Does)> = Vec::new();
     let mut now = start;
@@ -91,12 +93,25 @@ fn run(candidates: Vec<Candidate>, mut upstream: impl FnMut(&Sent, &Judge) -> Ve
                     let judge = Judge::from_vec(&octets).expect("the judge reads our query");
                     check_query(&judge);
                     let with_edns = judge.edns.is_some();
+                    assert_eq!(attempt.0, sockets.len());
+                    sockets.push(sent.len());
                     let target = usize::from(v4.ip().octets()[3]);
                     sent.push(Sent { at: now - start, target, transport, with_edns });
                     for does in upstream(sent.last().expect("just pushed"), &judge) {
                         let (Does::Reply(delay, _) | Does::Refuse(delay)) = does;
                         coming.push((now + delay, attempt, does));
                     }
+                }
+                Output::Resend { attempt, octets } => {
+                    let first: &Sent = &sent[sockets[attempt.0]];
+                    let again = Sent { at: now - start, ..first.clone() };
+                    let judge = Judge::from_vec(&octets).expect("the judge reads our query");
+                    check_query(&judge);
+                    for does in upstream(&again, &judge) {
+                        let (Does::Reply(delay, _) | Does::Refuse(delay)) = does;
+                        coming.push((now + delay, attempt, does));
+                    }
+                    sent.push(again);
                 }
                 Output::Close(attempt) => coming.retain(|(_, of, _)| *of != attempt),
                 Output::Learned(SocketAddr::V4(v4), observation) => {
@@ -200,8 +215,13 @@ fn a_late_reply_of_an_earlier_target_counts() {
 
 #[test]
 fn a_slow_upstream_alone_is_asked_more_and_more_slowly() {
-    let went = run(candidates(1), |sent, query| if sent.at == 0 { vec![good(3900, query)] } else { vec![] });
+    let mut ids = std::collections::HashSet::new();
+    let went = run(candidates(1), |sent, query| {
+        ids.insert(query.metadata.id);
+        if sent.at == 0 { vec![good(3900, query)] } else { vec![] }
+    });
     assert_eq!((went.at, went.sends()), (3900, vec![(0, 0), (400, 0), (1200, 0), (2800, 0)]));
+    assert_eq!(ids.len(), 1, "one socket and one id: no more chances for a forger");
 }
 
 #[test]
@@ -247,13 +267,42 @@ fn a_failing_rcode_is_passed_on_when_there_is_nothing_better() {
     let went = run(candidates(3), |_, query| vec![Does::Reply(1, octets(query, ResponseCode::Refused))]);
     assert_eq!((went.at, went.sends(), went.rcode()), (3, vec![(0, 0), (1, 1), (2, 2)], Rcode::REFUSED));
 
-    // The other target is silent: it gets two chances, not four seconds.
-    let went = run(candidates(2), |sent, query| match sent.target {
+    // The other target is silent, and may just be slow.
+    let servfail_and_silence = |sent: &Sent, query: &Judge| match sent.target {
         0 => vec![Does::Reply(1, octets(query, ResponseCode::ServFail))],
         _ => vec![],
+    };
+    let went = run(candidates(2), servfail_and_silence);
+    assert_eq!(
+        (went.at, went.sends(), went.rcode()),
+        (4000, vec![(0, 0), (1, 1), (401, 1), (1201, 1), (2801, 1)], Rcode::SERVFAIL)
+    );
+
+    // It has been silent before: it gets one chance.
+    let mut candidates = candidates(2);
+    candidates[1].turn = Turn::Suspect;
+    let went = run(candidates, servfail_and_silence);
+    assert_eq!((went.at, went.sends(), went.rcode()), (401, vec![(0, 0), (1, 1)], Rcode::SERVFAIL));
+}
+
+#[test]
+fn two_truncated_replies_are_one_question_over_tcp() {
+    let went = run(candidates(1), |sent, query| match sent.transport {
+        Transport::Udp => {
+            let mut octets = octets(query, ResponseCode::NoError);
+            octets[2] |= 2;
+            vec![Does::Reply(450 - sent.at / 10, octets)]
+        }
+        Transport::Tcp => vec![good(600, query)],
     });
-    assert_eq!((went.sends(), went.rcode()), (vec![(0, 0), (1, 1), (401, 1)], Rcode::SERVFAIL));
-    assert_eq!(went.at, 1201);
+    let over = |transport| went.sent.iter().filter(|sent| sent.transport == transport).count();
+    assert_eq!((went.at, over(Transport::Udp), over(Transport::Tcp)), (1050, 2, 1));
+
+    let went = run(candidates(1), |sent, query| match sent.with_edns {
+        true => vec![Does::Reply(450, octets(query, ResponseCode::FormErr))],
+        false => vec![good(500, query)],
+    });
+    assert_eq!((went.at, went.sent.iter().filter(|sent| !sent.with_edns).count()), (950, 1));
 }
 
 #[test]
@@ -489,6 +538,6 @@ proptest! {
                 _ => vec![],
             }
         });
-        prop_assert!(went.sent.len() <= ATTEMPTS_MAX && went.at <= EXCHANGE_MILLIS_MAX);
+        prop_assert!(went.sent.len() <= SENDINGS_MAX + 2 * targets && went.at <= EXCHANGE_MILLIS_MAX);
     }
 }

@@ -1,0 +1,64 @@
+//! The configuration: any text loads to a model that holds together, or is refused with diagnostics that are in order
+//! and safe to print. What follows a NUL is the text of every zone file.
+//!
+//!   cargo fuzz run config fuzz/corpus/config tests/config/accepted tests/config/rejected -- -max_total_time=60
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use plustwo::aws::{AliasTarget, Model, RecordData};
+use plustwo::config::{self, Severity, Surroundings};
+use plustwo::dns::{Name, Rtype};
+use std::collections::HashMap;
+
+fuzz_target!(|text: &str| {
+    let (text, zone) = text.split_once('\0').unwrap_or((text, "www IN A 10.0.0.1\n"));
+    let surroundings = Surroundings {
+        read_file: &|path| {
+            assert!(!path.starts_with('/') && path.split('/').all(|part| part != ".."), "{path}");
+            Ok(zone.to_owned())
+        },
+        system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+    };
+    let loaded = config::load("plustwo.toml", text, &surroundings);
+    let has_error = loaded.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    assert_eq!(loaded.configuration.is_none(), has_error);
+    let said = config::render(&loaded.diagnostics);
+    assert!(said.chars().all(|character| character == '\n' || !character.is_control()));
+    let places = loaded.diagnostics.iter().filter_map(|diagnostic| diagnostic.place.as_ref());
+    assert!(places.is_sorted_by_key(|place| (place.rank, place.line, place.column)));
+    if let Some(configuration) = loaded.configuration {
+        check(&configuration.model);
+    }
+});
+
+/// What `compile` relies upon.
+fn check(model: &Model) {
+    let zones = model.hosted_zones.iter().flat_map(|zone| &zone.vpcs);
+    let rules = model.resolver_rules.iter().flat_map(|rule| &rule.vpcs);
+    let inbound = model.inbound_endpoints.iter().map(|endpoint| &endpoint.vpc);
+    for vpc in zones.chain(rules).chain(inbound).chain(model.endpoints.iter().map(|endpoint| &endpoint.vpc)) {
+        assert!((vpc.0 as usize) < model.vpcs.len());
+    }
+    for zone in &model.hosted_zones {
+        let mut types: HashMap<&Name, Vec<Rtype>> = HashMap::new();
+        for set in &zone.record_sets {
+            assert!(set.owner.is_at_or_below(&zone.apex));
+            types.entry(&set.owner).or_default().push(set.rtype);
+            match &set.data {
+                RecordData::Records { rdatas, .. } => assert!(!rdatas.is_empty()),
+                RecordData::Alias(AliasTarget::Endpoint { endpoint, .. }) => assert!(*endpoint < model.endpoints.len()),
+                RecordData::Alias(AliasTarget::SameZone(target)) => {
+                    assert!(zone.record_sets.iter().any(|other| other.owner == *target && other.rtype == set.rtype));
+                }
+                RecordData::Alias(AliasTarget::Forwarded(_)) => {}
+            }
+        }
+        for (owner, mut types) in types {
+            let records = types.len();
+            assert!(records == 1 || !types.contains(&Rtype::CNAME), "{owner}");
+            types.sort();
+            types.dedup();
+            assert_eq!(types.len(), records, "{owner}");
+        }
+    }
+}

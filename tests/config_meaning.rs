@@ -1,0 +1,233 @@
+//! What accepted configurations mean: the model that comes of them, value by value.
+
+use plustwo::aws::record_set::rdatas;
+use plustwo::aws::{
+    AliasTarget, EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, RuleAction, VpcIndex,
+};
+use plustwo::config::{self, Configuration, Loaded, LogLevel, Surroundings};
+use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
+use plustwo::dns::{Name, Rtype};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Loads a text in the folder of the accepted cases, where resolv.conf names these.
+fn load(text: &str, nameservers: &[&str]) -> Loaded {
+    let below = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/accepted");
+    let surroundings = Surroundings {
+        read_file: &|path| fs::read_to_string(below.join(path)).map_err(|error| error.to_string()),
+        system_nameservers: &|| Ok(nameservers.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")).collect()),
+    };
+    config::load("plustwo.toml", text, &surroundings)
+}
+
+fn configuration(text: &str, nameservers: &[&str]) -> Configuration {
+    let loaded = load(text, nameservers);
+    loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics)))
+}
+
+fn accepted(file: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/accepted");
+    configuration(&fs::read_to_string(folder.join(file)).expect("readable"), &["192.0.2.53"]).model
+}
+
+fn name(text: &str) -> Name {
+    parse_folded_name(text, Escapes::Decimal, None).expect("a name")
+}
+
+fn strings<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
+}
+
+fn set<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype) -> &'z RecordSet {
+    let owner = name(owner);
+    let found = zone.record_sets.iter().find(|set| set.owner == owner && set.rtype == rtype);
+    found.unwrap_or_else(|| panic!("no {rtype} {owner}"))
+}
+
+/// TTL and values of a set, as a zone file shows them.
+fn records(zone: &HostedZone, owner: &str, rtype: Rtype) -> (u32, Vec<String>) {
+    let RecordData::Records { ttl, rdatas: packed } = &set(zone, owner, rtype).data else { panic!("an alias") };
+    (ttl.seconds(), rdatas(packed).map(|rdata| DisplayRdata { rtype, rdata }.to_string()).collect())
+}
+
+fn alias<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype) -> &'z AliasTarget {
+    let RecordData::Alias(target) = &set(zone, owner, rtype).data else { panic!("no alias") };
+    target
+}
+
+#[test]
+fn the_sample_means_what_its_comments_say() {
+    let model = accepted("every-key.toml");
+    assert_eq!(strings(&model.shared.listen), ["127.0.0.1:5300"]);
+    assert_eq!(strings(&model.shared.allow), ["127.0.0.0/8"]);
+    assert_eq!(model.shared.default_vpc, Some(VpcIndex(0)));
+    assert_eq!((strings(&model.upstream), model.upstream_is_system), (vec!["169.254.169.253:53".to_owned()], false));
+    let [hub, a] = &model.vpcs[..] else { panic!("two VPCs") };
+    assert_eq!((&*hub.id, hub.name.as_deref(), &*hub.region), ("vpc-0hub", Some("hub"), "ap-northeast-2"));
+    assert_eq!((&*a.id, a.name.as_deref(), &*a.region), ("vpc-0a", None, "ap-northeast-2"));
+    assert_eq!(strings(hub.cidrs.iter().chain(&hub.clients)), ["10.0.0.0/16", "192.168.10.0/24"]);
+    assert_eq!(strings(&hub.listen), ["127.0.0.12:5300"]);
+    assert_eq!(strings(&hub.allow), ["10.0.0.0/16", "127.0.0.0/8"]);
+    assert!(hub.dns_support && hub.dns_hostnames && a.dns_support && a.dns_hostnames);
+    let inbound = &model.inbound_endpoints[0];
+    assert_eq!((&*inbound.id, inbound.vpc), ("rslvr-in-0a1", VpcIndex(0)));
+    assert_eq!(strings(&inbound.listen), ["127.0.0.22:5300", "127.0.0.23:5300"]);
+    assert_eq!(strings(&inbound.allow), ["192.168.0.0/16"]);
+    let rule = &model.resolver_rules[0];
+    assert_eq!((rule.domain.to_string().as_str(), rule.vpcs.as_slice()), ("corp.example.com.", &[VpcIndex(0)][..]));
+    let RuleAction::Forward(targets) = &rule.action else { panic!("forward") };
+    assert_eq!(strings(targets), ["192.168.1.10:53", "192.168.1.11:5353"]);
+    let zone = &model.hosted_zones[0];
+    assert_eq!((&*zone.id, zone.vpcs.as_slice()), ("Z0SECRETS", &[VpcIndex(1)][..]));
+    let apex = "secretsmanager.ap-northeast-2.amazonaws.com";
+    assert!(matches!(alias(zone, apex, Rtype::A), AliasTarget::Forwarded(target)
+        if target.to_string() == "vpce-0123456789abcdef0-v5xcd2c1.secretsmanager.ap-northeast-2.vpce.amazonaws.com."));
+    let www = records(zone, "www.secretsmanager.ap-northeast-2.amazonaws.com", Rtype::A);
+    assert_eq!(www, (300, strings(["10.0.1.1", "10.0.1.2"])));
+    let db = records(zone, "db.secretsmanager.ap-northeast-2.amazonaws.com", Rtype::A);
+    assert_eq!(db, (60, strings(["10.1.4.7", "10.1.4.8"])));
+}
+
+#[test]
+fn names_and_values_in_every_form() {
+    let model = accepted("records.toml");
+    let zone = &model.hosted_zones[0];
+    assert_eq!(zone.apex.to_string(), "corp.example.com.");
+    // Octal in TOML: \073 is `;`. One entry is one record; `ttl` absent is 300.
+    let text = records(zone, "corp.example.com", Rtype::TXT);
+    assert_eq!(text, (300, strings([r#""a b" "c;""#, r#""second""#])));
+    assert_eq!(records(zone, "*.corp.example.com", Rtype::A), (0, strings(["10.0.0.9"])));
+    assert_eq!(records(zone, "abs.corp.example.com", Rtype::CNAME), (300, strings(["target.example."])));
+    // From the file: relative names, decimal escapes (\052 is `4`), SOA and NS as they stand, the lowest TTL of a set.
+    assert_eq!(records(zone, "4.deep.corp.example.com", Rtype::A), (60, strings(["10.0.0.82"])));
+    assert_eq!(records(zone, "corp.example.com", Rtype::NS), (60, strings(["ns.corp.example.com."])));
+    assert_eq!(records(zone, "corp.example.com", Rtype::SOA).0, 900);
+    assert_eq!(records(zone, "web.corp.example.com", Rtype::A), (30, strings(["10.0.0.80", "10.0.0.81"])));
+    // Aliases: to an alias of the zone, to an endpoint's names, to another name of AWS's.
+    assert!(matches!(alias(zone, "one.corp.example.com", Rtype::A),
+        AliasTarget::SameZone(target) if *target == name("two.corp.example.com")));
+    assert!(matches!(
+        alias(zone, "regional.corp.example.com", Rtype::A),
+        AliasTarget::Endpoint { endpoint: 0, zonal: None }
+    ));
+    assert!(matches!(
+        alias(zone, "zonal.corp.example.com", Rtype::AAAA),
+        AliasTarget::Endpoint { endpoint: 0, zonal: Some(1) }
+    ));
+    assert!(matches!(alias(zone, "lb.corp.example.com", Rtype::A), AliasTarget::Forwarded(target)
+        if *target == name("dualstack.internal-lb-1.ap-northeast-2.elb.amazonaws.com")));
+}
+
+#[test]
+fn endpoints_have_their_names() {
+    let model = accepted("endpoints.toml");
+    assert_eq!(strings(&model.vpcs[0].cidrs), ["10.0.0.0/16", "2001:db8::/56"]);
+    let EndpointKind::Interface { regional_name, zonal, has_subdomains, private_names, private_dns_only_for_inbound } =
+        &model.endpoints[0].kind
+    else {
+        panic!("interface")
+    };
+    assert_eq!(regional_name.to_string(), "vpce-0916e80803286e2d6-s14qjhy6.s3.ap-northeast-2.vpce.amazonaws.com.");
+    // In the order of the file.
+    assert_eq!(strings(zonal.iter().map(|zone| &zone.availability_zone)), ["ap-northeast-2c", "ap-northeast-2a"]);
+    assert_eq!(
+        zonal[1].zonal_name.to_string(),
+        "vpce-0916e80803286e2d6-s14qjhy6-ap-northeast-2a.s3.ap-northeast-2.vpce.amazonaws.com."
+    );
+    assert_eq!(strings(&zonal[1].addresses), ["10.0.12.133", "2001:db8::133"]);
+    assert!(*has_subdomains && *private_dns_only_for_inbound);
+    assert_eq!(
+        strings(private_names.iter().map(|name| &name.apex)),
+        ["s3", "s3-control", "s3-accesspoint"].map(|host| format!("{host}.ap-northeast-2.amazonaws.com."))
+    );
+    assert!(private_names.iter().all(|name| name.at_apex && name.below_apex));
+    assert!(matches!(model.endpoints[1].kind, EndpointKind::Gateway));
+    assert!(matches!(model.endpoints[2].kind, EndpointKind::GatewayLoadBalancer));
+    assert_eq!(model.endpoints[3].state, EndpointState::PendingAcceptance);
+    let EndpointKind::Interface { private_names, has_subdomains, .. } = &model.endpoints[3].kind else {
+        panic!("interface")
+    };
+    assert!(!has_subdomains);
+    let [private] = &private_names[..] else { panic!("one private name") };
+    assert_eq!(
+        (private.apex.to_string().as_str(), private.at_apex, private.below_apex),
+        ("company.example.", false, true)
+    );
+}
+
+#[test]
+fn doors_without_allow_let_in_own_networks() {
+    let text = "version = 1\nregion = 'eu-west-1'\n[server]\nlisten = ['127.0.0.1:5300']\n\
+                [[vpc]]\nid = 'v'\nlisten = ['127.0.0.2:5300']\ncidrs = ['203.0.113.0/24']\nclients = ['2001:db8::/48']\n\
+                [[inbound_endpoint]]\nid = 'i'\nvpc = 'v'\nlisten = ['127.0.0.3']\n";
+    let model = configuration(text, &["192.0.2.53"]).model;
+    let own = [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    ];
+    assert_eq!(strings(&model.shared.allow), own);
+    let with_clients: Vec<&str> = own.into_iter().chain(["203.0.113.0/24", "2001:db8::/48"]).collect();
+    assert_eq!(strings(&model.vpcs[0].allow), with_clients);
+    assert_eq!(strings(&model.inbound_endpoints[0].allow), with_clients);
+    assert_eq!(strings(&model.inbound_endpoints[0].listen), ["127.0.0.3:53"]);
+}
+
+#[test]
+fn the_system_upstream_leaves_our_own_doors_out() {
+    let text = "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
+    let model = configuration(text, &["127.0.0.2", "192.0.2.53", "2001:db8::53", "::ffff:192.0.2.54"]).model;
+    assert_eq!(strings(&model.upstream), ["192.0.2.53:53", "[2001:db8::53]:53", "192.0.2.54:53"]);
+    assert!(!model.upstream_is_system);
+    let model = configuration(text, &["127.0.0.2"]).model;
+    assert!(model.upstream.is_empty() && model.upstream_is_system);
+    let refusing = format!("upstream = {{ targets = [] }}\n{text}");
+    let model = configuration(&refusing, &["192.0.2.53"]).model;
+    assert!(model.upstream.is_empty() && !model.upstream_is_system);
+}
+
+#[test]
+fn settings_are_read() {
+    let text = "version = 1\n[server]\nworkers = 3\n[cache]\nmax_memory = '1 GiB'\nmax_ttl = 600\n[limits]\n\
+                tcp_connections = 10\ntcp_connections_per_client = 2\ntcp_idle_seconds = 3\nin_flight = 20\n\
+                in_flight_per_client = 4\n[log]\nlevel = 'DEBUG'\n";
+    let settings = configuration(text, &["192.0.2.53"]).settings;
+    assert_eq!((settings.workers, settings.cache.max_memory_octets), (3, 1 << 30));
+    assert_eq!((settings.cache.max_ttl.seconds(), settings.cache.negative_max_ttl.seconds()), (600, 600));
+    let limits = &settings.limits;
+    assert_eq!((limits.tcp_connections, limits.tcp_connections_per_client, limits.tcp_idle.as_secs()), (10, 2, 3));
+    assert_eq!((limits.in_flight, limits.in_flight_per_client, settings.log_level), (20, 4, LogLevel::Debug));
+}
+
+#[test]
+fn same_prefixes_are_fine_where_nobody_has_to_be_told_apart() {
+    let vpcs = "[[vpc]]\nid = 'a'\nregion = 'eu-west-1'\ncidrs = ['10.0.0.0/16']\nlisten = ['127.0.0.2']\n\
+                [[vpc]]\nid = 'b'\nregion = 'eu-west-1'\ncidrs = ['10.0.0.0/16']\nlisten = ['127.0.0.3']\n";
+    assert!(load(&format!("version = 1\n{vpcs}"), &["192.0.2.53"]).configuration.is_some());
+    let shared = format!("version = 1\nserver = {{ listen = ['127.0.0.1'] }}\n{vpcs}");
+    assert!(load(&shared, &["192.0.2.53"]).configuration.is_none());
+}
+
+#[test]
+fn an_endpoint_that_is_not_available_conflicts_with_nobody() {
+    let endpoint = |id: &str, state: &str| {
+        format!(
+            "[[vpc_endpoint]]\nid = '{id}'\nvpc = 'v'\nservice = 'com.amazonaws.eu-west-1.kms'\n\
+             dns_name = '{id}-x.kms.eu-west-1.vpce.amazonaws.com'\nprivate_dns = true\nstate = '{state}'\n\
+             addresses = {{ eu-west-1a = ['10.0.0.1'] }}\n"
+        )
+    };
+    let text = |state| {
+        let vpc = "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
+        format!("{vpc}{}{}", endpoint("vpce-1", "available"), endpoint("vpce-2", state))
+    };
+    assert!(load(&text("pending"), &["192.0.2.53"]).configuration.is_some());
+    assert!(load(&text("available"), &["192.0.2.53"]).configuration.is_none());
+}
