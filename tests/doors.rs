@@ -9,7 +9,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
-use support::case::{present, rcode};
+use support::case::rcode;
+use support::present::present;
 use support::upstream::Behaviour;
 use support::world::World;
 

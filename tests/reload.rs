@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use support::ask::{self, Question};
 use support::binary::{Program, free_port, plustwo};
-use support::case::{present, rcode};
+use support::case::rcode;
+use support::present::present;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Queries of the whole test.

@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
-use support::case::{present, rcode};
+use support::case::rcode;
+use support::present::present;
 use support::upstream::Behaviour;
 use support::world::World;
 

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use support::ask::{self, Question};
-use support::case::{DoorName, present, present_name, rcode};
+use support::case::{DoorName, rcode};
+use support::present::{present, present_name};
 use support::world::World;
 
 /// Where the upstream of every vector stands, and the targets of its FORWARD rules.

@@ -59,12 +59,12 @@ impl Program {
 
     /// Waits until it has said more than so many octets.
     pub(crate) fn wait_for_more(&self, octets: usize) {
-        let mut text = self.said.text.lock().expect("no thread panics with it");
+        let mut text = self.said.text.lock().expect("not poisoned");
         let until = Instant::now() + PATIENCE;
         while text.0.len() <= octets {
             let left = until.saturating_duration_since(Instant::now());
             assert!(!left.is_zero() && text.1 < 2, "it said nothing more than:\n{}", text.0);
-            text = self.said.more.wait_timeout(text, left).expect("no thread panics with it").0;
+            text = self.said.more.wait_timeout(text, left).expect("not poisoned").0;
         }
     }
 

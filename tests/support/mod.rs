@@ -8,6 +8,7 @@
 pub(crate) mod ask;
 pub(crate) mod binary;
 pub(crate) mod case;
+pub(crate) mod present;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
