@@ -3,7 +3,7 @@
 use super::targets::ContextIndex;
 use super::zone::ZoneIndex;
 use crate::dns::FoldedName;
-use crate::dns::name::mix;
+use crate::dns::name::{LABELS_MAX, mix};
 
 /// Who answers for a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,20 +61,34 @@ impl AuthorityTables {
     /// The authority of the longest suffix of `name` in either table; on equal length `own` wins.
     #[inline]
     pub fn longest(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
-        let labels = name.label_count();
-        let reachable = u128::MAX >> (127 - labels);
-        let mut depths = (own.depths | base.depths) & reachable;
+        let reachable = u128::MAX >> (LABELS_MAX - name.label_count());
+        let depths = (own.depths | base.depths) & reachable;
+        // Word by word, for hardly any name reaches the upper one.
+        self.longest_of((depths >> 64) as u64, 64, own, base, name)
+            .or_else(|| self.longest_of(depths as u64, 0, own, base, name))
+    }
+
+    /// The longest match among these label counts: bit n of `depths` stands for `least + n` labels.
+    #[inline]
+    fn longest_of(
+        &self,
+        mut depths: u64,
+        least: usize,
+        own: &AuthorityTable,
+        base: &AuthorityTable,
+        name: &FoldedName,
+    ) -> Option<Authority> {
         while depths != 0 {
-            let depth = 127 - depths.leading_zeros() as usize;
-            let bit = 1u128 << depth;
+            let bit = depths.ilog2();
+            let depth = least + bit as usize;
             for table in [own, base] {
-                if table.depths & bit != 0
+                if (table.depths >> least) as u64 & 1 << bit != 0
                     && let Some(authority) = self.find(table, name, depth)
                 {
                     return Some(authority);
                 }
             }
-            depths ^= bit;
+            depths ^= 1 << bit;
         }
         None
     }
@@ -85,7 +99,7 @@ impl AuthorityTables {
         let hash = slot_hash(name.suffix_hash(depth));
         let mut at = hash as u32;
         loop {
-            let slot = self.slots[(table.start + (at & table.mask)) as usize];
+            let slot = self.slots[table.start as usize + (at & table.mask) as usize];
             if slot.claim == 0 {
                 return None;
             }

@@ -12,6 +12,7 @@
 use super::zone::ZoneIndex;
 use crate::dns::Rtype;
 use crate::dns::name::mix;
+use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 
 /// Octets of a node before its name.
 const HEAD_OCTETS: usize = 8;
@@ -81,7 +82,9 @@ impl NodeTable {
     /// The node at a place.
     #[inline]
     fn node(&self, place: u32) -> Node<'_> {
-        Node { octets: &self.arena[(place as usize - 1) * ALIGNMENT..] }
+        let node = &self.arena[(place as usize - 1) * ALIGNMENT..];
+        let (head, body) = node.split_first_chunk().expect("every slot's place is a whole node");
+        Node { head: u64::from_le_bytes(*head), body }
     }
 
     /// Reads the first slot of a hash into the caches; the place in it is for [`Self::touch_node`].
@@ -114,41 +117,46 @@ impl NodeTable {
 /// One name of one zone.
 #[derive(Clone, Copy)]
 pub struct Node<'s> {
-    /// From the node's start to the end of the arena.
-    octets: &'s [u8],
+    /// The octets before the name, read at once.
+    head: u64,
+    /// From the name to the end of the arena.
+    body: &'s [u8],
 }
 
 impl<'s> Node<'s> {
     #[inline]
     fn zone(self) -> u32 {
-        u32::from_le_bytes([self.octets[0], self.octets[1], self.octets[2], self.octets[3]])
+        self.head as u32
+    }
+
+    /// Octets of the name.
+    #[inline]
+    fn name_octets(self) -> usize {
+        usize::from((self.head >> 32) as u8)
     }
 
     /// The name in folded wire form.
     #[inline]
     pub fn name(self) -> &'s [u8] {
-        &self.octets[HEAD_OCTETS..HEAD_OCTETS + usize::from(self.octets[4])]
+        &self.body[..self.name_octets()]
     }
 
     /// Whether a `*` stands directly below this name.
     #[inline]
     pub fn has_wildcard_child(self) -> bool {
-        self.octets[5] & HAS_WILDCARD_CHILD != 0
+        (self.head >> 40) as u8 & HAS_WILDCARD_CHILD != 0
     }
 
     /// The RRsets of this name, in the order they were added.
     #[inline]
     pub fn rrsets(self) -> impl Iterator<Item = (Rtype, RrsetData<'s>)> {
-        let count = usize::from(u16::from_le_bytes([self.octets[6], self.octets[7]]));
-        let directory = HEAD_OCTETS + usize::from(self.octets[4]);
-        let mut at = directory + count * ENTRY_OCTETS;
-        let octets = self.octets;
-        octets[directory..at].as_chunks::<ENTRY_OCTETS>().0.iter().map(move |entry| {
-            let rtype = Rtype(u16::from_le_bytes([entry[0], entry[1]]));
-            let records = u16::from_le_bytes([entry[2], entry[3]]);
-            let length = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]) as usize;
-            let data = &octets[at..at + length];
-            at += length;
+        let count = usize::from((self.head >> 48) as u16);
+        let (directory, mut rest) = self.body[self.name_octets()..].split_at(count * ENTRY_OCTETS);
+        directory.as_chunks::<ENTRY_OCTETS>().0.iter().map(move |entry| {
+            let entry = u64::from_le_bytes(*entry);
+            let (rtype, records, octets) = (Rtype(entry as u16), (entry >> 16) as u16, (entry >> 32) as usize);
+            let (data, after) = rest.split_at(octets);
+            rest = after;
             match records {
                 0 => (rtype, RrsetData::Alias(data)),
                 count => (rtype, RrsetData::Records(Records { templates: data, count })),
@@ -207,7 +215,8 @@ impl<'s> Records<'s> {
 /// Octets of the template at the start of `templates`.
 #[inline]
 fn template_octets(templates: &[u8]) -> usize {
-    12 + usize::from(u16::from_be_bytes([templates[10], templates[11]]))
+    let head = templates.first_chunk::<TEMPLATE_HEAD_OCTETS>().expect("templates are whole");
+    TEMPLATE_HEAD_OCTETS + usize::from(u16::from_be_bytes([head[10], head[11]]))
 }
 
 /// A node table in the making.

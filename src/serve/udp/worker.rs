@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+/// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
+const PICK_STEP: u32 = 0x9e37_79b9;
+
 /// UDP workers that run.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
@@ -242,14 +245,14 @@ impl Batched<'_> {
             snapshot,
             forwarder: &self.server.forwarder,
             now: self.server.now(),
-            pick: 0,
+            pick: work.random.next_u32(),
             transport: Transport::Udp,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
-            around.pick = work.random.next_u32();
+            around.pick = around.pick.wrapping_add(PICK_STEP);
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
