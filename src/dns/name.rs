@@ -264,31 +264,26 @@ impl Default for FoldedName {
 impl FoldedName {
     /// Reads the uncompressed name at the start of `wire`; returns its octets.
     pub fn read(&mut self, wire: &[u8], seed: HashSeed) -> Result<usize, NameError> {
+        let beyond = if wire.len() < NAME_OCTETS_MAX { NameError::Cut } else { NameError::TooLong };
+        let wire = &wire[..wire.len().min(NAME_OCTETS_MAX)];
         let mut at = 0usize;
-        let mut labels = 0usize;
-        loop {
-            let octets = usize::from(*wire.get(at).ok_or(NameError::Cut)?);
+        for (labels, start) in self.starts.iter_mut().enumerate() {
+            let octets = usize::from(*wire.get(at).ok_or(beyond)?);
+            *start = at as u8;
             if octets == 0 {
-                break;
+                fold(&mut self.wire, &wire[..=at]);
+                self.octets = at as u8 + 1;
+                self.labels = labels as u8;
+                self.hash_suffixes(seed);
+                return Ok(at + 1);
             }
             if octets > LABEL_OCTETS_MAX {
                 return Err(NameError::NotALabel);
             }
-            // 255 octets with the root's zero: a label must leave room for it.
-            if at + octets + 2 > NAME_OCTETS_MAX {
-                return Err(NameError::TooLong);
-            }
-            self.starts[labels & LABELS_MAX] = at as u8;
-            labels += 1;
             at += octets + 1;
         }
-        let octets = at + 1;
-        self.starts[labels & LABELS_MAX] = at as u8;
-        fold(&mut self.wire, &wire[..octets]);
-        self.octets = octets as u8;
-        self.labels = labels as u8;
-        self.hash_suffixes(seed);
-        Ok(octets)
+        // 128 labels take 256 octets.
+        Err(NameError::TooLong)
     }
 
     /// Hashes from the root to the left, so that each suffix costs one label.

@@ -213,11 +213,18 @@ enum Next {
 }
 
 impl<'b> Work<'_, 'b> {
-    /// Resolves name after name until the reply is complete.
-    #[inline]
+    /// Resolves the name asked; where that leads through others' replies to names of ours, goes on there.
+    #[inline(always)]
     fn answer(mut self, scratch: &mut Scratch, located: Located) -> Outcome {
-        let snapshot = self.around.snapshot;
-        let mut next = self.step(&self.query.qname, located, scratch);
+        match self.step(&self.query.qname, located, scratch) {
+            Next::Done { rcode, error, source } => finish(self.writer, self.query, rcode, error, source),
+            next => self.answer_onward(scratch, next),
+        }
+    }
+
+    /// Resolves name after name until the reply is complete.
+    #[inline(never)]
+    fn answer_onward(mut self, scratch: &mut Scratch, mut next: Next) -> Outcome {
         loop {
             match next {
                 Next::Done { rcode, error, source } => return finish(self.writer, self.query, rcode, error, source),
@@ -234,13 +241,13 @@ impl<'b> Work<'_, 'b> {
                 continue;
             }
             let current = scratch.current.clone();
-            let located = snapshot.locate(self.view, &current);
+            let located = self.around.snapshot.locate(self.view, &current);
             next = self.step(&current, located, scratch);
         }
     }
 
     /// Resolves one name and writes what it comes to: CNAMEs on the way, then the end.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, name: &FoldedName, located: Located, scratch: &mut Scratch) -> Next {
         let Self { view, around, .. } = *self;
         let ask = resolve::Ask { name, qtype: self.query.qtype, cnames_before: self.cnames };
@@ -251,19 +258,16 @@ impl<'b> Work<'_, 'b> {
             }
             self.cnames += 1;
         });
-        if self.cnames == before {
-            self.write_end(end, name, &mut scratch.current)
-        } else if self.writer.is_truncated() {
+        if self.cnames > before && self.writer.is_truncated() {
             // A CNAME did not fit: TC says so.
-            done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone))
-        } else {
-            let Scratch { current, last } = scratch;
-            self.write_end(end, last, current)
+            return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone));
         }
+        let Scratch { current, last } = scratch;
+        self.write_end(end, if self.cnames == before { name } else { last }, current)
     }
 
     /// Writes how a resolution ends, which is about `name`.
-    #[inline]
+    #[inline(always)]
     fn write_end(&mut self, end: End<'_>, name: &FoldedName, onward: &mut FoldedName) -> Next {
         match end {
             End::Records { records, zone } => {

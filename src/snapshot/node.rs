@@ -14,8 +14,6 @@ use crate::dns::Rtype;
 use crate::dns::name::mix;
 use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 
-/// Octets of a node before its name.
-const HEAD_OCTETS: usize = 8;
 /// Octets of a directory entry.
 const ENTRY_OCTETS: usize = 8;
 /// Nodes begin at multiples of this, so that 32 bits reach 32 GiB.
@@ -56,12 +54,13 @@ impl NodeTable {
     }
 
     /// The node of `*` below a closest encloser.
+    #[inline(never)]
     pub fn find_wildcard(&self, zone: ZoneIndex, hash: u64, closest_encloser: &[u8]) -> Option<Node<'_>> {
         self.search(hash, |node| node.zone() == zone.0 && node.name().strip_prefix(b"\x01*") == Some(closest_encloser))
     }
 
     /// Walks the slots from a hash's own one to the first empty one.
-    #[inline]
+    #[inline(always)]
     fn search(&self, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'_>> {
         let mut at = hash as usize;
         loop {
@@ -268,5 +267,80 @@ impl NodeTableBuilder {
             slots[at & mask] = Slot { tag: (hash >> 32) as u32, place };
         }
         NodeTable { slots: slots.into(), mask, arena: self.arena.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::reply::template;
+
+    /// A records whose rdata tells them apart, each one octet longer than the one before.
+    fn templates(count: u16) -> Vec<u8> {
+        let mut templates = Vec::new();
+        (0..count)
+            .for_each(|record| template(&mut templates, Rtype::TXT, 60, &vec![record as u8; 1 + usize::from(record)]));
+        templates
+    }
+
+    #[test]
+    fn rotation_keeps_every_record_and_their_order() {
+        let octets = templates(5);
+        let records = Records { templates: &octets, count: 5 };
+        let one_by_one: Vec<&[u8]> = records.iter().collect();
+        assert_eq!(one_by_one.len(), 5);
+        for start in 0..5 {
+            let (first, rest) = records.rotated(start);
+            let mut expected = one_by_one.clone();
+            expected.rotate_left(usize::from(start));
+            assert_eq!([first, rest].concat(), expected.concat(), "from record {start}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_zone_and_name_though_all_hashes_collide() {
+        let mut builder = NodeTableBuilder::default();
+        let name = |index: u8| [3, b'n', b'0' + index / 10, b'0' + index % 10, 0];
+        for index in 0..100 {
+            let octets = templates(u16::from(index % 3) + 1);
+            builder.add(ZoneIndex(u32::from(index % 2)), 7, &name(index), 0, &[(Rtype::TXT, 1, &octets)]);
+        }
+        let table = builder.build();
+        for index in 0..100 {
+            let own = ZoneIndex(u32::from(index % 2));
+            let node = table.find(own, 7, &name(index)).expect("it was added");
+            assert_eq!(node.name(), name(index));
+            let Some(RrsetData::Records(records)) = node.rrset(Rtype::TXT) else { panic!("a TXT set") };
+            assert_eq!(records.templates, templates(u16::from(index % 3) + 1));
+            assert!(node.rrset(Rtype::A).is_none());
+            assert!(table.find(ZoneIndex(1 - own.0), 7, &name(index)).is_none(), "of the other zone");
+        }
+        assert!(table.find(ZoneIndex(0), 7, b"\x03nxx\x00").is_none());
+    }
+
+    #[test]
+    fn a_wildcard_is_found_by_its_closest_encloser_only() {
+        let mut builder = NodeTableBuilder::default();
+        builder.add(ZoneIndex(0), 1, b"\x01*\x01a\x00", 0, &[]);
+        builder.add(ZoneIndex(0), 1, b"\x01x\x01a\x00", HAS_WILDCARD_CHILD, &[]);
+        let table = builder.build();
+        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01a\x00").is_some());
+        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01b\x00").is_none());
+        assert!(table.find_wildcard(ZoneIndex(1), 1, b"\x01a\x00").is_none());
+        let flagged = table.find(ZoneIndex(0), 1, b"\x01x\x01a\x00").expect("it was added");
+        assert!(flagged.has_wildcard_child());
+    }
+
+    #[test]
+    fn several_types_and_an_alias_stand_under_one_name() {
+        let (two, target) = (templates(2), b"\x03elb\x00");
+        let mut builder = NodeTableBuilder::default();
+        builder.add(ZoneIndex(3), 5, b"\x01a\x00", 0, &[(Rtype::A, 0, target), (Rtype::TXT, 2, &two)]);
+        let table = builder.build();
+        let node = table.find(ZoneIndex(3), 5, b"\x01a\x00").expect("it was added");
+        assert!(matches!(node.rrset(Rtype::A), Some(RrsetData::Alias(alias)) if alias == target));
+        assert!(matches!(node.rrset(Rtype::TXT), Some(RrsetData::Records(records)) if records.count == 2));
+        assert_eq!(node.rrsets().count(), 2);
+        assert!(NodeTableBuilder::default().build().find(ZoneIndex(0), 5, b"\x00").is_none());
     }
 }
