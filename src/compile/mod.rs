@@ -94,3 +94,90 @@ fn doors(model: &Model) -> Vec<Door> {
     }
     doors
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::record_set::push_rdata;
+    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, RuleAction, Vpc};
+    use crate::dns::{Name, Rtype, Ttl};
+
+    fn name(text: &str) -> Name {
+        Name::from_labels(text.split('.').map(str::as_bytes)).expect("a legal name")
+    }
+
+    fn vpc(index: u32) -> Vpc {
+        Vpc {
+            id: format!("vpc-{index}").into(),
+            name: None,
+            region: "ap-northeast-2".into(),
+            cidrs: vec![format!("10.{}.{}.0/24", index >> 8, index & 0xff).parse().expect("a prefix")],
+            clients: Vec::new(),
+            listen: Vec::new(),
+            allow: Vec::new(),
+            dns_support: true,
+            dns_hostnames: true,
+        }
+    }
+
+    /// That many VPCs, all associated with all zones, each zone with one name.
+    fn shared(vpcs: u32, zones: u32) -> Model {
+        let mut rdatas = Vec::new();
+        push_rdata(&mut rdatas, &[192, 0, 2, 1]);
+        let data = RecordData::Records { ttl: Ttl::DEFAULT, rdatas: rdatas.into() };
+        let zone = |index: u32| HostedZone {
+            id: format!("Z{index}").into(),
+            apex: name(&format!("zone{index}.example")),
+            vpcs: (0..vpcs).map(VpcIndex).collect(),
+            record_sets: vec![RecordSet {
+                owner: name(&format!("www.zone{index}.example")),
+                rtype: Rtype::A,
+                data: data.clone(),
+            }],
+        };
+        Model { vpcs: (0..vpcs).map(vpc).collect(), hosted_zones: (0..zones).map(zone).collect(), ..Model::default() }
+    }
+
+    fn compiled(model: &Model) -> Snapshot {
+        compile(model, &mut Contexts::default(), HashSeed(5))
+    }
+
+    #[test]
+    fn ten_thousand_vpcs_with_the_same_associations_share_one_table() {
+        let many = compiled(&shared(10_000, 20));
+        let one = compiled(&shared(1, 20));
+        assert_eq!(many.views.len(), 20_000);
+        assert!(many.views.iter().all(|view| view.table == many.views[0].table && view.base == many.views[0].base));
+        // What grows with the VPCs is the views alone: zone data, names and tables stand once.
+        assert_eq!(many.authorities.octets(), one.authorities.octets());
+        assert_eq!(many.nodes.octets(), one.nodes.octets());
+        assert_eq!(many.zones.len(), one.zones.len());
+        assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn a_vpc_with_a_rule_of_its_own_has_a_table_of_its_own() {
+        let mut model = shared(100, 20);
+        let rule = ResolverRule {
+            id: "rslvr-rr-1".into(),
+            domain: name("corp.example"),
+            action: RuleAction::Forward(vec![([192, 0, 2, 53], 53).into()]),
+            vpcs: vec![VpcIndex(7)],
+        };
+        model.resolver_rules.push(rule);
+        let snapshot = compiled(&model);
+        let differing = snapshot.views.iter().filter(|view| view.table != snapshot.views[0].table);
+        assert_eq!(differing.map(|view| &*view.vpc).collect::<Vec<_>>(), ["vpc-7", "vpc-7"]);
+    }
+
+    #[test]
+    fn a_name_with_one_address_takes_at_most_100_octets() {
+        let mut model = shared(1, 1);
+        let template = model.hosted_zones[0].record_sets[0].clone();
+        let sets = (0..10_000)
+            .map(|index| RecordSet { owner: name(&format!("host{index}.zone0.example")), ..template.clone() });
+        model.hosted_zones[0].record_sets.extend(sets);
+        let octets = compiled(&model).nodes.octets();
+        assert!(octets <= 10_000 * 100, "{octets} octets for 10,000 names");
+    }
+}

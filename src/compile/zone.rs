@@ -149,7 +149,9 @@ impl<'m> NameFlags<'m> {
             while suffix.len() > apex_octets {
                 let first = usize::from(suffix[0]);
                 let parent = &suffix[first + 1..];
-                if suffix.len() == wire.len() && name.is_wildcard() {
+                // Also a `*` that is itself an empty non-terminal: a source of synthesis without data (RFC 4592
+                // section 2.2.3).
+                if suffix.starts_with(b"\x01*") {
                     *flags.entry(parent).or_default() |= HAS_WILDCARD_CHILD;
                 }
                 // A parent that is known has had its own parents added.

@@ -238,12 +238,16 @@ pub struct HashSeed(pub u64);
 // hashes[i] is the hash of suffix i; index `labels` is the root.
 #[derive(Clone)]
 pub struct FoldedName {
-    wire: [u8; 256],
+    wire: FoldedWire,
     octets: u8,
     labels: u8,
     starts: [u8; LABELS_MAX + 1],
     hashes: [u64; LABELS_MAX + 1],
 }
+
+/// Room for a name, and for a word of 8 octets that begins at any of its octets. What stands behind the name means
+/// nothing.
+type FoldedWire = [u8; 256 + 8];
 
 impl fmt::Debug for FoldedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -253,38 +257,33 @@ impl fmt::Debug for FoldedName {
 
 impl Default for FoldedName {
     fn default() -> Self {
-        Self { wire: [0; 256], octets: 1, labels: 0, starts: [0; LABELS_MAX + 1], hashes: [0; LABELS_MAX + 1] }
+        Self { wire: [0; _], octets: 1, labels: 0, starts: [0; LABELS_MAX + 1], hashes: [0; LABELS_MAX + 1] }
     }
 }
 
 impl FoldedName {
     /// Reads the uncompressed name at the start of `wire`; returns its octets.
     pub fn read(&mut self, wire: &[u8], seed: HashSeed) -> Result<usize, NameError> {
+        let beyond = if wire.len() < NAME_OCTETS_MAX { NameError::Cut } else { NameError::TooLong };
+        let wire = &wire[..wire.len().min(NAME_OCTETS_MAX)];
         let mut at = 0usize;
-        let mut labels = 0usize;
-        loop {
-            let octets = usize::from(*wire.get(at).ok_or(NameError::Cut)?);
+        for (labels, start) in self.starts.iter_mut().enumerate() {
+            let octets = usize::from(*wire.get(at).ok_or(beyond)?);
+            *start = at as u8;
             if octets == 0 {
-                break;
+                fold(&mut self.wire, &wire[..=at]);
+                self.octets = at as u8 + 1;
+                self.labels = labels as u8;
+                self.hash_suffixes(seed);
+                return Ok(at + 1);
             }
             if octets > LABEL_OCTETS_MAX {
                 return Err(NameError::NotALabel);
             }
-            // 255 octets with the root's zero: a label must leave room for it.
-            if at + octets + 2 > NAME_OCTETS_MAX {
-                return Err(NameError::TooLong);
-            }
-            self.starts[labels & LABELS_MAX] = at as u8;
-            labels += 1;
             at += octets + 1;
         }
-        let octets = at + 1;
-        self.starts[labels & LABELS_MAX] = at as u8;
-        fold(&mut self.wire, &wire[..octets]);
-        self.octets = octets as u8;
-        self.labels = labels as u8;
-        self.hash_suffixes(seed);
-        Ok(octets)
+        // 128 labels take 256 octets.
+        Err(NameError::TooLong)
     }
 
     /// Hashes from the root to the left, so that each suffix costs one label.
@@ -293,9 +292,7 @@ impl FoldedName {
         let mut hash = seed.0;
         self.hashes[labels] = hash;
         for index in (0..labels).rev() {
-            let start = usize::from(self.starts[index]);
-            let octets = usize::from(self.wire[start]);
-            hash = hash_label(hash, &self.wire, start + 1, octets);
+            hash = hash_label(hash, &self.wire, self.starts[index]);
             self.hashes[index] = hash;
         }
     }
@@ -358,25 +355,58 @@ pub fn mix(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// Adds one label to a hash, eight octets at a time; the label's length is in the last word.
+/// Adds the label that begins at `start` to a hash, eight octets at a time; the label's length is in the last word.
 #[inline]
-fn hash_label(mut hash: u64, wire: &[u8; 256], start: usize, octets: usize) -> u64 {
-    let label = &wire[start..start + octets];
-    let (words, rest) = label.as_chunks::<8>();
-    for word in words {
-        hash = mix(hash ^ u64::from_le_bytes(*word), LABEL_MULTIPLIER ^ 0x5bd1_e995);
+fn hash_label(mut hash: u64, wire: &FoldedWire, start: u8) -> u64 {
+    let octets = wire[usize::from(start)];
+    // A label ends before the name's 255 octets do, so `at` never wraps.
+    let mut at = start.wrapping_add(1);
+    let mut left = octets;
+    while left >= 8 {
+        hash = mix(hash ^ word(wire, at), LABEL_MULTIPLIER ^ 0x5bd1_e995);
+        at = at.wrapping_add(8);
+        left -= 8;
     }
-    let mut last = [0u8; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(hash ^ (u64::from_le_bytes(last) | (octets as u64) << 56), LABEL_MULTIPLIER)
+    let last = word(wire, at) & ((1 << (left * 8)) - 1);
+    mix(hash ^ (last | u64::from(octets) << 56), LABEL_MULTIPLIER)
+}
+
+/// Eight octets from any place; a place of 8 bits leaves nothing to check.
+#[inline]
+fn word(wire: &FoldedWire, at: u8) -> u64 {
+    let octets = wire[usize::from(at)..].first_chunk().expect("8 octets stand behind any place of 8 bits");
+    u64::from_le_bytes(*octets)
 }
 
 /// Copies octets and turns upper-case ASCII to lower (length octets are at most 63 and never letters).
+///
+/// In blocks, so that the compiler uses vectors; the last block overlaps the one before instead of being shorter.
 #[inline]
-fn fold(to: &mut [u8; 256], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = from.to_ascii_lowercase();
+fn fold(to: &mut FoldedWire, from: &[u8]) {
+    let (to, blocks) = (&mut to[..from.len()], from.as_chunks::<FOLD_BLOCK>().0);
+    for (to, from) in to.as_chunks_mut::<FOLD_BLOCK>().0.iter_mut().zip(blocks) {
+        *to = folded(*from);
     }
+    match (to.last_chunk_mut::<FOLD_BLOCK>(), from.last_chunk::<FOLD_BLOCK>()) {
+        (Some(to), Some(from)) => *to = folded(*from),
+        _ => {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = from.to_ascii_lowercase();
+            }
+        }
+    }
+}
+
+/// Octets that are folded at a time.
+const FOLD_BLOCK: usize = 16;
+
+/// A block in lower case.
+#[inline]
+fn folded(mut block: [u8; FOLD_BLOCK]) -> [u8; FOLD_BLOCK] {
+    for octet in &mut block {
+        *octet = octet.to_ascii_lowercase();
+    }
+    block
 }
 
 #[cfg(test)]

@@ -38,12 +38,10 @@ impl<'s> Chain<'s> {
         &self.links[..self.length]
     }
 
-    /// Adds a record; none where the chain is full.
-    fn push(&mut self, link: &'s [u8], already: usize) -> Option<()> {
-        (already + self.length < CNAME_CHAIN_MAX).then(|| {
-            self.links[self.length] = link;
-            self.length += 1;
-        })
+    /// Adds a record; [`follow`] gives out no more than fit.
+    fn push(&mut self, link: &'s [u8]) {
+        self.links[self.length] = link;
+        self.length += 1;
     }
 }
 
@@ -100,7 +98,6 @@ pub struct Ask<'q> {
 
 /// Decides what a query gets. `located` is [`Snapshot::locate`] of the name; `last` receives the name that the end is
 /// about where the chain is not empty.
-#[inline]
 pub fn resolve<'s>(
     snapshot: &'s Snapshot,
     view: &View,
@@ -109,24 +106,41 @@ pub fn resolve<'s>(
     last: &mut FoldedName,
 ) -> Resolution<'s> {
     let mut chain = Chain::default();
-    let first = step(snapshot, view, ask.name, ask.qtype, located);
-    let mut found = first;
+    let end = follow(snapshot, view, ask, located, last, |record| chain.push(record));
+    Resolution { chain, end }
+}
+
+/// The same for whoever has room of its own for the chain: `on_cname` is given each record of it, in order.
+///
+/// Inlined to the last step, so that what is found need not travel through memory as one enum after another.
+#[inline(always)]
+pub fn follow<'s>(
+    snapshot: &'s Snapshot,
+    view: &View,
+    ask: Ask<'_>,
+    mut located: Located,
+    last: &mut FoldedName,
+    mut on_cname: impl FnMut(&'s [u8]),
+) -> End<'s> {
+    let mut cnames = 0;
     loop {
-        let target = match found {
-            Step::End(end) => return Resolution { chain, end },
+        let name = if cnames == 0 { ask.name } else { &*last };
+        let target = match step(snapshot, view, name, ask.qtype, located) {
+            Step::End(end) => return end,
             Step::Cname { record, target } => {
-                if chain.push(record, ask.cnames_before).is_none() {
-                    return Resolution { chain, end: End::ChainTooLong };
+                if ask.cnames_before + cnames >= CNAME_CHAIN_MAX {
+                    return End::ChainTooLong;
                 }
+                on_cname(record);
                 target
             }
         };
+        cnames += 1;
         // Names in our own zones are well-formed; `config` read them.
         if last.read(target, snapshot.seed).is_err() {
-            return Resolution { chain, end: End::ChainTooLong };
+            return End::ChainTooLong;
         }
-        let located = snapshot.locate(view, last);
-        found = step(snapshot, view, last, ask.qtype, located);
+        located = snapshot.locate(view, last);
     }
 }
 
@@ -144,7 +158,7 @@ enum Step<'s> {
 }
 
 /// What the authority of one name says.
-#[inline]
+#[inline(always)]
 fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,

@@ -20,7 +20,7 @@ pub(super) enum Found<'s> {
 }
 
 /// Looks a name up. It is at or below the zone's apex; `hash` is that of (zone, name).
-#[inline]
+#[inline(always)]
 pub(super) fn lookup<'s>(
     nodes: &'s NodeTable,
     index: ZoneIndex,
@@ -32,18 +32,16 @@ pub(super) fn lookup<'s>(
     if zone.denies_everything {
         return Found::NxDomain;
     }
-    match nodes.find(index, hash, name.as_wire()) {
+    let node = nodes.find(index, hash, name.as_wire()).or_else(|| source_of_synthesis(nodes, index, zone, name));
+    match node {
         Some(node) => in_node(node, qtype),
-        None => match source_of_synthesis(nodes, index, zone, name) {
-            Some(node) => in_node(node, qtype),
-            None => Found::NxDomain,
-        },
+        None => Found::NxDomain,
     }
 }
 
 /// The `*` below the closest encloser, if there is one (RFC 4592 section 3.3.1): any name that exists, also an empty
 /// non-terminal, stops the wildcards above it.
-#[inline]
+#[inline(never)]
 fn source_of_synthesis<'s>(nodes: &'s NodeTable, index: ZoneIndex, zone: &Zone, name: &FoldedName) -> Option<Node<'s>> {
     let apex_labels = usize::from(zone.apex_labels);
     let mut labels = name.label_count().saturating_sub(1).min(usize::from(zone.labels_max));
@@ -66,7 +64,7 @@ fn source_of_synthesis<'s>(nodes: &'s NodeTable, index: ZoneIndex, zone: &Zone, 
 }
 
 /// What a name that exists says of a type (RFC 1034 section 4.3.2 step 3a).
-#[inline]
+#[inline(always)]
 fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
     let mut cname = None;
     for (rtype, data) in node.rrsets() {

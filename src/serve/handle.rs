@@ -12,7 +12,7 @@ use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
-use crate::resolve::{self, End, Negative, Resolution};
+use crate::resolve::{self, End, Negative};
 use crate::snapshot::{ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind};
 use std::net::IpAddr;
 
@@ -213,14 +213,18 @@ enum Next {
 }
 
 impl<'b> Work<'_, 'b> {
-    /// Resolves name after name until the reply is complete.
-    #[inline]
+    /// Resolves the name asked; where that leads through others' replies to names of ours, goes on there.
+    #[inline(always)]
     fn answer(mut self, scratch: &mut Scratch, located: Located) -> Outcome {
-        let snapshot = self.around.snapshot;
-        let ask = resolve::Ask { name: &self.query.qname, qtype: self.query.qtype, cnames_before: 0 };
-        let resolution = resolve::resolve(snapshot, self.view, ask, located, &mut scratch.last);
-        let name = if resolution.chain.links().is_empty() { &self.query.qname } else { &scratch.last };
-        let mut next = self.write(&resolution, name, &mut scratch.current);
+        match self.step(&self.query.qname, located, scratch) {
+            Next::Done { rcode, error, source } => finish(self.writer, self.query, rcode, error, source),
+            next => self.answer_onward(scratch, next),
+        }
+    }
+
+    /// Resolves name after name until the reply is complete.
+    #[inline(never)]
+    fn answer_onward(mut self, scratch: &mut Scratch, mut next: Next) -> Outcome {
         loop {
             match next {
                 Next::Done { rcode, error, source } => return finish(self.writer, self.query, rcode, error, source),
@@ -237,25 +241,35 @@ impl<'b> Work<'_, 'b> {
                 continue;
             }
             let current = scratch.current.clone();
-            let located = snapshot.locate(self.view, &current);
-            let ask = resolve::Ask { name: &current, qtype: self.query.qtype, cnames_before: self.cnames };
-            let resolution = resolve::resolve(snapshot, self.view, ask, located, &mut scratch.last);
-            let name = if resolution.chain.links().is_empty() { &current } else { &scratch.last };
-            next = self.write(&resolution, name, &mut scratch.current);
+            let located = self.around.snapshot.locate(self.view, &current);
+            next = self.step(&current, located, scratch);
         }
     }
 
-    /// Writes one resolution, which ends about `name`.
-    #[inline]
-    fn write(&mut self, resolution: &Resolution<'_>, name: &FoldedName, onward: &mut FoldedName) -> Next {
-        for link in resolution.chain.links() {
-            match self.writer.push_template(Section::Answer, self.owner_at, link) {
-                Some(target_at) => self.owner_at = target_at,
-                None => return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone)),
+    /// Resolves one name and writes what it comes to: CNAMEs on the way, then the end.
+    #[inline(always)]
+    fn step(&mut self, name: &FoldedName, located: Located, scratch: &mut Scratch) -> Next {
+        let Self { view, around, .. } = *self;
+        let ask = resolve::Ask { name, qtype: self.query.qtype, cnames_before: self.cnames };
+        let before = self.cnames;
+        let end = resolve::follow(around.snapshot, view, ask, located, &mut scratch.last, |link| {
+            if let Some(target_at) = self.writer.push_template(Section::Answer, self.owner_at, link) {
+                self.owner_at = target_at;
             }
             self.cnames += 1;
+        });
+        if self.cnames > before && self.writer.is_truncated() {
+            // A CNAME did not fit: TC says so.
+            return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone));
         }
-        match resolution.end {
+        let Scratch { current, last } = scratch;
+        self.write_end(end, if self.cnames == before { name } else { last }, current)
+    }
+
+    /// Writes how a resolution ends, which is about `name`.
+    #[inline(always)]
+    fn write_end(&mut self, end: End<'_>, name: &FoldedName, onward: &mut FoldedName) -> Next {
+        match end {
             End::Records { records, zone } => {
                 self.push_records(records);
                 done(Rcode::NOERROR, Source::Zone(zone.kind))
@@ -279,7 +293,7 @@ impl<'b> Work<'_, 'b> {
         let whole = self.owner_at == QNAME_AT
             && self.writer.fits(records.templates.len())
             && self.writer.push_templates(Section::Answer, first, records.count - start)
-            && self.writer.push_templates(Section::Answer, rest, start);
+            && (rest.is_empty() || self.writer.push_templates(Section::Answer, rest, start));
         if !whole {
             for templates in [first, rest] {
                 for template in (Records { templates, count: 0 }).iter() {

@@ -34,8 +34,8 @@ pub struct AuthorityTable {
     start: u32,
     /// Number of slots less one; the number is a power of two.
     mask: u32,
-    /// Bit n: some claim has n labels.
-    depths: u128,
+    /// Bit n of word w: some claim has 64 w + n labels.
+    depths: [u64; 2],
 }
 
 /// All authority tables.
@@ -62,19 +62,38 @@ impl AuthorityTables {
     #[inline]
     pub fn longest(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
         let labels = name.label_count();
-        let reachable = u128::MAX >> (127 - labels);
-        let mut depths = (own.depths | base.depths) & reachable;
+        // Hardly any name has 64 labels, so the upper word is seldom looked at.
+        let upper = if labels < 64 { None } else { self.longest_of(1, u64::MAX >> (127 - labels), own, base, name) };
+        upper.or_else(|| self.longest_of(0, u64::MAX >> (63 - labels.min(63)), own, base, name))
+    }
+
+    /// The longest match among the label counts of one word of `depths`, as far as `reachable` has them.
+    #[inline(always)]
+    fn longest_of(
+        &self,
+        word: usize,
+        reachable: u64,
+        own: &AuthorityTable,
+        base: &AuthorityTable,
+        name: &FoldedName,
+    ) -> Option<Authority> {
+        let (own_depths, base_depths) = (own.depths[word], base.depths[word]);
+        let mut depths = (own_depths | base_depths) & reachable;
         while depths != 0 {
-            let depth = 127 - depths.leading_zeros() as usize;
-            let bit = 1u128 << depth;
-            for table in [own, base] {
-                if table.depths & bit != 0
-                    && let Some(authority) = self.find(table, name, depth)
-                {
-                    return Some(authority);
-                }
+            let bit = depths.ilog2();
+            let depth = word * 64 + bit as usize;
+            let has = |depths: u64| depths >> bit & 1 != 0;
+            if has(own_depths)
+                && let Some(authority) = self.find(own, name, depth)
+            {
+                return Some(authority);
             }
-            depths ^= bit;
+            if has(base_depths)
+                && let Some(authority) = self.find(base, name, depth)
+            {
+                return Some(authority);
+            }
+            depths ^= 1 << bit;
         }
         None
     }
@@ -85,7 +104,7 @@ impl AuthorityTables {
         let hash = slot_hash(name.suffix_hash(depth));
         let mut at = hash as u32;
         loop {
-            let slot = self.slots[(table.start + (at & table.mask)) as usize];
+            let slot = self.slots[table.start as usize + (at & table.mask) as usize];
             if slot.claim == 0 {
                 return None;
             }
@@ -117,7 +136,7 @@ impl AuthorityTables {
         let start = self.slots.len();
         self.slots.resize(start + size, Slot::default());
         let mask = size - 1;
-        let mut depths = 0;
+        let mut depths = [0; 2];
         for &(claim, suffix_hash, labels) in claims {
             let hash = slot_hash(suffix_hash);
             let mut at = hash as u32 as usize;
@@ -125,7 +144,7 @@ impl AuthorityTables {
                 at += 1;
             }
             self.slots[start + (at & mask)] = Slot { tag: (hash >> 32) as u32, claim: claim.0 + 1 };
-            depths |= 1 << labels;
+            depths[labels / 64] |= 1 << (labels % 64);
         }
         let start = u32::try_from(start).expect("fewer authority slots than 2^32");
         AuthorityTable { start, mask: mask as u32, depths }
@@ -142,4 +161,81 @@ impl AuthorityTables {
 #[inline]
 fn slot_hash(suffix_hash: u64) -> u64 {
     mix(suffix_hash, 0xa076_1d64_78bd_642f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::name::name_hash;
+    use crate::dns::{HashSeed, Name};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const SEED: HashSeed = HashSeed(11);
+
+    /// A table of claims by name.
+    fn table(tables: &mut AuthorityTables, claims: &BTreeMap<Name, Authority>) -> AuthorityTable {
+        let claims: Vec<_> = claims
+            .iter()
+            .map(|(name, authority)| {
+                let index = tables.add_claim(Claim { suffix: name.as_wire().into(), authority: *authority });
+                (index, name_hash(name, SEED), name.label_count())
+            })
+            .collect();
+        tables.add_table(&claims)
+    }
+
+    /// What the longest match must be, the slow way: the name, then its parents up to the root.
+    fn slowly(own: &BTreeMap<Name, Authority>, base: &BTreeMap<Name, Authority>, name: &Name) -> Option<Authority> {
+        let names = std::iter::successors(Some(name.clone()), Name::parent);
+        names.into_iter().find_map(|name| own.get(&name).or_else(|| base.get(&name)).copied())
+    }
+
+    /// Names of few labels out of a small alphabet, so that they meet; some of over 64 labels.
+    fn names() -> impl Strategy<Value = Name> {
+        let short = prop::collection::vec(0u8..3, 0..5);
+        let long = prop::collection::vec(0u8..2, 62..68);
+        prop_oneof![8 => short, 1 => long].prop_map(|labels| {
+            let labels: Vec<[u8; 1]> = labels.into_iter().map(|label| [b'a' + label]).collect();
+            Name::from_labels(labels.iter().map(<[u8; 1]>::as_slice)).expect("at most 67 labels of one octet")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn longest_match_equals_the_slow_way(
+            own in prop::collection::btree_map(names(), (0u32..50).prop_map(|zone| Authority::Zone(ZoneIndex(zone))), 0..20),
+            base in prop::collection::btree_map(
+                names(),
+                (0u32..50).prop_map(|context| Authority::Forward(ContextIndex(context))),
+                0..20,
+            ),
+            other in prop::collection::btree_map(names(), Just(Authority::Nothing), 0..20),
+            asked in prop::collection::vec(names(), 1..30),
+        ) {
+            let mut tables = AuthorityTables::default();
+            let own_table = table(&mut tables, &own);
+            // Another view's claims stand between, and must never be found.
+            table(&mut tables, &other);
+            let base_table = table(&mut tables, &base);
+            let mut folded = FoldedName::default();
+            for name in asked.iter().chain(own.keys()).chain(base.keys()).chain(other.keys()) {
+                folded.read(name.as_wire(), SEED).expect("a Name is well-formed");
+                prop_assert_eq!(tables.longest(&own_table, &base_table, &folded), slowly(&own, &base, name), "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn on_equal_length_the_own_table_wins() {
+        let name = Name::from_labels([b"corp".as_slice(), b"example"]).expect("short");
+        let (own, base) = (Authority::Zone(ZoneIndex(1)), Authority::Zone(ZoneIndex(2)));
+        let mut tables = AuthorityTables::default();
+        let own_table = table(&mut tables, &BTreeMap::from([(name.clone(), own)]));
+        let base_table = table(&mut tables, &BTreeMap::from([(name.clone(), base)]));
+        let mut folded = FoldedName::default();
+        folded.read(name.as_wire(), SEED).expect("a Name is well-formed");
+        assert_eq!(tables.longest(&own_table, &base_table, &folded), Some(own));
+        assert_eq!(tables.longest(&base_table, &own_table, &folded), Some(base));
+    }
 }

@@ -12,9 +12,8 @@
 use super::zone::ZoneIndex;
 use crate::dns::Rtype;
 use crate::dns::name::mix;
+use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 
-/// Octets of a node before its name.
-const HEAD_OCTETS: usize = 8;
 /// Octets of a directory entry.
 const ENTRY_OCTETS: usize = 8;
 /// Nodes begin at multiples of this, so that 32 bits reach 32 GiB.
@@ -55,12 +54,13 @@ impl NodeTable {
     }
 
     /// The node of `*` below a closest encloser.
+    #[inline(never)]
     pub fn find_wildcard(&self, zone: ZoneIndex, hash: u64, closest_encloser: &[u8]) -> Option<Node<'_>> {
         self.search(hash, |node| node.zone() == zone.0 && node.name().strip_prefix(b"\x01*") == Some(closest_encloser))
     }
 
     /// Walks the slots from a hash's own one to the first empty one.
-    #[inline]
+    #[inline(always)]
     fn search(&self, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'_>> {
         let mut at = hash as usize;
         loop {
@@ -81,7 +81,9 @@ impl NodeTable {
     /// The node at a place.
     #[inline]
     fn node(&self, place: u32) -> Node<'_> {
-        Node { octets: &self.arena[(place as usize - 1) * ALIGNMENT..] }
+        let node = &self.arena[(place as usize - 1) * ALIGNMENT..];
+        let (head, body) = node.split_first_chunk().expect("every slot's place is a whole node");
+        Node { head: u64::from_le_bytes(*head), body }
     }
 
     /// Reads the first slot of a hash into the caches; the place in it is for [`Self::touch_node`].
@@ -114,41 +116,46 @@ impl NodeTable {
 /// One name of one zone.
 #[derive(Clone, Copy)]
 pub struct Node<'s> {
-    /// From the node's start to the end of the arena.
-    octets: &'s [u8],
+    /// The octets before the name, read at once.
+    head: u64,
+    /// From the name to the end of the arena.
+    body: &'s [u8],
 }
 
 impl<'s> Node<'s> {
     #[inline]
     fn zone(self) -> u32 {
-        u32::from_le_bytes([self.octets[0], self.octets[1], self.octets[2], self.octets[3]])
+        self.head as u32
+    }
+
+    /// Octets of the name.
+    #[inline]
+    fn name_octets(self) -> usize {
+        usize::from((self.head >> 32) as u8)
     }
 
     /// The name in folded wire form.
     #[inline]
     pub fn name(self) -> &'s [u8] {
-        &self.octets[HEAD_OCTETS..HEAD_OCTETS + usize::from(self.octets[4])]
+        &self.body[..self.name_octets()]
     }
 
     /// Whether a `*` stands directly below this name.
     #[inline]
     pub fn has_wildcard_child(self) -> bool {
-        self.octets[5] & HAS_WILDCARD_CHILD != 0
+        (self.head >> 40) as u8 & HAS_WILDCARD_CHILD != 0
     }
 
     /// The RRsets of this name, in the order they were added.
     #[inline]
     pub fn rrsets(self) -> impl Iterator<Item = (Rtype, RrsetData<'s>)> {
-        let count = usize::from(u16::from_le_bytes([self.octets[6], self.octets[7]]));
-        let directory = HEAD_OCTETS + usize::from(self.octets[4]);
-        let mut at = directory + count * ENTRY_OCTETS;
-        let octets = self.octets;
-        octets[directory..at].as_chunks::<ENTRY_OCTETS>().0.iter().map(move |entry| {
-            let rtype = Rtype(u16::from_le_bytes([entry[0], entry[1]]));
-            let records = u16::from_le_bytes([entry[2], entry[3]]);
-            let length = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]) as usize;
-            let data = &octets[at..at + length];
-            at += length;
+        let count = usize::from((self.head >> 48) as u16);
+        let (directory, mut rest) = self.body[self.name_octets()..].split_at(count * ENTRY_OCTETS);
+        directory.as_chunks::<ENTRY_OCTETS>().0.iter().map(move |entry| {
+            let entry = u64::from_le_bytes(*entry);
+            let (rtype, records, octets) = (Rtype(entry as u16), (entry >> 16) as u16, (entry >> 32) as usize);
+            let (data, after) = rest.split_at(octets);
+            rest = after;
             match records {
                 0 => (rtype, RrsetData::Alias(data)),
                 count => (rtype, RrsetData::Records(Records { templates: data, count })),
@@ -207,7 +214,8 @@ impl<'s> Records<'s> {
 /// Octets of the template at the start of `templates`.
 #[inline]
 fn template_octets(templates: &[u8]) -> usize {
-    12 + usize::from(u16::from_be_bytes([templates[10], templates[11]]))
+    let head = templates.first_chunk::<TEMPLATE_HEAD_OCTETS>().expect("templates are whole");
+    TEMPLATE_HEAD_OCTETS + usize::from(u16::from_be_bytes([head[10], head[11]]))
 }
 
 /// A node table in the making.
@@ -259,5 +267,80 @@ impl NodeTableBuilder {
             slots[at & mask] = Slot { tag: (hash >> 32) as u32, place };
         }
         NodeTable { slots: slots.into(), mask, arena: self.arena.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::reply::template;
+
+    /// A records whose rdata tells them apart, each one octet longer than the one before.
+    fn templates(count: u16) -> Vec<u8> {
+        let mut templates = Vec::new();
+        (0..count)
+            .for_each(|record| template(&mut templates, Rtype::TXT, 60, &vec![record as u8; 1 + usize::from(record)]));
+        templates
+    }
+
+    #[test]
+    fn rotation_keeps_every_record_and_their_order() {
+        let octets = templates(5);
+        let records = Records { templates: &octets, count: 5 };
+        let one_by_one: Vec<&[u8]> = records.iter().collect();
+        assert_eq!(one_by_one.len(), 5);
+        for start in 0..5 {
+            let (first, rest) = records.rotated(start);
+            let mut expected = one_by_one.clone();
+            expected.rotate_left(usize::from(start));
+            assert_eq!([first, rest].concat(), expected.concat(), "from record {start}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_zone_and_name_though_all_hashes_collide() {
+        let mut builder = NodeTableBuilder::default();
+        let name = |index: u8| [3, b'n', b'0' + index / 10, b'0' + index % 10, 0];
+        for index in 0..100 {
+            let octets = templates(u16::from(index % 3) + 1);
+            builder.add(ZoneIndex(u32::from(index % 2)), 7, &name(index), 0, &[(Rtype::TXT, 1, &octets)]);
+        }
+        let table = builder.build();
+        for index in 0..100 {
+            let own = ZoneIndex(u32::from(index % 2));
+            let node = table.find(own, 7, &name(index)).expect("it was added");
+            assert_eq!(node.name(), name(index));
+            let Some(RrsetData::Records(records)) = node.rrset(Rtype::TXT) else { panic!("a TXT set") };
+            assert_eq!(records.templates, templates(u16::from(index % 3) + 1));
+            assert!(node.rrset(Rtype::A).is_none());
+            assert!(table.find(ZoneIndex(1 - own.0), 7, &name(index)).is_none(), "of the other zone");
+        }
+        assert!(table.find(ZoneIndex(0), 7, b"\x03nxx\x00").is_none());
+    }
+
+    #[test]
+    fn a_wildcard_is_found_by_its_closest_encloser_only() {
+        let mut builder = NodeTableBuilder::default();
+        builder.add(ZoneIndex(0), 1, b"\x01*\x01a\x00", 0, &[]);
+        builder.add(ZoneIndex(0), 1, b"\x01x\x01a\x00", HAS_WILDCARD_CHILD, &[]);
+        let table = builder.build();
+        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01a\x00").is_some());
+        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01b\x00").is_none());
+        assert!(table.find_wildcard(ZoneIndex(1), 1, b"\x01a\x00").is_none());
+        let flagged = table.find(ZoneIndex(0), 1, b"\x01x\x01a\x00").expect("it was added");
+        assert!(flagged.has_wildcard_child());
+    }
+
+    #[test]
+    fn several_types_and_an_alias_stand_under_one_name() {
+        let (two, target) = (templates(2), b"\x03elb\x00");
+        let mut builder = NodeTableBuilder::default();
+        builder.add(ZoneIndex(3), 5, b"\x01a\x00", 0, &[(Rtype::A, 0, target), (Rtype::TXT, 2, &two)]);
+        let table = builder.build();
+        let node = table.find(ZoneIndex(3), 5, b"\x01a\x00").expect("it was added");
+        assert!(matches!(node.rrset(Rtype::A), Some(RrsetData::Alias(alias)) if alias == target));
+        assert!(matches!(node.rrset(Rtype::TXT), Some(RrsetData::Records(records)) if records.count == 2));
+        assert_eq!(node.rrsets().count(), 2);
+        assert!(NodeTableBuilder::default().build().find(ZoneIndex(0), 5, b"\x00").is_none());
     }
 }

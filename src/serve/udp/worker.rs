@@ -10,7 +10,7 @@
 //! It blocks in `recvmmsg` where it serves one door and in epoll where it serves several; tokio would cost 4–7 % at
 //! saturation and 11–15 % at a fifth of it.
 
-use super::sys::{BATCH, Batch, PacketInfo, Poller, Received, Wait, send_one, shut_for_receiving};
+use super::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, send_one, shut_for_receiving};
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
 use crate::serve::counters::{Counter, WorkerCounters};
@@ -20,7 +20,7 @@ use crate::serve::later::Waiting;
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
-use crate::snapshot::{DoorIndex, Reader, ZoneKind};
+use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
@@ -29,6 +29,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+
+/// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
+const PICK_STEP: u32 = 0x9e37_79b9;
 
 /// UDP workers that run.
 pub struct Workers {
@@ -169,56 +172,87 @@ impl Worker {
         let door = DoorIndex(door as u32);
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
-        let shared = Batched { server: &self.server, published, counters, door, socket };
-        shared.answer(&mut self.work, &mut self.batch, received);
+        let shared = Batched { server: &self.server, published, counters, door };
+        shared.answer(&mut self.work, &mut self.batch, received, |message, datagram, miss, permit| {
+            shared.forward(socket, message.to_vec(), datagram, miss, permit);
+        });
         let report = self.batch.send(socket);
-        shared.counters.send_failed.add(report.failed as u64);
+        counters.send_failed.add(report.failed as u64);
         received
     }
 }
 
+/// Received datagrams with a buffer for the reply to each: the kernel's [`Batch`], or one in memory to measure on.
+pub trait Datagrams {
+    /// The datagram in a slot.
+    fn datagram(&self, slot: usize) -> Received<'_>;
+    /// The datagram in a slot and the buffer for its reply.
+    fn exchange(&mut self, slot: usize) -> (Received<'_>, &mut [u8; REPLY_OCTETS]);
+    /// Says how many octets of a slot's buffer are its reply; 0: there is none.
+    fn set_reply(&mut self, slot: usize, octets: usize);
+}
+
+impl Datagrams for Batch {
+    #[inline]
+    fn datagram(&self, slot: usize) -> Received<'_> {
+        self.datagram(slot)
+    }
+
+    #[inline]
+    fn exchange(&mut self, slot: usize) -> (Received<'_>, &mut [u8; REPLY_OCTETS]) {
+        self.exchange(slot)
+    }
+
+    #[inline]
+    fn set_reply(&mut self, slot: usize, octets: usize) {
+        self.set_reply(slot, octets);
+    }
+}
+
 /// What the queries of one batch share: one snapshot, one clock reading.
-struct Batched<'a> {
-    server: &'a Server,
-    published: &'a Arc<Published>,
-    counters: &'a WorkerCounters,
-    door: DoorIndex,
-    socket: &'a Arc<UdpSocket>,
+pub struct Batched<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// What is served.
+    pub published: &'a Arc<Published>,
+    /// The counters of this worker.
+    pub counters: &'a WorkerCounters,
+    /// The door they came in by.
+    pub door: DoorIndex,
 }
 
 impl Batched<'_> {
-    /// Works the stages.
-    fn answer(&self, work: &mut BatchWork, batch: &mut Batch, received: usize) {
+    /// Works the stages on the first `received` datagrams, at most [`BATCH`]. `forward` is given what others have to
+    /// be asked for: the query, its datagram, the question for others, and the place that it takes.
+    #[inline]
+    pub fn answer(
+        &self,
+        work: &mut BatchWork,
+        batch: &mut impl Datagrams,
+        received: usize,
+        mut forward: impl FnMut(&[u8], &Received<'_>, handle::Miss, Permit),
+    ) {
         let snapshot = &self.published.snapshot;
         let slots = &mut work.slots[..received];
         for (index, slot) in slots.iter_mut().enumerate() {
             let datagram = batch.datagram(index);
             handle::begin(slot, snapshot, whole(&datagram), self.door, datagram.client.ip().to_canonical());
         }
-        let mut touched = 0u8;
         if snapshot.nodes.is_large() {
-            let mut places = [0u32; BATCH];
-            for (place, slot) in places.iter_mut().zip(slots.iter()) {
-                *place = snapshot.nodes.touch_slot(handle::node_hash(slot));
-            }
-            for place in &places[..received] {
-                touched ^= snapshot.nodes.touch_node(*place);
-            }
+            touch(&snapshot.nodes, slots);
         }
-        // The touched octets must count for something, or reading them is optimised away.
-        std::hint::black_box(touched);
         let mut around = Surroundings {
             snapshot,
             forwarder: &self.server.forwarder,
             now: self.server.now(),
-            pick: 0,
+            pick: work.random.next_u32(),
             transport: Transport::Udp,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
-            around.pick = work.random.next_u32();
+            around.pick = around.pick.wrapping_add(PICK_STEP);
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
@@ -226,7 +260,7 @@ impl Batched<'_> {
                 Outcome::Miss(miss) => match self.server.in_flight.admit(datagram.client.ip()) {
                     Some(permit) => {
                         self.counters.cache_misses.increment();
-                        self.forward(message.to_vec(), &datagram, miss, permit);
+                        forward(message, &datagram, miss, permit);
                         batch.set_reply(index, 0);
                         continue;
                     }
@@ -252,7 +286,14 @@ impl Batched<'_> {
     }
 
     /// Hands a query to the forwarding runtime; its reply leaves by the socket it came in by.
-    fn forward(&self, message: Vec<u8>, datagram: &Received<'_>, miss: handle::Miss, permit: Permit) {
+    fn forward(
+        &self,
+        socket: &Arc<UdpSocket>,
+        message: Vec<u8>,
+        datagram: &Received<'_>,
+        miss: handle::Miss,
+        permit: Permit,
+    ) {
         let (client, local) = (datagram.client, datagram.local);
         let waiting = Waiting {
             server: self.server.clone(),
@@ -262,7 +303,7 @@ impl Batched<'_> {
             client: client.ip().to_canonical(),
             transport: Transport::Udp,
         };
-        let (server, socket) = (self.server.clone(), Arc::clone(self.socket));
+        let (server, socket) = (self.server.clone(), Arc::clone(socket));
         self.server.runtime.spawn(async move {
             let counters = server.shared_counters();
             if let Some((octets, reply)) = waiting.answer(miss).await {
@@ -274,6 +315,19 @@ impl Batched<'_> {
             drop(permit);
         });
     }
+}
+
+/// Reads what the queries will need into the caches: all slots of the table, then all nodes, so that the misses
+/// overlap.
+#[inline]
+fn touch(nodes: &NodeTable, slots: &[Slot]) {
+    let mut places = [0u32; BATCH];
+    for (place, slot) in places.iter_mut().zip(slots) {
+        *place = nodes.touch_slot(handle::node_hash(slot));
+    }
+    let touched = places[..slots.len()].iter().fold(0, |touched, place| touched ^ nodes.touch_node(*place));
+    // The octets must count for something, or reading them is optimised away.
+    std::hint::black_box(touched);
 }
 
 /// The octets of a datagram; one that did not fit our buffer has lost its end and counts as cut off.

@@ -1,0 +1,176 @@
+//! The steps of an answer by themselves: parse ([`Query::read`]), lookup ([`Snapshot::locate`] and `resolve`), write
+//! (`handle::complete`, which looks up again what is now in the caches, and writes).
+//!
+//! `cargo bench --bench functions` measures time; `-- --instructions [case]` counts user instructions a query with
+//! callgrind; `-- --quick` (or `PLUSTWO_BENCH_QUICK=1`) runs each case once on a small world and checks the replies.
+
+#[path = "support/workloads.rs"]
+mod workloads;
+
+use criterion::{Criterion, Throughput};
+use plustwo::dns::reply::Transport;
+use plustwo::dns::{FoldedName, Query};
+use plustwo::forward::Millis;
+use plustwo::resolve::{Ask, End, resolve};
+use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::snapshot::{DoorIndex, Snapshot};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use workloads::{BATCH, CASES, Extent, Mode, Workload};
+
+/// The measured functions, for callgrind.
+const FUNCTIONS: [&str; 3] = ["measured_parse", "measured_lookup", "measured_write"];
+
+fn main() {
+    match Mode::from_env() {
+        Mode::Quick => {
+            for case in CASES {
+                Steps::new().all_queries_once(&Workload::new(*case, Extent::Quick));
+                println!("{}: right", case.name);
+            }
+        }
+        Mode::Instructions(filter) => {
+            for case in CASES.iter().filter(|case| case.name.contains(&filter)) {
+                FUNCTIONS.iter().for_each(|function| workloads::count_instructions(*case, function));
+            }
+        }
+        Mode::Counted(name) => {
+            Steps::new().all_queries_once(&Workload::new(workloads::case(&name), Extent::FewQueries));
+        }
+        Mode::Time => {
+            let mut criterion = Criterion::default()
+                .sample_size(20)
+                .warm_up_time(Duration::from_millis(300))
+                .measurement_time(Duration::from_secs(1))
+                .configure_from_args();
+            for case in CASES {
+                time(&mut criterion, case.name, &Workload::new(*case, Extent::Full));
+            }
+            criterion.final_summary();
+        }
+    }
+}
+
+/// Measures each step over batches of 64; what a step needs from the one before is made outside the measured time.
+fn time(criterion: &mut Criterion, name: &str, workload: &Workload) {
+    let mut steps = Steps::new();
+    let mut first = 0;
+    let published = workload.server.publisher.current();
+    let snapshot = &published.snapshot;
+    for function in FUNCTIONS {
+        let mut group = criterion.benchmark_group(function.trim_start_matches("measured_"));
+        group.throughput(Throughput::Elements(BATCH as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|batches| {
+                let mut measured = Duration::ZERO;
+                for _ in 0..batches {
+                    measured += steps.one_batch(workload, snapshot, first, function);
+                    first = (first + BATCH) % workload.len();
+                }
+                measured
+            });
+        });
+        group.finish();
+    }
+}
+
+/// What the steps work on.
+struct Steps {
+    queries: Vec<Query>,
+    slots: Vec<Slot>,
+    scratch: Scratch,
+    last: FoldedName,
+    replies: Vec<[u8; 1232]>,
+    octets: [usize; BATCH],
+}
+
+impl Steps {
+    fn new() -> Self {
+        Self {
+            queries: vec![Query::default(); BATCH],
+            slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
+            scratch: Scratch::default(),
+            last: FoldedName::default(),
+            replies: vec![[0; 1232]; BATCH],
+            octets: [0; BATCH],
+        }
+    }
+
+    /// Runs every step on every query, and checks the replies.
+    fn all_queries_once(&mut self, workload: &Workload) {
+        let published = workload.server.publisher.current();
+        let snapshot = &published.snapshot;
+        for first in (0..workload.len()).step_by(BATCH) {
+            self.measured_parse(workload, snapshot, first);
+            self.measured_lookup(workload, snapshot, first);
+            self.begin(workload, snapshot, first);
+            self.measured_write(workload, snapshot, first);
+            for slot in 0..BATCH {
+                workload.check(first + slot, &self.replies[slot][..self.octets[slot]]);
+            }
+        }
+    }
+
+    /// One batch up to a step; the time of that step alone.
+    fn one_batch(&mut self, workload: &Workload, snapshot: &Snapshot, first: usize, function: &str) -> Duration {
+        let step = match function {
+            "measured_parse" => Self::measured_parse,
+            "measured_lookup" => {
+                self.measured_parse(workload, snapshot, first);
+                Self::measured_lookup
+            }
+            _ => {
+                self.begin(workload, snapshot, first);
+                Self::measured_write
+            }
+        };
+        let start = Instant::now();
+        step(self, workload, snapshot, first);
+        start.elapsed()
+    }
+
+    #[inline(never)]
+    fn measured_parse(&mut self, workload: &Workload, snapshot: &Snapshot, first: usize) {
+        for (slot, query) in self.queries.iter_mut().enumerate() {
+            query.read(workload.message(first + slot), snapshot.seed).expect("well-formed");
+        }
+    }
+
+    #[inline(never)]
+    fn measured_lookup(&mut self, workload: &Workload, snapshot: &Snapshot, first: usize) {
+        for (slot, query) in self.queries.iter().enumerate() {
+            let view = snapshot.view_for(DoorIndex(0), workload.client(first + slot)).expect("a VPC's client");
+            let view = snapshot.view(view);
+            let located = snapshot.locate(view, &query.qname);
+            let ask = Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0 };
+            let resolution = resolve(snapshot, view, ask, located, &mut self.last);
+            assert!(!matches!(resolution.end, End::NobodyToAsk | End::ChainTooLong));
+            black_box(&resolution);
+        }
+    }
+
+    fn begin(&mut self, workload: &Workload, snapshot: &Snapshot, first: usize) {
+        for (slot, into) in self.slots.iter_mut().enumerate() {
+            let index = first + slot;
+            handle::begin(into, snapshot, workload.message(index), DoorIndex(0), workload.client(index));
+        }
+    }
+
+    #[inline(never)]
+    fn measured_write(&mut self, workload: &Workload, snapshot: &Snapshot, first: usize) {
+        let around = Surroundings {
+            snapshot,
+            forwarder: &workload.server.forwarder,
+            now: Millis(0),
+            pick: 0,
+            transport: Transport::Udp,
+            fetched: &[],
+        };
+        for (index, slot) in self.slots.iter().enumerate() {
+            let message = workload.message(first + index);
+            let outcome = handle::complete(slot, &mut self.scratch, &around, message, &mut self.replies[index]);
+            let Outcome::Reply(reply) = outcome else { panic!("everything is known here: {outcome:?}") };
+            self.octets[index] = reply.octets;
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the benches answer: a world, and queries for it in random order.
+
+#![allow(dead_code, reason = "each bench takes the part it needs")]
+
+#[path = "../../tests/support/worlds.rs"]
+pub(crate) mod worlds;
+
+use plustwo::dns::{Rcode, Rtype};
+use plustwo::serve::in_flight::InFlight;
+use plustwo::serve::server::Server;
+use plustwo::snapshot::Publisher;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use std::net::IpAddr;
+use std::process::Command;
+
+/// Queries of one batch.
+pub(crate) const BATCH: usize = 64;
+/// Queries of a workload; each batch takes the next ones, round and round.
+const QUERIES: usize = 256 * 1024;
+/// The same for quick runs and under callgrind.
+const QUERIES_FEW: usize = 4096;
+/// VPCs of the workload that is about views.
+const VIEW_VPCS: usize = 10_000;
+
+/// A workload by name: how large its world is, and what is asked in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    names: usize,
+    vpcs: usize,
+    asked: Asked,
+    edns: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// One name again and again.
+    One,
+    /// Names that have an address.
+    Names,
+    /// Names that a wildcard answers for.
+    Wildcard,
+    /// Names that do not exist.
+    NxDomain,
+    /// Names that an upstream has answered for before.
+    Cached,
+}
+
+/// All workloads.
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "one_name", names: 10, vpcs: 1, asked: Asked::One, edns: false },
+    Case { name: "names_10", names: 10, vpcs: 1, asked: Asked::Names, edns: false },
+    Case { name: "names_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: false },
+    Case { name: "names_100k_edns", names: 100_000, vpcs: 1, asked: Asked::Names, edns: true },
+    Case { name: "names_1m", names: 1_000_000, vpcs: 1, asked: Asked::Names, edns: false },
+    Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false },
+    Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
+    Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
+    Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false },
+];
+
+/// How large a run is.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Extent {
+    /// As stated.
+    Full,
+    /// The stated world, few queries.
+    FewQueries,
+    /// A small world, few queries.
+    Quick,
+}
+
+/// A world that is served, and queries for it.
+pub(crate) struct Workload {
+    /// The server, with one worker.
+    pub(crate) server: Server,
+    messages: Vec<u8>,
+    /// Where each message begins; one more than there are messages.
+    starts: Vec<usize>,
+    clients: Vec<IpAddr>,
+    rcode: Rcode,
+    answers: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Workload {
+    /// Makes the world of a case, and its queries.
+    pub(crate) fn new(case: Case, extent: Extent) -> Self {
+        let names = if extent == Extent::Quick { case.names.min(2000) } else { case.names };
+        let vpcs = if extent == Extent::Quick { case.vpcs.min(100) } else { case.vpcs };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let forwarder = worlds::forwarder();
+        let cached = |index: usize| format!("host{index}.outside.example");
+        let snapshot = if case.asked == Asked::Cached {
+            let upstream = worlds::Upstream::start();
+            let snapshot = worlds::snapshot(&worlds::model(vpcs, vec![upstream.address]));
+            let all: Vec<String> = (0..names).map(cached).collect();
+            worlds::fill_cache(&forwarder, &snapshot, &all, &runtime);
+            snapshot
+        } else {
+            worlds::snapshot(&worlds::sized_model(names, vpcs))
+        };
+        let server = Server::new(Publisher::new(snapshot), forwarder, InFlight::new(1, 1), 1, runtime.handle().clone());
+        let mut random = SmallRng::seed_from_u64(1);
+        let (mut messages, mut starts, mut clients) = (Vec::new(), vec![0], Vec::new());
+        for id in 0..if extent == Extent::Full { QUERIES } else { QUERIES_FEW } {
+            let index = random.random_range(0..names);
+            let zone = worlds::sized_zone(index / worlds::NAMES_PER_ZONE);
+            let qname = match case.asked {
+                Asked::One => worlds::sized_name(7),
+                Asked::Names => worlds::sized_name(index),
+                Asked::Wildcard => format!("host{index}.any.{zone}"),
+                Asked::NxDomain => format!("nohost{index}.{zone}"),
+                Asked::Cached => cached(index),
+            };
+            messages.extend_from_slice(&worlds::query(id as u16, &qname, Rtype::A, case.edns));
+            starts.push(messages.len());
+            clients.push(worlds::client(random.random_range(0..vpcs)));
+        }
+        let (rcode, answers) = match case.asked {
+            Asked::NxDomain => (Rcode::NXDOMAIN, 0),
+            Asked::One | Asked::Names | Asked::Wildcard | Asked::Cached => (Rcode::NOERROR, 1),
+        };
+        Self { server, messages, starts, clients, rcode, answers, _runtime: runtime }
+    }
+
+    /// Number of queries, a multiple of [`BATCH`].
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// The octets of a query.
+    #[inline]
+    pub(crate) fn message(&self, index: usize) -> &[u8] {
+        &self.messages[self.starts[index]..self.starts[index + 1]]
+    }
+
+    /// Who sends a query.
+    #[inline]
+    pub(crate) fn client(&self, index: usize) -> IpAddr {
+        self.clients[index]
+    }
+
+    /// Holds a reply against what every query of this workload gets.
+    pub(crate) fn check(&self, index: usize, reply: &[u8]) {
+        let query = self.message(index);
+        let question = query.len() - if query[11] == 1 { 11 } else { 0 };
+        assert_eq!(reply[..2], query[..2], "the id");
+        assert_eq!(reply[12..question], query[12..question], "the question");
+        assert_eq!(u16::from(reply[3] & 0x0f), self.rcode.0, "the rcode");
+        assert_eq!(u16::from_be_bytes([reply[6], reply[7]]), self.answers, "answers");
+    }
+}
+
+/// What a bench is to do.
+pub(crate) enum Mode {
+    /// Run each case once on a small world and check the replies.
+    Quick,
+    /// Count the instructions of each case (whose name holds this) in runs of its own under callgrind.
+    Instructions(String),
+    /// Such a run: one case, its queries once.
+    Counted(String),
+    /// Measure time with criterion.
+    Time,
+}
+
+impl Mode {
+    /// From the arguments and `PLUSTWO_BENCH_QUICK=1`. `cargo test --benches` gives no `--bench`: it is quick as well.
+    pub(crate) fn from_env() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let after = |flag: &str| {
+            let at = arguments.iter().position(|argument| argument == flag)?;
+            Some(arguments.get(at + 1).filter(|value| !value.starts_with('-')).cloned().unwrap_or_default())
+        };
+        let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        if let Some(case) = after("--counted") {
+            Self::Counted(case)
+        } else if let Some(filter) = after("--instructions") {
+            Self::Instructions(filter)
+        } else if has("--quick") || !has("--bench") || std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|v| v == "1")
+        {
+            Self::Quick
+        } else {
+            Self::Time
+        }
+    }
+}
+
+/// The case of this name.
+pub(crate) fn case(name: &str) -> Case {
+    *CASES.iter().find(|case| case.name == name).expect("a case of this name")
+}
+
+/// User instructions a query of one case, inside the function of this name, counted by callgrind. A name with a world
+/// of a million is left out: under callgrind it takes minutes to make, and its instructions are those of 100,000.
+pub(crate) fn count_instructions(case: Case, function: &str) {
+    if case.names > 100_000 {
+        return;
+    }
+    let binary = std::env::current_exe().expect("the path of this bench");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--toggle-collect=*{function}*"))
+        .arg(binary)
+        .args(["--counted", case.name])
+        .output()
+        .expect("valgrind is installed");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{report}");
+    let collected = report.lines().find_map(|line| line.split_once("Collected : ")).expect("a count");
+    let instructions: f64 = collected.1.trim().parse().expect("a number");
+    println!("{:<18} {function:<18} {:>7.1} instructions a query", case.name, instructions / QUERIES_FEW as f64);
+}
