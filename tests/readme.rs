@@ -1,6 +1,7 @@
 //! The README tells the truth about files: it quotes the examples as they are, and its table of keys is that of the
 //! sample configuration.
 
+use plustwo::config::{Surroundings, load};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,54 @@ fn every_example_is_quoted_as_it_is() {
         assert!(readme.contains(&format!("```toml\n{}```", read(&path))), "README.md does not quote {path} verbatim");
         assert!(readme.contains(&format!("`{path}`")), "README.md does not say where {path} is");
     }
+}
+
+/// Loads a configuration of the project as a user's machine would; it must be fine, without a warning.
+#[track_caller]
+fn is_fine(name: &str, text: &str) {
+    let surroundings = Surroundings {
+        read_file: &|path| Err(format!("{path}: an example names no further file")),
+        system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+    };
+    let loaded = load(name, text, &surroundings);
+    assert!(loaded.diagnostics.is_empty(), "{name}: {:#?}", loaded.diagnostics);
+    assert!(loaded.configuration.is_some(), "{name} gives no configuration");
+}
+
+#[test]
+fn every_configuration_that_ships_is_fine() {
+    for path in examples().into_iter().chain(["config/plustwo.toml".to_owned()]) {
+        is_fine(&path, &read(&path));
+    }
+}
+
+/// A key behind `# ` shows its default: written out, it changes nothing.
+#[test]
+fn commented_keys_of_the_sample_are_right() {
+    let sample = read("config/plustwo.toml");
+    let uncommented: String = sample
+        .lines()
+        .map(|line| {
+            let key = line.strip_prefix("# ").and_then(|rest| Some((rest, rest.split_once(" = ")?.0)));
+            match key {
+                // A file that does not ship.
+                Some((_, "file")) => line,
+                Some((rest, key)) if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_') => rest,
+                _ => line,
+            }
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert_ne!(uncommented, sample);
+    is_fine("config/plustwo.toml", &uncommented);
+    let surroundings = Surroundings {
+        read_file: &|path| Err(path.to_owned()),
+        system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+    };
+    let of = |text: &str| load("config/plustwo.toml", text, &surroundings).configuration.expect("it is fine");
+    let (written, absent) = (of(&uncommented), of(&sample));
+    assert_eq!(written.settings, absent.settings, "a default in config/plustwo.toml is not the built-in one");
+    assert_eq!(format!("{:?}", written.model), format!("{:?}", absent.model), "a default is not the built-in one");
 }
 
 /// The keys of the README's table, as `section.key` (`records` are a section of their own).
