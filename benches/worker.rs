@@ -3,6 +3,8 @@
 //! `cargo bench --bench worker` measures time; `-- --instructions [case]` counts user instructions a query with
 //! callgrind; `-- --quick` (or `PLUSTWO_BENCH_QUICK=1`) runs each case once on a small world and checks the replies.
 
+#![allow(clippy::print_stdout, reason = "a bench says what it found")]
+
 #[path = "support/workloads.rs"]
 mod workloads;
 

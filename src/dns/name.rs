@@ -384,29 +384,22 @@ fn word(wire: &FoldedWire, at: u8) -> u64 {
 #[inline]
 fn fold(to: &mut FoldedWire, from: &[u8]) {
     let (to, blocks) = (&mut to[..from.len()], from.as_chunks::<FOLD_BLOCK>().0);
-    for (to, from) in to.as_chunks_mut::<FOLD_BLOCK>().0.iter_mut().zip(blocks) {
-        *to = folded(*from);
+    for (to, from) in to.as_chunks_mut().0.iter_mut().zip(blocks) {
+        fold_block(to, from);
     }
-    match (to.last_chunk_mut::<FOLD_BLOCK>(), from.last_chunk::<FOLD_BLOCK>()) {
-        (Some(to), Some(from)) => *to = folded(*from),
-        _ => {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = from.to_ascii_lowercase();
-            }
-        }
+    match (to.last_chunk_mut(), from.last_chunk()) {
+        (Some(to), Some(from)) => fold_block(to, from),
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_ascii_lowercase()),
     }
 }
 
 /// Octets that are folded at a time.
 const FOLD_BLOCK: usize = 16;
 
-/// A block in lower case.
+/// Folds one block.
 #[inline]
-fn folded(mut block: [u8; FOLD_BLOCK]) -> [u8; FOLD_BLOCK] {
-    for octet in &mut block {
-        *octet = octet.to_ascii_lowercase();
-    }
-    block
+fn fold_block(to: &mut [u8; FOLD_BLOCK], from: &[u8; FOLD_BLOCK]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_ascii_lowercase());
 }
 
 #[cfg(test)]
@@ -426,6 +419,23 @@ mod tests {
             assert_eq!(folded.suffix(labels), name.as_wire());
             assert_eq!(folded.suffix_hash(labels), name_hash(&name, SEED));
             name = name.parent().unwrap_or_else(Name::root);
+        }
+    }
+
+    #[test]
+    fn exactly_the_26_letters_are_folded_wherever_they_stand() {
+        for length in [1, 7, 8, 9, 15, 16, 63] {
+            for octet in 0..=255u8 {
+                for at in [0, length / 2, length - 1] {
+                    let mut wire = vec![length as u8];
+                    wire.extend(std::iter::repeat_n(b'\xff', length));
+                    wire.push(0);
+                    wire[1 + at] = octet;
+                    let mut folded = FoldedName::default();
+                    folded.read(&wire, SEED).expect("well-formed");
+                    assert_eq!(folded.as_wire(), wire.to_ascii_lowercase(), "{octet} at {at} of {length}");
+                }
+            }
         }
     }
 

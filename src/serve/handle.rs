@@ -290,10 +290,15 @@ impl<'b> Work<'_, 'b> {
         // A random fraction of the count: no division.
         let start = ((u64::from(self.around.pick) * u64::from(records.count)) >> 32) as u16;
         let (first, rest) = records.rotated(start);
+        let answer = Section::Answer;
         let whole = self.owner_at == QNAME_AT
-            && self.writer.fits(records.templates.len())
-            && self.writer.push_templates(Section::Answer, first, records.count - start)
-            && (rest.is_empty() || self.writer.push_templates(Section::Answer, rest, start));
+            && if rest.is_empty() {
+                self.writer.push_templates(answer, first, records.count)
+            } else {
+                self.writer.fits(records.templates.len())
+                    && self.writer.push_templates(answer, first, records.count - start)
+                    && self.writer.push_templates(answer, rest, start)
+            };
         if !whole {
             for templates in [first, rest] {
                 for template in (Records { templates, count: 0 }).iter() {

@@ -63,8 +63,14 @@ impl AuthorityTables {
     pub fn longest(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
         let labels = name.label_count();
         // Hardly any name has 64 labels, so the upper word is seldom looked at.
-        let upper = if labels < 64 { None } else { self.longest_of(1, u64::MAX >> (127 - labels), own, base, name) };
+        let upper = if labels < 64 { None } else { self.longest_beyond_63(own, base, name) };
         upper.or_else(|| self.longest_of(0, u64::MAX >> (63 - labels.min(63)), own, base, name))
+    }
+
+    /// The longest match of 64 labels or more.
+    #[cold]
+    fn longest_beyond_63(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
+        self.longest_of(1, u64::MAX >> (127 - name.label_count()), own, base, name)
     }
 
     /// The longest match among the label counts of one word of `depths`, as far as `reachable` has them.
@@ -99,7 +105,7 @@ impl AuthorityTables {
     }
 
     /// The authority of exactly the suffix with `depth` labels.
-    #[inline]
+    #[inline(always)]
     fn find(&self, table: &AuthorityTable, name: &FoldedName, depth: usize) -> Option<Authority> {
         let hash = slot_hash(name.suffix_hash(depth));
         let mut at = hash as u32;
