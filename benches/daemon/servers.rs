@@ -115,7 +115,10 @@ impl Setup<'_> {
             add!(text, "listen = [\"127.0.0.1:{port}\"]");
         }
         let targets = self.upstream.map_or_else(String::new, |port| format!("\"127.0.0.1:{port}\""));
-        add!(text, "\n[upstream]\ntargets = [{targets}]\n\n[log]\nlevel = \"warn\"");
+        add!(
+            text,
+            "\n[upstream]\ntargets = [{targets}]\n\n[log]\nlevel = \"warn\"\n[limits]\ntcp_connections_per_client = 1024"
+        );
         for Vpc { id, cidr } in &self.files.vpcs {
             add!(text, "\n[[vpc]]\nid = \"{id}\"\ncidrs = [\"{cidr}\"]");
             if self.files.world != World::Views {

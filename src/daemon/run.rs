@@ -1,13 +1,12 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
-use super::{Daemon, Source, summary};
+use super::{Daemon, Source, log, summary};
 use crate::compile;
-use crate::config::{self, Configuration, LogLevel};
+use crate::config::{self, Configuration};
 use crate::serve::udp::sys::{give_back_free_memory, raise_open_files};
 use std::io::{self, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::level_filters::LevelFilter;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(source: &Source) -> Result<(), String> {
@@ -16,7 +15,7 @@ pub fn run(source: &Source) -> Result<(), String> {
              only names that nobody there owns go to the upstream below\n");
     }
     let configuration = load(source)?;
-    start_log(configuration.settings.log_level);
+    log::set_level(configuration.settings.log_level);
     check_open_files(&configuration);
     let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     let signals = {
@@ -147,28 +146,19 @@ fn reload(daemon: &mut Daemon, source: &Source) {
         }
         Ok(configuration) => match daemon.reload(&configuration) {
             Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
-            Ok(generation) => tracing::info!(
-                generation = generation.0,
-                vpcs = configuration.model.vpcs.len(),
-                zones = configuration.model.hosted_zones.len(),
-                endpoints = configuration.model.endpoints.len(),
-                rules = configuration.model.resolver_rules.len(),
-                "reloaded"
-            ),
+            Ok(generation) => {
+                log::set_level(configuration.settings.log_level);
+                tracing::info!(
+                    generation = generation.0,
+                    vpcs = configuration.model.vpcs.len(),
+                    zones = configuration.model.hosted_zones.len(),
+                    endpoints = configuration.model.endpoints.len(),
+                    rules = configuration.model.resolver_rules.len(),
+                    "reloaded"
+                );
+            }
         },
     }
-}
-
-/// Starts the log: one line an event, to stderr.
-fn start_log(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // A second daemon in one process (tests) keeps the first one's log.
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(false).try_init();
 }
 
 /// Words for people go to stderr; one that is closed must not end the daemon.
