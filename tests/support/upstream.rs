@@ -54,6 +54,7 @@ impl Behaviour {
             Some("closed") => Self::Closed,
             Some("lies-first") => Self::LiesFirst,
             Some("no-edns") => Self::NoEdns,
+            Some("poisons") => Self::Poisons("victim.example."),
             Some("reversed") => Self::Reversed,
             Some("authoritative") => Self::Authoritative,
             Some("cuts-datagrams") => Self::CutsDatagrams,

@@ -178,10 +178,8 @@ impl Work<'_, '_> {
             return false;
         }
         let message = reply.message();
-        let is_last =
-            |record: &Record| Expanded::of(&message, record.owner_at).is_some_and(|name| name.is(last.as_wire()));
         let says_something = |record: Record| match record.section {
-            Section::Answer => record.rtype == self.query.qtype && is_last(&record),
+            Section::Answer => record.rtype == self.query.qtype && is_of(&message, &record, last.as_wire()),
             Section::Authority => record.rtype == Rtype::SOA,
             Section::Additional => false,
         };
@@ -261,21 +259,42 @@ impl Work<'_, '_> {
         }
     }
 
-    /// Writes the records of the type asked under the alias's own name; whether there were any.
-    pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply) -> bool {
+    /// Writes what an upstream said of an alias's target under the alias's own name: the records of the type asked at
+    /// the end of the target's chain, and no others (RFC 5452 section 6); whether there were any.
+    pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply, target: &[u8]) -> bool {
         let message = reply.message();
-        // The chain is not shown, so its shortest TTL counts for all.
         let age_seconds = reply.age_seconds(self.around.now);
-        let shortest = answers(&message).map(|record| reply.ttl_seconds_left(&record, age_seconds)).min();
+        let mut last: Option<Expanded> = None;
+        // The chain is not shown, so its shortest TTL counts for all.
+        let mut shortest = u32::MAX;
+        for _ in 0..CNAME_CHAIN_MAX {
+            let name = last.as_ref().map_or(target, Expanded::as_wire);
+            let Some(cname) =
+                answers(&message).find(|record| record.rtype == Rtype::CNAME && is_of(&message, record, name))
+            else {
+                break;
+            };
+            shortest = shortest.min(reply.ttl_seconds_left(&cname, age_seconds));
+            last = Expanded::of(&message, cname.rdata_at);
+        }
+        let name = last.as_ref().map_or(target, Expanded::as_wire);
+        let qtype = self.query.qtype;
+        let wanted = || answers(&message).filter(|record| record.rtype == qtype && is_of(&message, record, name));
+        shortest = wanted().map(|record| reply.ttl_seconds_left(&record, age_seconds)).fold(shortest, u32::min);
         let mut any = false;
-        for record in answers(&message).filter(|record| record.rtype == self.query.qtype) {
+        for record in wanted() {
             any = true;
-            let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: shortest.unwrap_or(0) };
+            let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: shortest };
             let owner = Owner::At(self.owner_at);
             self.writer.push_with(Section::Answer, owner, head, |out| message.expand_rdata(&record, out));
         }
         any
     }
+}
+
+/// Whether a record belongs to this name.
+fn is_of(message: &Message<'_>, record: &Record, name: &[u8]) -> bool {
+    Expanded::of(message, record.owner_at).is_some_and(|owner| owner.is(name))
 }
 
 /// The records of the answer section.
