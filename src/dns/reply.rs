@@ -4,6 +4,7 @@
 //! resolver never sets AA, also for hosted zones).
 
 use super::edns::{Edns, ExtendedError, OPT_OCTETS, UDP_PAYLOAD_OCTETS_MAX, UDP_PAYLOAD_OCTETS_MIN};
+use super::name::wire_name_octets;
 use super::number::{Rcode, Rtype};
 use super::query::{HEADER_OCTETS, Query};
 
@@ -11,6 +12,8 @@ use super::query::{HEADER_OCTETS, Query};
 pub const QNAME_AT: usize = HEADER_OCTETS;
 /// Octets of a record template before its rdata: pointer, type, class, TTL, length.
 pub const TEMPLATE_HEAD_OCTETS: usize = 12;
+/// The last octet that a compression pointer reaches (RFC 1035 section 4.1.4): owners behind it are written out.
+const POINTER_TARGET_MAX: usize = 0x3fff;
 /// The largest message over a stream (RFC 1035 section 4.2.2).
 pub const STREAM_MESSAGE_OCTETS_MAX: usize = 65_535;
 
@@ -110,11 +113,14 @@ impl<'b> ReplyWriter<'b> {
     }
 
     /// Appends one record from its template (owner pointer, type, class, TTL, rdata); its owner becomes a pointer
-    /// to the name at octet `owner_at`. Returns where its rdata begins, or none if it does not fit.
+    /// to the uncompressed name at octet `owner_at`. Returns where its rdata begins, or none if it does not fit.
     #[inline]
     pub fn push_template(&mut self, section: Section, owner_at: usize, template: &[u8]) -> Option<usize> {
+        if owner_at > POINTER_TARGET_MAX {
+            return self.push_template_beyond_pointers(section, owner_at, template);
+        }
         let end = self.at + template.len();
-        if self.truncated || end > self.room || owner_at > 0x3fff {
+        if self.truncated || end > self.room {
             self.overflow(section);
             return None;
         }
@@ -125,6 +131,19 @@ impl<'b> ReplyWriter<'b> {
         let rdata_at = self.at + TEMPLATE_HEAD_OCTETS;
         self.at = end;
         Some(rdata_at)
+    }
+
+    /// The same where the owner stands so far back that no pointer reaches it.
+    #[cold]
+    fn push_template_beyond_pointers(&mut self, section: Section, owner_at: usize, template: &[u8]) -> Option<usize> {
+        let field = |at: usize| u16::from_be_bytes([template[at], template[at + 1]]);
+        let ttl_seconds = u32::from(field(6)) << 16 | u32::from(field(8));
+        let head = RecordHead { rtype: Rtype(field(2)), class: field(4), ttl_seconds };
+        let rdata = &template[TEMPLATE_HEAD_OCTETS..];
+        self.push_with(section, Owner::At(owner_at), head, |out| {
+            out.get_mut(..rdata.len())?.copy_from_slice(rdata);
+            Some(rdata.len())
+        })
     }
 
     /// Appends `count` whole templates, already one after another, whose owner is the question's name: the hot path.
@@ -170,13 +189,18 @@ impl<'b> ReplyWriter<'b> {
         head: RecordHead,
         write_rdata: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> Option<(usize, usize)> {
-        let space = self.buffer.get_mut(self.at..self.room)?;
+        let (written, space) = self.buffer.get_mut(..self.room)?.split_at_mut_checked(self.at)?;
         let owner_octets = match owner {
-            Owner::At(at) if at <= 0x3fff => {
+            Owner::At(at) if at <= POINTER_TARGET_MAX => {
                 space.get_mut(..2)?.copy_from_slice(&(0xc000 | at as u16).to_be_bytes());
                 2
             }
-            Owner::At(_) => return None,
+            Owner::At(at) => {
+                let from = written.get(at..)?;
+                let octets = wire_name_octets(from).ok()?;
+                space.get_mut(..octets)?.copy_from_slice(&from[..octets]);
+                octets
+            }
             Owner::Wire(wire) => {
                 space.get_mut(..wire.len())?.copy_from_slice(wire);
                 wire.len()
@@ -300,7 +324,7 @@ impl<'b> ReplyWriter<'b> {
 /// Whose record it is.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner<'n> {
-    /// The name that begins at this octet of the reply.
+    /// The uncompressed name that begins at this octet of the reply.
     At(usize),
     /// This uncompressed name.
     Wire(&'n [u8]),
@@ -335,4 +359,43 @@ pub fn template(into: &mut Vec<u8>, rtype: Rtype, ttl_seconds: u32, rdata: &[u8]
     into.extend_from_slice(&ttl_seconds.to_be_bytes());
     into.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
     into.extend_from_slice(rdata);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::HashSeed;
+    use crate::dns::message::Message;
+
+    #[test]
+    fn owners_that_no_pointer_reaches_are_written_out() {
+        let message = b"\xab\xcd\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x00\x00\x01\x00\x01";
+        let mut query = Query::default();
+        query.read(message, HashSeed(1)).expect("well-formed");
+        let mut buffer = vec![0; STREAM_MESSAGE_OCTETS_MAX];
+        let mut writer = ReplyWriter::begin(&mut buffer, message, &query, STREAM_MESSAGE_OCTETS_MAX);
+        let mut filler = Vec::new();
+        template(&mut filler, Rtype(65_280), 60, &[0; 20_000]);
+        writer.push_template(Section::Answer, QNAME_AT, &filler).expect("it fits");
+        let (mut cname, mut address) = (Vec::new(), Vec::new());
+        template(&mut cname, Rtype::CNAME, 60, b"\x02db\x04corp\x00");
+        template(&mut address, Rtype::A, 0x0102_0304, &[10, 0, 0, 1]);
+        let target_at = writer.push_template(Section::Answer, QNAME_AT, &cname).expect("it fits");
+        assert!(target_at > POINTER_TARGET_MAX);
+        writer.push_template(Section::Answer, target_at, &address).expect("it fits");
+        writer.push_template(Section::Authority, target_at + 3, &address).expect("a suffix of it too");
+        assert!(!writer.is_truncated());
+        let octets = writer.finish(&query, Rcode::NOERROR, None);
+        let reply = Message::parse(&buffer[..octets]).expect("well-formed");
+        let records: Vec<_> = reply.records().skip(2).collect();
+        let owner = |at| {
+            let mut name = [0; 255];
+            let octets = reply.expand_name(at, &mut name).expect("a name");
+            name[..octets].to_vec()
+        };
+        assert_eq!(owner(records[0].owner_at), b"\x02db\x04corp\x00");
+        assert_eq!(owner(records[1].owner_at), b"\x04corp\x00");
+        assert_eq!((records[0].rtype, records[0].ttl.seconds()), (Rtype::A, 0x0102_0304));
+        assert_eq!(reply.rdata(&records[0]), [10, 0, 0, 1]);
+    }
 }

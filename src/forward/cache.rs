@@ -54,9 +54,15 @@ impl ReplyCache {
         Self { entries }
     }
 
-    /// What is remembered of this question and still good.
+    /// What is remembered of this question and still good: of its name and type, else that there is no such name.
     #[inline]
     pub fn get(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
+        self.entry(ask, now).or_else(|| self.entry(&Ask { qtype: NAME_AS_A_WHOLE, ..*ask }, now))
+    }
+
+    /// What is remembered under exactly this key.
+    #[inline]
+    fn entry(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
         match self.entries.get(ask)? {
             Entry::Reply(reply) if reply.is_fresh(now) => Some(Ok(reply)),
             Entry::Failure(error, until) if now < until => Some(Err(error)),
@@ -75,7 +81,14 @@ impl ReplyCache {
                 return;
             }
         };
-        self.entries.insert(key, entry);
+        match &entry {
+            // RFC 2308 section 5: NXDOMAIN is kept for the name, whatever type was asked.
+            Entry::Reply(reply) if reply.denies_the_name() => {
+                self.entries.remove(&key);
+                self.entries.insert(CacheKey { qtype: NAME_AS_A_WHOLE, ..key }, entry);
+            }
+            Entry::Reply(_) | Entry::Failure(..) => self.entries.insert(key, entry),
+        }
     }
 
     /// Octets held, keys and bookkeeping counted.
@@ -94,6 +107,8 @@ impl ReplyCache {
     }
 }
 
+/// The type under which an NXDOMAIN stands: ANY itself is never asked of an upstream (RFC 8482 section 4.2).
+const NAME_AS_A_WHOLE: Rtype = Rtype::ANY;
 /// Octets of a shard at least: the largest reply is a small part of it, else it could not be kept.
 const SHARD_OCTETS_MIN: usize = 1 << 20;
 /// Shards a CPU: workers seldom meet at one lock.

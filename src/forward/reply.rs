@@ -113,6 +113,11 @@ impl UpstreamReply {
         self.has_cname
     }
 
+    /// Whether it says that the very name asked does not exist, and not the target of a CNAME.
+    pub fn denies_the_name(&self) -> bool {
+        self.rcode == Rcode::NXDOMAIN && self.counts[Section::Answer as usize] == 0
+    }
+
     /// How long it may be kept from the moment it was received; 0 is not at all.
     pub fn lifetime(&self) -> Ttl {
         self.lifetime

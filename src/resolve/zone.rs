@@ -66,21 +66,24 @@ fn source_of_synthesis<'s>(nodes: &'s NodeTable, index: ZoneIndex, zone: &Zone, 
 /// What a name that exists says of a type (RFC 1034 section 4.3.2 step 3a).
 #[inline(always)]
 fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
-    let mut cname = None;
+    let (mut cname, mut alias) = (None, None);
     for (rtype, data) in node.rrsets() {
         match data {
             // ANY gets one RRset of the name (RFC 8482 section 4.1).
             RrsetData::Records(records) if rtype == qtype || qtype == Rtype::ANY => return Found::Records(records),
             RrsetData::Alias(target) if rtype == qtype => return Found::Alias(target),
             RrsetData::Records(records) if rtype == Rtype::CNAME => cname = Some(records),
-            RrsetData::Records(_) | RrsetData::Alias(_) => {}
+            RrsetData::Records(_) => {}
+            RrsetData::Alias(target) => alias = Some(target),
         }
     }
-    match cname {
-        Some(records) => {
+    match (cname, alias) {
+        (Some(records), _) => {
             let record = records.templates;
             Found::Cname { record, target: &record[TEMPLATE_HEAD_OCTETS..] }
         }
-        None => Found::NoData,
+        // Not NODATA: the name has data, though none that stands here.
+        (None, Some(target)) if qtype == Rtype::ANY => Found::Alias(target),
+        (None, _) => Found::NoData,
     }
 }

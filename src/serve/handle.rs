@@ -318,18 +318,10 @@ impl<'b> Work<'_, 'b> {
     /// Answers with what others said of `name`, or asks for it.
     fn forward(&mut self, context: ContextIndex, name: &FoldedName, onward: &mut FoldedName) -> Next {
         if !self.query.recursion_desired {
-            return if self.writer.has_answer() {
-                done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone))
-            } else {
-                Next::Refuse(Refusal::NotRecursive)
-            };
+            return self.own_data_only();
         }
         if self.query.qtype == Rtype::ANY {
-            let head = RecordHead { rtype: Rtype::HINFO, class: Class::IN.0, ttl_seconds: ANY_HINFO_TTL };
-            self.writer.push_with(Section::Answer, Owner::At(self.owner_at), head, |out| {
-                out.get_mut(..ANY_HINFO_RDATA.len())?.copy_from_slice(ANY_HINFO_RDATA);
-                Some(ANY_HINFO_RDATA.len())
-            });
+            self.push_any_hinfo();
             return done(Rcode::NOERROR, Source::Forward);
         }
         match self.said(context, name.as_wire()) {
@@ -342,20 +334,42 @@ impl<'b> Work<'_, 'b> {
     /// Answers an alias with the records of its target, under the alias's own name and with the target's TTL
     /// (R53:resource-record-sets-choosing-alias-non-alias).
     fn forward_alias(&mut self, context: ContextIndex, target: &[u8], negative: Negative<'_>) -> Next {
+        if self.query.qtype == Rtype::ANY {
+            self.push_any_hinfo();
+            return done(Rcode::NOERROR, Source::Zone(negative.zone.kind));
+        }
         if !self.query.recursion_desired {
-            return Next::Refuse(Refusal::NotRecursive);
+            return self.own_data_only();
         }
         match self.said(context, target) {
             None => Next::Miss(self.miss(context, target)),
             Some(Err(error)) => self.failed(error),
             Some(Ok(reply)) => match reply.rcode() {
-                Rcode::NOERROR | Rcode::NXDOMAIN if !self.write_alias_records(&reply) => {
+                Rcode::NOERROR | Rcode::NXDOMAIN if !self.write_alias_records(&reply, target) => {
                     self.negative(Rcode::NOERROR, negative)
                 }
                 Rcode::NOERROR | Rcode::NXDOMAIN => done(Rcode::NOERROR, Source::Zone(negative.zone.kind)),
                 rcode => done(self.sendable(rcode), Source::Forward),
             },
         }
+    }
+
+    /// RD is clear: the CNAMEs of our own that lead elsewhere, if there are any.
+    fn own_data_only(&self) -> Next {
+        if self.writer.has_answer() {
+            done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone))
+        } else {
+            Next::Refuse(Refusal::NotRecursive)
+        }
+    }
+
+    /// Answers ANY for a name whose records are elsewhere, without asking for them (RFC 8482 section 4.2).
+    fn push_any_hinfo(&mut self) {
+        let head = RecordHead { rtype: Rtype::HINFO, class: Class::IN.0, ttl_seconds: ANY_HINFO_TTL };
+        self.writer.push_with(Section::Answer, Owner::At(self.owner_at), head, |out| {
+            out.get_mut(..ANY_HINFO_RDATA.len())?.copy_from_slice(ANY_HINFO_RDATA);
+            Some(ANY_HINFO_RDATA.len())
+        });
     }
 
     /// What others said: what was fetched for this query, else what the cache holds.

@@ -31,6 +31,12 @@ pub(crate) enum Behaviour {
     LiesFirst,
     /// FORMERR to a query with an OPT.
     NoEdns,
+    /// The answer with its records in reverse order.
+    Reversed,
+    /// The answer of an authoritative server: CNAMEs are not followed, and NS of the name's parent stand beside them.
+    Authoritative,
+    /// Over UDP the answer with TC, cut off in the middle of its last record.
+    CutsDatagrams,
     /// The answer, and in every section addresses (203.0.113.66) for this name, which nobody asked for.
     Poisons(&'static str),
 }
@@ -48,6 +54,10 @@ impl Behaviour {
             Some("closed") => Self::Closed,
             Some("lies-first") => Self::LiesFirst,
             Some("no-edns") => Self::NoEdns,
+            Some("poisons") => Self::Poisons("victim.example."),
+            Some("reversed") => Self::Reversed,
+            Some("authoritative") => Self::Authoritative,
+            Some("cuts-datagrams") => Self::CutsDatagrams,
             Some(other) => panic!("no upstream behaves {other:?}"),
         }
     }
@@ -144,7 +154,15 @@ fn serve_udp(socket: &UdpSocket, shared: &Shared) {
         if wire.len() > offered.clamp(512, UDP_OCTETS_MAX) {
             wire = truncated(&reply).to_vec().expect("an empty reply can be encoded");
         }
-        if *shared.behaviour.lock().expect("not poisoned") == Behaviour::LiesFirst {
+        let behaviour = *shared.behaviour.lock().expect("not poisoned");
+        if behaviour == Behaviour::CutsDatagrams {
+            let mut whole = reply.clone();
+            whole.edns = None;
+            whole.metadata.truncation = true;
+            wire = whole.to_vec().expect("a reply can be encoded");
+            wire.truncate(wire.len() - 3);
+        }
+        if behaviour == Behaviour::LiesFirst {
             lie(socket, client, &query, &reply);
         }
         let _ = socket.send_to(&wire, client);
@@ -230,7 +248,8 @@ impl Shared {
         reply.metadata.recursion_desired = query.metadata.recursion_desired;
         reply.metadata.recursion_available = true;
         reply.queries = query.queries.clone();
-        match *self.behaviour.lock().expect("not poisoned") {
+        let behaviour = *self.behaviour.lock().expect("not poisoned");
+        match behaviour {
             Behaviour::Silent | Behaviour::Closed => return None,
             Behaviour::Says(rcode) => {
                 reply.metadata.response_code = rcode;
@@ -240,7 +259,7 @@ impl Shared {
                 reply.metadata.response_code = ResponseCode::FormErr;
                 return Some(reply);
             }
-            Behaviour::Answers | Behaviour::LiesFirst | Behaviour::NoEdns | Behaviour::Poisons(_) => {}
+            _ => {}
         }
         if query.edns.is_some() {
             let mut edns = Edns::new();
@@ -249,7 +268,16 @@ impl Shared {
         }
         let question = query.queries.first()?;
         self.answer(question.name(), question.query_type(), &mut reply);
-        if let Behaviour::Poisons(victim) = *self.behaviour.lock().expect("not poisoned") {
+        if behaviour == Behaviour::Reversed {
+            reply.answers.reverse();
+        }
+        if behaviour == Behaviour::Authoritative {
+            reply.answers.truncate(1);
+            reply.metadata.response_code = ResponseCode::NoError;
+            let apex = question.name().base_name();
+            reply.authorities = vec![parse_record(&format!("{apex} 60 IN NS ns.{apex}"))];
+        }
+        if let Behaviour::Poisons(victim) = behaviour {
             let poison = parse_record(&format!("{victim} 3600 IN A 203.0.113.66"));
             reply.answers.push(poison.clone());
             reply.authorities.push(parse_record(&format!("{victim} 3600 IN NS {victim}")));

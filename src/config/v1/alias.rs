@@ -45,7 +45,9 @@ impl<'t> Builder<'t, '_> {
         let forwarded = AliasTarget::Forwarded(alias.target.clone());
         if let Some((endpoint, zonal)) = self.endpoint_of(names, &alias.target) {
             self.check_endpoint_alias(alias, endpoint);
-            return AliasTarget::Endpoint { endpoint, zonal };
+            // A name that is gone is nobody's here: the alias gets what the name itself gets.
+            let is_here = self.model.endpoints[endpoint].state.has_dns_names();
+            return if is_here { AliasTarget::Endpoint { endpoint, zonal } } else { forwarded };
         }
         let suffix = AliasSuffix::of(&alias.target);
         let is_in_zone = alias.target.is_at_or_below(zone.apex);

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dns::Ttl;
 use crate::dns::message::Message;
+use crate::dns::{Rcode, Ttl};
 use crate::forward::reply::TtlLimits;
 
 const T0: Millis = Millis(1_000);
@@ -61,6 +61,33 @@ fn every_part_of_the_key_keeps_replies_apart() {
     let elsewhere =
         Ask { targets: &[SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53)], ..asked };
     assert!(cache.get(&elsewhere, T0).is_some(), "the context names the targets");
+}
+
+#[test]
+fn nxdomain_is_kept_for_the_name_and_for_one_context() {
+    let mut octets = b"\x00\x00\x81\x83\x00\x01\x00\x00\x00\x01\x00\x00".to_vec();
+    octets.extend_from_slice(QNAME);
+    octets.extend_from_slice(b"\x00\x01\x00\x01\xc0\x10\x00\x06\x00\x01\x00\x00\x00\x3c\x00\x16\x00\x00");
+    octets.extend_from_slice(&[0, 0, 0, 60].repeat(5));
+    let limits = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
+    let message = Message::parse(&octets).expect("well-formed");
+    let denial = Ok(Arc::new(UpstreamReply::new(&message, limits, T0).expect("small")));
+    let cache = ReplyCache::new(1 << 20);
+    let asked = ask(QNAME);
+    insert(&cache, &Ask { qtype: Rtype::AAAA, ..asked }, &reply(QNAME, 60, 16));
+    insert(&cache, &asked, &denial);
+    let rcode = |ask: &Ask<'_>, now| cache.get(ask, now).map(|outcome| outcome.expect("a reply").rcode());
+    assert_eq!(rcode(&asked, T0), Some(Rcode::NXDOMAIN));
+    assert_eq!(rcode(&Ask { qtype: Rtype::TXT, ..asked }, T0), Some(Rcode::NXDOMAIN), "another type");
+    assert_eq!(
+        rcode(&Ask { qtype: Rtype::AAAA, ..asked }, T0),
+        Some(Rcode::NOERROR),
+        "what is known of a type goes first"
+    );
+    assert_eq!(rcode(&asked, T0.plus(60_000)), None);
+    for other in [Ask { context: ContextId(2), ..asked }, Ask { dnssec_ok: true, ..asked }, ask(b"\x07example\x00")] {
+        assert_eq!(rcode(&other, T0), None, "{other:?}");
+    }
 }
 
 #[test]

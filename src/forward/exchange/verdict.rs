@@ -36,6 +36,8 @@ pub(super) fn judge(octets: &[u8], id: [u8; 2], query: &QueryTemplate) -> Verdic
         Ok(message) => message,
         // Some servers answer what they do not understand with a header alone.
         Err(MessageError::QuestionCount(0)) => return bare(Rcode(u16::from(header[3] & 0x0f)), query),
+        // RFC 2181 section 9: what is left of a truncated reply is not looked at, also where a record is cut off.
+        Err(_) if header[2] & 0x02 != 0 && is_of_question(octets, query) => return Verdict::Truncated,
         Err(_) => return Verdict::Malformed,
     };
     if !message.question_matches(query.qname(), query.qtype(), query.class()) {
@@ -46,6 +48,14 @@ pub(super) fn judge(octets: &[u8], id: [u8; 2], query: &QueryTemplate) -> Verdic
         return Verdict::Failing { blames_edns, reply: is_end_to_end(rcode).then(|| octets.to_vec()) };
     }
     if message.truncated() { Verdict::Truncated } else { Verdict::Good }
+}
+
+/// Whether a message whose records cannot be read has this question.
+fn is_of_question(octets: &[u8], query: &QueryTemplate) -> bool {
+    let mut without_records = octets.to_vec();
+    without_records[6..HEADER_OCTETS].fill(0);
+    Message::parse(&without_records)
+        .is_ok_and(|message| message.question_matches(query.qname(), query.qtype(), query.class()))
 }
 
 /// Judges a reply without question: it can only say that the query failed.

@@ -6,6 +6,8 @@ use crate::dns::name::NAME_OCTETS_MAX;
 use crate::dns::reply::{Owner, RecordHead, Section};
 use crate::dns::{FoldedName, Rcode, Rtype};
 use crate::forward::reply::UpstreamReply;
+use crate::resolve::CNAME_CHAIN_MAX;
+use crate::serve::refusal::Refusal;
 use crate::snapshot::{Authority, ContextIndex};
 
 /// A name as it stands in a message, expanded.
@@ -38,6 +40,30 @@ enum ChainEnd {
     Theirs,
     /// At this record of the answer section to a name that another source of the view answers for.
     CutAfter(usize),
+    /// The same, but the records of the chain do not stand in its order: these are they.
+    CutOutOfOrder(ChainRecords),
+    /// Through more CNAMEs than are followed.
+    TooLong,
+}
+
+/// The places in the answer section of the CNAMEs of a chain, in its order.
+#[derive(Clone, Copy, Default)]
+struct ChainRecords {
+    indexes: [usize; CNAME_CHAIN_MAX],
+    length: usize,
+}
+
+impl ChainRecords {
+    /// Adds one; none where the chain is full.
+    fn push(&mut self, index: usize) -> Option<()> {
+        *self.indexes.get_mut(self.length)? = index;
+        self.length += 1;
+        Some(())
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        &self.indexes[..self.length]
+    }
 }
 
 impl Work<'_, '_> {
@@ -50,36 +76,42 @@ impl Work<'_, '_> {
         name: &FoldedName,
         onward: &mut FoldedName,
     ) -> Next {
-        let rcode = self.sendable(reply.rcode());
         let chain_end = if reply.has_cname() && self.query.qtype != Rtype::CNAME {
             self.chain_end(reply, context, name, onward)
         } else {
             ChainEnd::Theirs
         };
-        match chain_end {
-            ChainEnd::CutAfter(record) => match self.copy_answers(reply, name, Some(record)) {
-                Some(target_at) => {
-                    self.owner_at = target_at;
-                    Next::Continue
-                }
-                // It did not fit: TC says so.
-                None => done(Rcode::NOERROR, Source::Forward),
-            },
-            ChainEnd::Theirs if self.writer.has_answer() => {
-                self.copy_answers(reply, name, None);
-                if !self.writer.is_truncated() {
-                    self.copy_soa(reply);
-                }
-                done(rcode, Source::Forward)
+        let copied = match chain_end {
+            ChainEnd::CutAfter(record) => self.copy_answers(reply, name, Some(record)),
+            ChainEnd::CutOutOfOrder(records) => self.copy_chain(reply, records.as_slice()),
+            ChainEnd::TooLong => return Next::Refuse(Refusal::ChainTooLong),
+            ChainEnd::Theirs => return self.copy_to_the_end(reply, name),
+        };
+        match copied {
+            Some(target_at) => {
+                self.owner_at = target_at;
+                Next::Continue
             }
-            ChainEnd::Theirs => {
-                self.copy_whole(reply);
-                done(rcode, Source::Forward)
-            }
+            // It did not fit: TC says so.
+            None => done(Rcode::NOERROR, Source::Forward),
         }
     }
 
-    /// Follows the CNAMEs of a reply; where the chain is to be cut, `onward` receives the target.
+    /// Answers with all that an upstream said: nothing of ours stands in its way.
+    fn copy_to_the_end(&mut self, reply: &UpstreamReply, name: &FoldedName) -> Next {
+        if self.writer.has_answer() {
+            self.copy_answers(reply, name, None);
+            if !self.writer.is_truncated() {
+                self.copy_soa(reply);
+            }
+        } else {
+            self.copy_whole(reply);
+        }
+        done(self.sendable(reply.rcode()), Source::Forward)
+    }
+
+    /// Follows the CNAMEs of a reply, in whatever order they stand; where the chain is to be cut, `onward` receives the
+    /// target. Each pass takes what stands in order: one does for almost all replies.
     fn chain_end(
         &self,
         reply: &UpstreamReply,
@@ -92,39 +124,66 @@ impl Work<'_, '_> {
         if onward.read(name.as_wire(), seed).is_err() {
             return ChainEnd::Theirs;
         }
-        let mut last_cname = None;
-        let mut has_data = message.records().any(|record| record.section == Section::Authority);
-        for (index, record) in answers(&message).enumerate() {
-            let Some(owner) = Expanded::of(&message, record.owner_at) else { return ChainEnd::Theirs };
-            if !owner.is(onward.as_wire()) {
-                continue;
-            }
-            if record.rtype != Rtype::CNAME {
-                has_data |= record.rtype == self.query.qtype;
-                continue;
-            }
-            let Some(target) = Expanded::of(&message, record.rdata_at) else { return ChainEnd::Theirs };
-            if onward.read(target.as_wire(), seed).is_err() {
-                return ChainEnd::Theirs;
-            }
-            match self.around.snapshot.authority_for(self.view, onward) {
-                Authority::Zone(_) => return ChainEnd::CutAfter(index),
-                other @ Authority::Forward(theirs) if theirs != context && other != self.view.otherwise => {
-                    return ChainEnd::CutAfter(index);
+        let cnames = || answers(&message).enumerate().filter(|(_, record)| record.rtype == Rtype::CNAME);
+        let cname_count = cnames().count();
+        let mut followed = 0;
+        let mut chain = ChainRecords::default();
+        let mut end = ChainEnd::Theirs;
+        for pass in 0..=CNAME_CHAIN_MAX {
+            let followed_before = followed;
+            for (index, record) in cnames() {
+                let Some(owner) = Expanded::of(&message, record.owner_at) else { return ChainEnd::Theirs };
+                if !owner.is(onward.as_wire()) {
+                    continue;
                 }
-                Authority::Forward(_) | Authority::Nothing => last_cname = Some(index),
+                // More steps than CNAMEs: a loop among names that are all theirs.
+                followed += 1;
+                let Some(target) = Expanded::of(&message, record.rdata_at).filter(|_| followed <= cname_count) else {
+                    return ChainEnd::Theirs;
+                };
+                if onward.read(target.as_wire(), seed).is_err() {
+                    return ChainEnd::Theirs;
+                }
+                end = match (pass, chain.push(index)) {
+                    (0, _) => ChainEnd::CutAfter(index),
+                    (_, Some(())) => ChainEnd::CutOutOfOrder(chain),
+                    (_, None) => return ChainEnd::TooLong,
+                };
+                if self.is_elsewhere(onward, context) {
+                    return end;
+                }
+            }
+            if followed == followed_before || followed == cname_count {
+                return if self.dangles(reply, context, onward) { end } else { ChainEnd::Theirs };
             }
         }
-        // A chain that ends without data, in a name that its source does not answer for: the search goes on there
-        // (R53:resolver-query-logs-format shows chains over several rules).
-        match (last_cname, self.around.snapshot.authority_for(self.view, onward)) {
-            (Some(index), Authority::Forward(theirs))
-                if !has_data && reply.rcode() == Rcode::NOERROR && theirs != context =>
-            {
-                ChainEnd::CutAfter(index)
-            }
-            _ => ChainEnd::Theirs,
+        ChainEnd::TooLong
+    }
+
+    /// Whether another source of the view owns a name that an upstream led to.
+    fn is_elsewhere(&self, name: &FoldedName, context: ContextIndex) -> bool {
+        match self.around.snapshot.authority_for(self.view, name) {
+            Authority::Zone(_) => true,
+            other @ Authority::Forward(theirs) => theirs != context && other != self.view.otherwise,
+            Authority::Nothing => false,
         }
+    }
+
+    /// Whether a reply's chain ends without data in a name that its source does not answer for: the search goes on
+    /// there (R53:resolver-query-logs-format shows chains over several rules). An SOA says that there is no data
+    /// (RFC 2308 section 2.2); NS beside a CNAME do not.
+    fn dangles(&self, reply: &UpstreamReply, context: ContextIndex, last: &FoldedName) -> bool {
+        let Authority::Forward(theirs) = self.around.snapshot.authority_for(self.view, last) else { return false };
+        if theirs == context || reply.rcode() != Rcode::NOERROR {
+            return false;
+        }
+        let message = reply.message();
+        let says_something = |record: Record| match record.section {
+            Section::Answer => record.rtype == self.query.qtype && is_of(&message, &record, last.as_wire()),
+            Section::Authority => record.rtype == Rtype::SOA,
+            Section::Additional => false,
+        };
+        !message.records().any(says_something)
     }
 
     /// Copies the answer section record by record, up to and with record `last`. Returns where the rdata of the last
@@ -149,6 +208,19 @@ impl Work<'_, '_> {
             }
         }
         cname_target.map(|(at, _)| at)
+    }
+
+    /// Copies the CNAMEs of a chain in its order; returns where the rdata of the last one stands, or none where
+    /// something did not fit.
+    fn copy_chain(&mut self, reply: &UpstreamReply, records: &[usize]) -> Option<usize> {
+        let message = reply.message();
+        let mut owner_at = self.owner_at;
+        for index in records {
+            let record = answers(&message).nth(*index)?;
+            owner_at = self.copy_record(reply, &message, &record, Section::Answer, Owner::At(owner_at))?;
+            self.cnames += 1;
+        }
+        Some(owner_at)
     }
 
     /// Copies the SOA of a negative answer.
@@ -187,21 +259,42 @@ impl Work<'_, '_> {
         }
     }
 
-    /// Writes the records of the type asked under the alias's own name; whether there were any.
-    pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply) -> bool {
+    /// Writes what an upstream said of an alias's target under the alias's own name: the records of the type asked at
+    /// the end of the target's chain, and no others (RFC 5452 section 6); whether there were any.
+    pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply, target: &[u8]) -> bool {
         let message = reply.message();
-        // The chain is not shown, so its shortest TTL counts for all.
         let age_seconds = reply.age_seconds(self.around.now);
-        let shortest = answers(&message).map(|record| reply.ttl_seconds_left(&record, age_seconds)).min();
+        let mut last: Option<Expanded> = None;
+        // The chain is not shown, so its shortest TTL counts for all.
+        let mut shortest = u32::MAX;
+        for _ in 0..CNAME_CHAIN_MAX {
+            let name = last.as_ref().map_or(target, Expanded::as_wire);
+            let Some(cname) =
+                answers(&message).find(|record| record.rtype == Rtype::CNAME && is_of(&message, record, name))
+            else {
+                break;
+            };
+            shortest = shortest.min(reply.ttl_seconds_left(&cname, age_seconds));
+            last = Expanded::of(&message, cname.rdata_at);
+        }
+        let name = last.as_ref().map_or(target, Expanded::as_wire);
+        let qtype = self.query.qtype;
+        let wanted = || answers(&message).filter(|record| record.rtype == qtype && is_of(&message, record, name));
+        shortest = wanted().map(|record| reply.ttl_seconds_left(&record, age_seconds)).fold(shortest, u32::min);
         let mut any = false;
-        for record in answers(&message).filter(|record| record.rtype == self.query.qtype) {
+        for record in wanted() {
             any = true;
-            let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: shortest.unwrap_or(0) };
+            let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: shortest };
             let owner = Owner::At(self.owner_at);
             self.writer.push_with(Section::Answer, owner, head, |out| message.expand_rdata(&record, out));
         }
         any
     }
+}
+
+/// Whether a record belongs to this name.
+fn is_of(message: &Message<'_>, record: &Record, name: &[u8]) -> bool {
+    Expanded::of(message, record.owner_at).is_some_and(|owner| owner.is(name))
 }
 
 /// The records of the answer section.
