@@ -13,6 +13,7 @@ use crate::resolve::CNAME_CHAIN_MAX;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, Snapshot};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Questions asked of others for one query at most: one a CNAME, and the first.
@@ -65,11 +66,17 @@ impl Waiting {
         self.server.forwarder.fetch(&ask, self.server.now()).await
     }
 
-    /// Answers the query with what is at hand.
+    /// Answers the query with what is at hand. A panic is a bug of ours: it costs this query its answer, not its reply.
     fn again(&self, fetched: &[Fetched]) -> Round {
-        self.run(fetched, |slot, scratch, around, out| {
-            handle::begin(slot, around.snapshot, &self.message, self.door, self.client);
-            handle::complete(slot, scratch, around, &self.message, out)
+        let answer = || {
+            self.run(fetched, |slot, scratch, around, out| {
+                handle::begin(slot, around.snapshot, &self.message, self.door, self.client);
+                handle::complete(slot, scratch, around, &self.message, out)
+            })
+        };
+        catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+            tracing::error!("answering a forwarded query panicked; this is a bug, please report it");
+            Round::Done(self.refuse(Refusal::Internal))
         })
     }
 

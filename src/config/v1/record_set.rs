@@ -5,7 +5,7 @@ use super::document::RecordTable;
 use super::hosted_zone::ZoneInMaking;
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::table::Text;
-use super::zone_sets::{Added, Origin, records_max};
+use super::zone_sets::{Added, Origin, REPLY_OCTETS_OF_A_SET_MAX, TOO_LARGE_RULE, records_max, reply_octets};
 use crate::aws::RecordSet;
 use crate::aws::record_set::{AliasTarget, RecordData, push_rdata};
 use crate::config::diagnostic::quoted;
@@ -231,6 +231,12 @@ impl<'t> Builder<'t, '_> {
                     self.reading.report(self.reading.error(text.at, label, problem).rule(error.message));
                 }
             }
+        }
+        let octets = reply_octets(&packed);
+        if octets > REPLY_OCTETS_OF_A_SET_MAX {
+            let problem = format!("the record set takes {octets} octets in a reply");
+            let error = self.reading.error(at, label, problem);
+            self.reading.report(error.rule(TOO_LARGE_RULE).hint("shorten or remove some values"));
         }
         packed.into()
     }

@@ -5,7 +5,7 @@ use super::hosted_zone::ZoneInMaking;
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::record_set::{BESIDE_CNAME_HINT, BESIDE_CNAME_RULE, beside_cname, forbidden};
 use super::table::Text;
-use super::zone_sets::{Added, Origin, records_max};
+use super::zone_sets::{Added, Origin, TOO_LARGE_RULE, records_max};
 use crate::config::diagnostic::{Diagnostic, quoted};
 use crate::dns::text::{ZoneRecord, read_zone_file};
 use crate::dns::{Name, Rtype};
@@ -72,6 +72,12 @@ impl ZoneFileReader<'_, '_, '_, '_> {
                 self.builder.reading.report(warning.rule(rule).hint("remove one"));
             }
             Added::Full(set) => self.report_full(&record, set),
+            Added::TooLarge(set) => {
+                if self.full.insert(set) {
+                    let error = self.diagnostic(&record, set, Diagnostic::error, "is too large for any reply");
+                    self.builder.reading.report(error.rule(TOO_LARGE_RULE).hint("remove some records"));
+                }
+            }
         }
     }
 

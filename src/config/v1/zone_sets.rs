@@ -66,6 +66,8 @@ pub(super) enum Added {
     OtherTtl(u32),
     /// The set has this very record already (RFC 2181 section 5).
     Repeated(u32),
+    /// The set would not fit into any reply.
+    TooLarge(u32),
     /// The set is full: CNAME and SOA hold one record, the others what Route 53 allows.
     Full(u32),
 }
@@ -172,6 +174,9 @@ impl ZoneSets {
         if rdatas(packed).count() >= records_max(*rtype) {
             return Added::Full(set);
         }
+        if reply_octets(packed) + RECORD_HEAD_OCTETS + rdata.len() > REPLY_OCTETS_OF_A_SET_MAX {
+            return Added::TooLarge(set);
+        }
         let mut longer = std::mem::take(packed).into_vec();
         push_rdata(&mut longer, rdata);
         *packed = longer.into();
@@ -217,6 +222,20 @@ pub(super) fn records_max(rtype: Rtype) -> usize {
 
 /// Values of one record set (Route 53 Developer Guide, DNSLimitations).
 pub(super) const RECORDS_OF_A_SET_MAX: usize = 400;
+/// Octets that a record set may take in a reply: a message over TCP has 65,535 (RFC 1035 section 4.2.2), less its header,
+/// the longest question and an OPT.
+pub(super) const REPLY_OCTETS_OF_A_SET_MAX: usize = 65_535 - 12 - 259 - 11;
+/// Why a set may not be larger.
+pub(super) const TOO_LARGE_RULE: &str =
+    "a reply over TCP holds 65,535 octets (RFC 1035 section 4.2.2), 65,253 of them for records";
+/// Octets of a record in a reply besides its rdata: a compressed owner, type, class, TTL, length.
+const RECORD_HEAD_OCTETS: usize = 12;
+
+/// Octets that a set of length-prefixed rdata takes in a reply.
+pub(super) fn reply_octets(packed: &[u8]) -> usize {
+    rdatas(packed).map(|rdata| RECORD_HEAD_OCTETS + rdata.len()).sum()
+}
+
 /// No set.
 const NONE: u32 = u32::MAX;
 /// The bit that tells an octet of the configuration from a line of the zone file.

@@ -29,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
 const PICK_STEP: u32 = 0x9e37_79b9;
@@ -163,8 +164,12 @@ impl Worker {
         let socket = &self.sockets[door];
         let received = match self.batch.receive(socket, wait) {
             Ok(received) => received,
-            // Errors that an earlier reply met (ICMP) are reported here once and mean nothing for the next batch.
-            Err(_) => return 0,
+            Err(error) => {
+                // The kernel lacks memory, or worse: a worker that tried again at once would make it no better.
+                tracing::debug!(%error, "receiving failed");
+                std::thread::sleep(RECEIVE_REST);
+                return 0;
+            }
         };
         if received == 0 {
             return 0;
@@ -329,6 +334,9 @@ fn touch(nodes: &NodeTable, slots: &[Slot]) {
     // The octets must count for something, or reading them is optimised away.
     std::hint::black_box(touched);
 }
+
+/// How long a worker rests when the system refuses to receive.
+const RECEIVE_REST: Duration = Duration::from_millis(10);
 
 /// The octets of a datagram; one that did not fit our buffer has lost its end and counts as cut off.
 fn whole<'d>(datagram: &Received<'d>) -> &'d [u8] {
