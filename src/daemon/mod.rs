@@ -1,6 +1,7 @@
 //! Wiring and life: start, reload, signals.
 
 mod error;
+mod log;
 mod run;
 mod source;
 mod summary;

@@ -1,27 +1,35 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
+use super::log::{self, say};
 use super::{Daemon, Source, summary};
-use crate::config::{self, Configuration, LogLevel};
+use crate::config::{self, Configuration};
 use crate::serve::udp::sys::give_back_free_memory;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::level_filters::LevelFilter;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(source: &Source) -> Result<(), String> {
+    log::start();
+    let result = run_until_told(source);
+    log::flush();
+    result
+}
+
+fn run_until_told(source: &Source) -> Result<(), String> {
+    // Signals are watched from the start: a SIGHUP while a large file is read must not end us.
+    let mut control = Control::new().map_err(|error| format!("error: cannot watch signals: {error}"))?;
     if *source == Source::BuiltIn {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
     }
-    let configuration = load(source)?;
-    start_log(configuration.settings.log_level);
-    let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
-    let signals = {
-        // Signals are watched before anybody may think that we are ready for them.
-        let _entered = daemon.runtime.enter();
-        Signals::watch().map_err(|error| format!("error: cannot watch signals: {error}"))?
+    let configuration = match control.load(source) {
+        Awaited::Done(loaded) => loaded?,
+        Awaited::Leave(_) => return Ok(()),
     };
+    log::start_events(configuration.settings.log_level);
+    let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
     if *source == Source::BuiltIn {
         say(&summary::questions());
@@ -30,7 +38,7 @@ pub fn run(source: &Source) -> Result<(), String> {
     drop(configuration);
     give_back_free_memory();
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
-    serve(daemon, source, signals);
+    serve(daemon, source, control);
     Ok(())
 }
 
@@ -47,7 +55,53 @@ fn load(source: &Source) -> Result<Configuration, String> {
     }
 }
 
-/// What arrives from outside while serving.
+/// What arrives from outside, and where it is waited for: beside the runtime of what is served.
+struct Control {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Control {
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::watch()?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Loads a configuration, unless a signal says to leave before it is done.
+    fn load(&mut self, source: &Source) -> Awaited<Result<Configuration, String>> {
+        let source = source.clone();
+        let (done, loaded) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            // Nobody listens any more once a signal said to leave.
+            let _ = done.send(load(&source));
+        });
+        if let Err(error) = thread {
+            return Awaited::Done(Err(format!("error: the system refuses a thread: {error}")));
+        }
+        let signals = &mut self.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                signal = signals.leave() => Awaited::Leave(signal),
+                loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
+                    Err("error: reading the file panicked; this is a bug, please report it".to_owned())
+                })),
+            }
+        })
+    }
+}
+
+/// How waiting ended.
+enum Awaited<T> {
+    Done(T),
+    /// By this signal.
+    Leave(&'static str),
+}
+
+/// The signals that are obeyed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -65,12 +119,25 @@ impl Signals {
 
     /// The next signal, or a moment where old snapshots are still to be freed.
     async fn next(&mut self, retired: usize) -> Wish {
+        let Self { terminate, interrupt, hang_up } = self;
         tokio::select! {
             () = tokio::time::sleep(SWEEP_AFTER), if retired > 0 => Wish::Sweep,
-            _ = self.terminate.recv() => Wish::Leave("SIGTERM"),
-            _ = self.interrupt.recv() => Wish::Leave("SIGINT"),
-            _ = self.hang_up.recv() => Wish::Reload,
+            signal = leave(terminate, interrupt) => Wish::Leave(signal),
+            _ = hang_up.recv() => Wish::Reload,
         }
+    }
+
+    /// The next signal that says to leave.
+    async fn leave(&mut self) -> &'static str {
+        leave(&mut self.terminate, &mut self.interrupt).await
+    }
+}
+
+/// The next of the two signals that say to leave.
+async fn leave(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 
@@ -85,37 +152,33 @@ enum Wish {
 }
 
 /// Obeys signals until one says to leave.
-fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
-    let handle = daemon.runtime.handle().clone();
+fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
     let mut waiting = 0;
-    loop {
+    let signal = loop {
         let retired = daemon.server.publisher.sweep();
         if retired < waiting {
             give_back_free_memory();
         }
         waiting = retired;
-        match handle.block_on(signals.next(retired)) {
+        match control.runtime.block_on(control.signals.next(retired)) {
             Wish::Sweep => {}
-            Wish::Reload => reload(&mut daemon, source),
-            Wish::Leave(signal) => {
-                tracing::info!(
-                    signal,
-                    in_flight = daemon.server.in_flight.total(),
-                    "leaving: answering what is in flight"
-                );
-                break;
-            }
+            Wish::Reload => match control.load(source) {
+                Awaited::Done(loaded) => reload(&mut daemon, loaded),
+                Awaited::Leave(signal) => break signal,
+            },
+            Wish::Leave(signal) => break signal,
         }
-    }
+    };
+    tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
     let counts = daemon.counts();
     daemon.stop();
     tracing::info!(queries = counts.queries, "left");
 }
 
-/// Reads the source again. Whatever is wrong with it, what is being served stays.
-fn reload(daemon: &mut Daemon, source: &Source) {
+/// Takes up what was loaded again. Whatever is wrong with it, what is being served stays.
+fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
     let kept = daemon.server.publisher.current().generation.0;
-    match load(source) {
+    match loaded {
         Err(problems) => {
             say(&problems);
             tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
@@ -132,21 +195,4 @@ fn reload(daemon: &mut Daemon, source: &Source) {
             ),
         },
     }
-}
-
-/// Starts the log: one line an event, to stderr.
-fn start_log(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // A second daemon in one process (tests) keeps the first one's log.
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(false).try_init();
-}
-
-/// Words for people go to stderr; one that is closed must not end the daemon.
-fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
