@@ -2,10 +2,11 @@
 
 mod support;
 
-use std::io::{PipeReader, Read as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
 use support::binary::{free_port, plustwo, signal};
@@ -19,6 +20,8 @@ const POLL: Duration = Duration::from_millis(2);
 const WARNINGS: usize = 1000;
 /// Names of a zone whose loading takes a while, hundreds of milliseconds at the least.
 const NAMES: usize = 200_000;
+/// The last octet of the next door's address.
+static ADDRESS: AtomicU8 = AtomicU8::new(1);
 /// SIGHUP's bit in the masks of /proc/PID/status.
 const HUP_BIT: u64 = 1;
 
@@ -26,6 +29,8 @@ const HUP_BIT: u64 = 1;
 struct Started {
     child: Child,
     door: SocketAddr,
+    /// Asks; as there is one, all it asks goes to one worker.
+    client: UdpSocket,
     folder: tempfile::TempDir,
 }
 
@@ -34,25 +39,27 @@ impl Started {
     fn new(names: usize, warnings: usize) -> (Self, PipeReader) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let door = free_port(LOOPBACK);
+        // An address of its own: nobody else's clients take a port there between choosing and opening.
+        let address = Ipv4Addr::new(127, 0, 3, ADDRESS.fetch_add(1, Ordering::Relaxed));
+        let door = free_port(address.into());
         write(folder.path(), door, 1, warnings);
         let zone: String = (0..names).map(|name| format!("n{name} 60 A 10.1.0.1\n")).collect();
         std::fs::write(folder.path().join("zone"), zone + "n 60 A 10.1.0.1\n").expect("a file can be written");
         let mut command = plustwo();
         command.args(["run", "--config"]).arg(folder.path().join("plustwo.toml"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).spawn().expect("it starts");
-        (Self { child, door, folder }, reader)
+        let client = ask::udp_client(LOOPBACK, door);
+        client.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout that is not zero");
+        (Self { child, door, client, folder }, reader)
     }
 
     /// Waits until it answers with the data of a generation.
     fn wait_for_generation(&mut self, generation: u8) {
         let until = Instant::now() + PATIENCE;
         let octets = Question::new("now.corp.example", "A").octets(7);
-        let socket = ask::udp_client(LOOPBACK, self.door);
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
         loop {
-            let _ = socket.send(&octets);
-            let reply = ask::receive(&socket).unwrap_or_default();
+            let _ = self.client.send(&octets);
+            let reply = ask::receive(&self.client).unwrap_or_default();
             if reply.windows(4).any(|address| address == [10, 9, 9, generation]) {
                 return;
             }
@@ -78,6 +85,13 @@ impl Started {
             TcpStream::connect(self.door).is_err(),
             "it served before it watched for signals, or the zone is small"
         );
+    }
+
+    /// Its resident memory in KiB.
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("proc(5)");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Waits until it has ended.
@@ -106,7 +120,8 @@ fn write(folder: &Path, door: SocketAddr, generation: u8, warnings: usize) {
         .map(|name| format!("  {{ name = \"a*{name}\", type = \"A\", values = [\"10.0.0.1\"] }},\n"))
         .collect();
     let text = format!(
-        "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = []\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
+        "version = 1\nregion = \"eu-central-1\"\n[server]\nworkers = 2\n[upstream]\ntargets = []\n\
+         [[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
          [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example\"\nvpcs = [\"vpc-0a\"]\nfile = \"zone\"\nrecords = [\n\
            {{ name = \"now\", type = \"A\", values = [\"10.9.9.{generation}\"] }},\n{warnings}]\n"
     );
@@ -143,6 +158,27 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let mut said = Vec::new();
     reader.read_to_end(&mut said).expect("what the pipe held");
     assert!(said.len() > 16 << 10, "the pipe was never full: {} octets", said.len());
+}
+
+#[test]
+fn a_reload_gives_back_what_it_took() {
+    let (mut started, reader) = Started::new(NAMES, 0);
+    // It says so once it has given back what loading took.
+    let serving =
+        BufReader::new(&reader).lines().map_while(Result::ok).any(|line| line.contains("serving generation 1"));
+    assert!(serving, "it ended");
+    started.wait_for_generation(1);
+    let once = started.resident_kib();
+    write(started.folder.path(), started.door, 2, 0);
+    signal(started.child.id(), "HUP");
+    started.wait_for_generation(2);
+    // The new data, the old as long as the worker that is asked nothing holds it, and a little that the allocator
+    // keeps; the model that was read, as large again, is gone.
+    let until = Instant::now() + PATIENCE;
+    while started.resident_kib() > once * 2 {
+        assert!(Instant::now() < until, "{} KiB; {once} KiB before any reload", started.resident_kib());
+        std::thread::sleep(POLL);
+    }
 }
 
 #[test]

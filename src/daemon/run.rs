@@ -163,7 +163,11 @@ fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
         match control.runtime.block_on(control.signals.next(retired)) {
             Wish::Sweep => {}
             Wish::Reload => match control.load(source) {
-                Awaited::Done(loaded) => reload(&mut daemon, loaded),
+                Awaited::Done(loaded) => {
+                    reload(&mut daemon, loaded);
+                    // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
+                    give_back_free_memory();
+                }
                 Awaited::Leave(signal) => break signal,
             },
             Wish::Leave(signal) => break signal,
