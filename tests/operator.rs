@@ -202,3 +202,22 @@ fn who_is_told_to_leave_while_it_loads_leaves_in_order() {
         assert_eq!(started.wait().code(), Some(0), "{name}");
     }
 }
+
+#[test]
+fn a_reload_takes_up_the_level_of_the_log() {
+    let (mut started, reader) = Started::new(0, 0);
+    started.wait_for_generation(1);
+    let file = started.folder.path().join("plustwo.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    for (generation, level) in [(2, "error"), (3, "info"), (4, "error")] {
+        let text = text.replace("10.9.9.1", &format!("10.9.9.{generation}")) + &format!("[log]\nlevel = \"{level}\"\n");
+        std::fs::write(&file, text).expect("a file can be written");
+        signal(started.child.id(), "HUP");
+        started.wait_for_generation(generation);
+    }
+    signal(started.child.id(), "TERM");
+    assert_eq!(started.wait().code(), Some(0));
+    let said: Vec<String> = BufReader::new(reader).lines().map_while(Result::ok).collect();
+    let generations: Vec<&str> = said.iter().filter_map(|line| line.split("reloaded generation=").nth(1)).collect();
+    assert!(matches!(generations[..], [only] if only.starts_with("3 ")), "{said:#?}");
+}

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// Octets that wait to be read at most. What comes while there are more is lost, and its number is said.
 pub(super) const WAITING_OCTETS_MAX: usize = 1 << 20;
@@ -23,16 +26,31 @@ pub(super) fn start() {
     }
 }
 
-/// Starts the log proper: one line an event.
+/// Starts the log proper: one line an event, from this level on.
 pub(super) fn start_events(level: LogLevel) {
-    let level = match level {
+    let (level, handle) = reload::Layer::new(filter(level));
+    let events = tracing_subscriber::fmt::layer().with_writer(|| Words).with_ansi(false);
+    // A second daemon in one process (tests) keeps the first one's log.
+    if tracing_subscriber::registry().with(level).with(events).try_init().is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+}
+
+/// Logs from another level on.
+pub(super) fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // It fails only where the subscriber is gone, which is global and stays.
+        let _ = handle.reload(filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // A second daemon in one process (tests) keeps the first one's log.
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Words).with_ansi(false).try_init();
+    }
 }
 
 /// Says something to whoever reads stderr.
@@ -51,6 +69,9 @@ pub(super) fn flush() {
 
 /// The way to the thread that writes; none before [`start`].
 static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Where the level is changed; none before [`start_events`].
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// The way to the thread that writes.
 struct Log {

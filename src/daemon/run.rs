@@ -189,14 +189,17 @@ fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
         }
         Ok(configuration) => match daemon.reload(&configuration) {
             Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
-            Ok(generation) => tracing::info!(
-                generation = generation.0,
-                vpcs = configuration.model.vpcs.len(),
-                zones = configuration.model.hosted_zones.len(),
-                endpoints = configuration.model.endpoints.len(),
-                rules = configuration.model.resolver_rules.len(),
-                "reloaded"
-            ),
+            Ok(generation) => {
+                log::set_level(configuration.settings.log_level);
+                tracing::info!(
+                    generation = generation.0,
+                    vpcs = configuration.model.vpcs.len(),
+                    zones = configuration.model.hosted_zones.len(),
+                    endpoints = configuration.model.endpoints.len(),
+                    rules = configuration.model.resolver_rules.len(),
+                    "reloaded"
+                );
+            }
         },
     }
 }
