@@ -221,3 +221,15 @@ fn a_reload_takes_up_the_level_of_the_log() {
     let generations: Vec<&str> = said.iter().filter_map(|line| line.split("reloaded generation=").nth(1)).collect();
     assert!(matches!(generations[..], [only] if only.starts_with("3 ")), "{said:#?}");
 }
+
+#[test]
+fn an_event_of_the_log_has_a_line_of_its_own() {
+    let (mut started, reader) = Started::new(0, 0);
+    started.wait_for_generation(1);
+    std::fs::remove_file(started.folder.path().join("plustwo.toml")).expect("it is there");
+    signal(started.child.id(), "HUP");
+    let lines = BufReader::new(reader).lines().map_while(Result::ok);
+    let failed = lines.into_iter().find(|line| line.contains("reload failed")).expect("it says so");
+    assert!(!failed.contains("cannot read"), "{failed}");
+    started.wait_for_generation(1);
+}

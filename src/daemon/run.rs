@@ -184,7 +184,7 @@ fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
     let kept = daemon.server.publisher.current().generation.0;
     match loaded {
         Err(problems) => {
-            say(&problems);
+            say(&format!("{}\n", problems.trim_end()));
             tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
         }
         Ok(configuration) => match daemon.reload(&configuration) {
