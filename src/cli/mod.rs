@@ -80,18 +80,27 @@ fn check(source: &Source) -> ExitCode {
         Some(configuration) => {
             let model = &configuration.model;
             say(&format!(
-                "fine: {} VPCs, {} private hosted zones, {} endpoints, {} inbound endpoints, {} resolver rules; \
-                 {warnings} warnings\n",
-                model.vpcs.len(),
-                model.hosted_zones.len(),
-                model.endpoints.len(),
-                model.inbound_endpoints.len(),
-                model.resolver_rules.len(),
+                "fine: {}, {}, {}, {}, {}; {}\n",
+                counted(model.vpcs.len(), "VPC"),
+                counted(model.hosted_zones.len(), "private hosted zone"),
+                counted(model.endpoints.len(), "endpoint"),
+                counted(model.inbound_endpoints.len(), "inbound endpoint"),
+                counted(model.resolver_rules.len(), "resolver rule"),
+                counted(warnings, "warning"),
             ));
             ExitCode::SUCCESS
         }
-        None => fail(&format!("{errors} errors, {warnings} warnings: this configuration cannot be served")),
+        None => fail(&format!(
+            "{}, {}: this configuration cannot be served",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        )),
     }
+}
+
+/// A number of things, in words.
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Says what stands in the way, and the exit code for it.

@@ -20,7 +20,7 @@ impl fmt::Display for StartError {
                     if index > 0 {
                         writeln!(f)?;
                     }
-                    write!(f, "{error}")?;
+                    write!(f, "error: {error}")?;
                 }
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 mod error;
 mod log;
+mod open_files;
 mod run;
 mod source;
 mod summary;
@@ -60,8 +61,9 @@ impl Daemon {
         let runtime = runtime().map_err(StartError::Runtime)?;
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
         let limits = &settings.limits;
-        let forwarder = Forwarder::new(forward_limits(settings));
-        let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
+        let in_flight_max = open_files::in_flight(settings, configured.len() * (worker_count.get() + 1));
+        let forwarder = Forwarder::new(forward_limits(settings, in_flight_max));
+        let in_flight = InFlight::new(in_flight_max, limits.in_flight_per_client);
         let publisher = Publisher::new(snapshot);
         let workers = worker_count.get();
         let server = Server::new(publisher, forwarder, in_flight, workers, runtime.handle().clone());
@@ -156,10 +158,10 @@ fn worker_count(settings: &Settings) -> NonZeroUsize {
 }
 
 /// What forwarding may take.
-fn forward_limits(settings: &Settings) -> ForwardLimits {
+fn forward_limits(settings: &Settings, in_flight_max: usize) -> ForwardLimits {
     ForwardLimits {
         cache_octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
         ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
-        in_flight_max: settings.limits.in_flight,
+        in_flight_max,
     }
 }

@@ -1,28 +1,35 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
-use super::{Daemon, Source, log, summary};
-use crate::compile;
+use super::log::{self, say};
+use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::serve::udp::sys::{give_back_free_memory, raise_open_files};
-use std::io::{self, Write};
+use crate::serve::udp::sys::give_back_free_memory;
+use std::io;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(source: &Source) -> Result<(), String> {
+    log::start();
+    let result = run_until_told(source);
+    log::flush();
+    result
+}
+
+fn run_until_told(source: &Source) -> Result<(), String> {
+    // Signals are watched from the start: a SIGHUP while a large file is read must not end us.
+    let mut control = Control::new().map_err(|error| format!("error: cannot watch signals: {error}"))?;
     if *source == Source::BuiltIn {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
     }
-    let configuration = load(source)?;
-    log::set_level(configuration.settings.log_level);
-    check_open_files(&configuration);
-    let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
-    let signals = {
-        // Signals are watched before anybody may think that we are ready for them.
-        let _entered = daemon.runtime.enter();
-        Signals::watch().map_err(|error| format!("error: cannot watch signals: {error}"))?
+    let configuration = match control.load(source) {
+        Awaited::Done(loaded) => loaded?,
+        Awaited::Leave(_) => return Ok(()),
     };
+    log::start_events(configuration.settings.log_level);
+    let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
     if *source == Source::BuiltIn {
         say(&summary::questions());
@@ -31,7 +38,7 @@ pub fn run(source: &Source) -> Result<(), String> {
     drop(configuration);
     give_back_free_memory();
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
-    serve(daemon, source, signals);
+    serve(daemon, source, control);
     Ok(())
 }
 
@@ -48,30 +55,53 @@ fn load(source: &Source) -> Result<Configuration, String> {
     }
 }
 
-/// Raises the limit of open files; warns where forwarding and streams at their limits would need more.
-fn check_open_files(configuration: &Configuration) {
-    let limits = &configuration.settings.limits;
-    let doors =
-        compile::door_addresses(&configuration.model).len() * (super::worker_count(&configuration.settings).get() + 1);
-    let needed = FILES_OF_THE_PROCESS + doors + limits.tcp_connections + limits.in_flight * SOCKETS_A_QUESTION;
-    match raise_open_files() {
-        Ok(may) if may < needed as u64 => tracing::warn!(
-            may,
-            needed,
-            "fewer open files than the limits allow for: at the limit forwarding fails first; raise LimitNOFILE= in the \
-             unit (ulimit -n), or lower in_flight"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot read the limit of open files"),
+/// What arrives from outside, and where it is waited for: beside the runtime of what is served.
+struct Control {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Control {
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::watch()?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Loads a configuration, unless a signal says to leave before it is done.
+    fn load(&mut self, source: &Source) -> Awaited<Result<Configuration, String>> {
+        let source = source.clone();
+        let (done, loaded) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            // Nobody listens any more once a signal said to leave.
+            let _ = done.send(load(&source));
+        });
+        if let Err(error) = thread {
+            return Awaited::Done(Err(format!("error: the system refuses a thread: {error}")));
+        }
+        let signals = &mut self.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                signal = signals.leave() => Awaited::Leave(signal),
+                loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
+                    Err("error: reading the file panicked; this is a bug, please report it".to_owned())
+                })),
+            }
+        })
     }
 }
 
-/// Descriptors besides doors, streams and upstream sockets: standard streams, epoll, runtime, files being read.
-const FILES_OF_THE_PROCESS: usize = 64;
-/// Sockets that a question being forwarded holds, rounded up: 10,000 to dead upstreams held 12,500.
-const SOCKETS_A_QUESTION: usize = 2;
+/// How waiting ended.
+enum Awaited<T> {
+    Done(T),
+    /// By this signal.
+    Leave(&'static str),
+}
 
-/// What arrives from outside while serving.
+/// The signals that are obeyed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -89,12 +119,25 @@ impl Signals {
 
     /// The next signal, or a moment where old snapshots are still to be freed.
     async fn next(&mut self, retired: usize) -> Wish {
+        let Self { terminate, interrupt, hang_up } = self;
         tokio::select! {
             () = tokio::time::sleep(SWEEP_AFTER), if retired > 0 => Wish::Sweep,
-            _ = self.terminate.recv() => Wish::Leave("SIGTERM"),
-            _ = self.interrupt.recv() => Wish::Leave("SIGINT"),
-            _ = self.hang_up.recv() => Wish::Reload,
+            signal = leave(terminate, interrupt) => Wish::Leave(signal),
+            _ = hang_up.recv() => Wish::Reload,
         }
+    }
+
+    /// The next signal that says to leave.
+    async fn leave(&mut self) -> &'static str {
+        leave(&mut self.terminate, &mut self.interrupt).await
+    }
+}
+
+/// The next of the two signals that say to leave.
+async fn leave(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }
 
@@ -109,39 +152,39 @@ enum Wish {
 }
 
 /// Obeys signals until one says to leave.
-fn serve(mut daemon: Daemon, source: &Source, mut signals: Signals) {
-    let handle = daemon.runtime.handle().clone();
+fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
     let mut waiting = 0;
-    loop {
+    let signal = loop {
         let retired = daemon.server.publisher.sweep();
         if retired < waiting {
             give_back_free_memory();
         }
         waiting = retired;
-        match handle.block_on(signals.next(retired)) {
+        match control.runtime.block_on(control.signals.next(retired)) {
             Wish::Sweep => {}
-            Wish::Reload => reload(&mut daemon, source),
-            Wish::Leave(signal) => {
-                tracing::info!(
-                    signal,
-                    in_flight = daemon.server.in_flight.total(),
-                    "leaving: answering what is in flight"
-                );
-                break;
-            }
+            Wish::Reload => match control.load(source) {
+                Awaited::Done(loaded) => {
+                    reload(&mut daemon, loaded);
+                    // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
+                    give_back_free_memory();
+                }
+                Awaited::Leave(signal) => break signal,
+            },
+            Wish::Leave(signal) => break signal,
         }
-    }
+    };
+    tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
     let counts = daemon.counts();
     daemon.stop();
     tracing::info!(queries = counts.queries, "left");
 }
 
-/// Reads the source again. Whatever is wrong with it, what is being served stays.
-fn reload(daemon: &mut Daemon, source: &Source) {
+/// Takes up what was loaded again. Whatever is wrong with it, what is being served stays.
+fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
     let kept = daemon.server.publisher.current().generation.0;
-    match load(source) {
+    match loaded {
         Err(problems) => {
-            say(&problems);
+            say(&format!("{}\n", problems.trim_end()));
             tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
         }
         Ok(configuration) => match daemon.reload(&configuration) {
@@ -159,9 +202,4 @@ fn reload(daemon: &mut Daemon, source: &Source) {
             }
         },
     }
-}
-
-/// Words for people go to stderr; one that is closed must not end the daemon.
-fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

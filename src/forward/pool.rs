@@ -21,6 +21,17 @@ struct Health {
     answered_at: Option<Millis>,
     /// Silent or unreachable, and nothing heard of it since: when it is to be probed next.
     suspect: Option<Millis>,
+    /// It failed again while it was suspect, and that has been said.
+    is_away: bool,
+}
+
+/// A change that an operator may have to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The target failed twice and was not heard of in between: a single loss is no news.
+    WentAway,
+    /// It answers again.
+    CameBack,
 }
 
 /// Smoothed round-trip time and its variation, in milliseconds (RFC 6298 section 2).
@@ -59,14 +70,14 @@ impl TargetPool {
         order.into_iter().map(candidate).collect()
     }
 
-    /// Takes note of what an attempt showed.
-    pub(super) fn learn(&self, target: SocketAddr, observation: Observation, now: Millis) {
+    /// Takes note of what an attempt showed; says when that is news.
+    pub(super) fn learn(&self, target: SocketAddr, observation: Observation, now: Millis) -> Option<Change> {
         let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= TARGETS_MAX && !known.contains_key(&target) {
             // Addresses of configurations long gone: what matters is learned again with the next questions.
             known.clear();
         }
-        known.entry(target).or_default().learn(observation, now);
+        known.entry(target).or_default().learn(observation, now)
     }
 }
 
@@ -82,19 +93,24 @@ impl Health {
         timeout.map_or(PATIENCE_MILLIS_MAX, |millis| millis as u64).clamp(PATIENCE_MILLIS_MIN, PATIENCE_MILLIS_MAX)
     }
 
-    /// Takes note of what an attempt showed.
-    fn learn(&mut self, observation: Observation, now: Millis) {
+    /// Takes note of what an attempt showed; says when that is news.
+    fn learn(&mut self, observation: Observation, now: Millis) -> Option<Change> {
         match observation {
             Observation::Answered(millis) => {
                 self.round_trip = Some(RoundTrip::after(self.round_trip, millis as f32));
                 self.answered_at = Some(now);
                 self.suspect = None;
+                std::mem::take(&mut self.is_away).then_some(Change::CameBack)
             }
             // It answered others meanwhile: the name is slow, not the target.
             Observation::SilentSince(sent_at) if self.answered_at.is_some_and(|answered_at| answered_at >= sent_at) => {
+                None
             }
             Observation::SilentSince(_) | Observation::Unreachable => {
+                let was_suspect = self.suspect.is_some();
                 self.suspect = self.suspect.or_else(|| Some(now.plus(PROBE_MILLIS)));
+                let is_news = was_suspect && !std::mem::replace(&mut self.is_away, was_suspect);
+                is_news.then_some(Change::WentAway)
             }
         }
     }
@@ -131,6 +147,20 @@ mod tests {
             (SocketAddr::V6(_), _) => unreachable!("the targets are IPv4"),
         };
         candidates.iter().map(number).collect()
+    }
+
+    #[test]
+    fn two_failures_in_a_row_are_news_and_so_is_the_answer_after() {
+        let pool = TargetPool::default();
+        let target = targets()[0];
+        let learn = |observation, now| pool.learn(target, observation, Millis(now));
+        assert_eq!(learn(Observation::Unreachable, 0), None);
+        assert_eq!(learn(Observation::Answered(1), 10), None);
+        assert_eq!(learn(Observation::Unreachable, 20), None);
+        assert_eq!(learn(Observation::SilentSince(Millis(30)), 430), Some(Change::WentAway));
+        assert_eq!(learn(Observation::Unreachable, 500), None);
+        assert_eq!(learn(Observation::Answered(1), 600), Some(Change::CameBack));
+        assert_eq!(learn(Observation::Answered(1), 700), None);
     }
 
     #[test]

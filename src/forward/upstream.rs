@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::counters::Counters;
 use super::exchange::{AttemptId, Event, Exchange, Input, Observation, Output};
-use super::pool::TargetPool;
+use super::pool::{Change, TargetPool};
 use super::{Ask, ExchangeError, Millis};
 use crate::dns::reply::Transport;
 
@@ -92,7 +92,11 @@ impl Upstreams {
                     Observation::SilentSince(_) => self.counters.silent.add(),
                     Observation::Unreachable => self.counters.unreachable.add(),
                 }
-                self.pool.learn(target, observation, now);
+                match self.pool.learn(target, observation, now) {
+                    Some(Change::WentAway) => tracing::warn!(%target, "an upstream does not answer; it is asked last"),
+                    Some(Change::CameBack) => tracing::info!(%target, "an upstream answers again"),
+                    None => {}
+                }
             }
             Output::Counted(Event::Mismatched) => self.counters.mismatched.add(),
             Output::Counted(Event::Malformed) => self.counters.malformed.add(),

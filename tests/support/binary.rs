@@ -73,10 +73,14 @@ impl Program {
         self.said.text.lock().expect("not poisoned").0.clone()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name, as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
-        assert!(sent.expect("sh is there").success(), "cannot send {name}");
+        signal(self.child.id(), name);
     }
 
     /// Waits until it has ended and said all.
@@ -95,6 +99,12 @@ impl Program {
         }
         (status, text.0.clone())
     }
+}
+
+/// Sends a process a signal by name, as `TERM`.
+pub(crate) fn signal(id: u32, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
+    assert!(sent.expect("sh is there").success(), "cannot send {name}");
 }
 
 impl Drop for Program {

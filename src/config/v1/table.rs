@@ -118,7 +118,7 @@ impl<'t> Table<'t> {
             Ok(number) => Some(At { value: number, at: value.at }),
             Err(_) => {
                 let problem = format!("`{key}` is {}, which is below 0 or too large", quoted(integer.as_str()));
-                reading.report(reading.error(value.at, &self.label, problem));
+                reading.report(reading.error(value.at, &self.label, problem).hint("write a whole number from 0 on"));
                 None
             }
         }

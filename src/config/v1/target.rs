@@ -1,7 +1,7 @@
 //! Whom to forward to: `[upstream]` and the targets of rules.
 
 use super::Builder;
-use super::address::DNS_PORT;
+use super::address::{DNS_PORT, parse_socket_address};
 use super::document::Texts;
 use super::table::{OneOrMany, Text};
 use crate::config::diagnostic::quoted;
@@ -16,7 +16,10 @@ impl<'t> Builder<'t, '_> {
             Some(OneOrMany::One(word)) if is_system(&word) => self.settle_system_upstream(word.at, label),
             Some(OneOrMany::One(word)) => {
                 let problem = format!("`targets` cannot be {}", quoted(&word.value));
-                let hint = format!("write \"system\", or a list: [{:?}]", word.value);
+                let hint = match parse_socket_address(&word.value) {
+                    Some(_) => format!("write it as a list: [{:?}]", word.value),
+                    None => "write \"system\", or a list of addresses: [\"192.0.2.1\"]".to_owned(),
+                };
                 self.reading.report(self.reading.error(word.at, label, problem).hint(hint));
             }
             Some(OneOrMany::Many(texts)) => {

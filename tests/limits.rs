@@ -1,0 +1,218 @@
+//! What clients and dead upstreams may use up: questions in flight, sockets, memory, time. What is ours to answer is
+//! answered all the while.
+
+mod support;
+
+use hickory_proto::op::Message;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+use support::ask::{self, Question};
+use support::binary::{Program, free_port, plustwo};
+use support::case::rcode;
+use support::upstream::{Behaviour, Upstream};
+use support::world::answering;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `[limits] in_flight` of the program under test.
+const IN_FLIGHT: usize = 200;
+/// `[limits] in_flight_per_client`.
+const IN_FLIGHT_PER_CLIENT: usize = 80;
+/// Clients that ask random names, each from its own address: together over the first limit, each over the second.
+const CLIENTS: u8 = 4;
+/// Names that each of them asks.
+const NAMES: usize = 500;
+/// Questions sent before the replies that came at once are taken: fewer than any socket buffer holds.
+const WINDOW: usize = 50;
+/// What forwarding may add to the process, in KiB.
+const GROWTH_KIB_MAX: u64 = 50 << 10;
+/// By then a question has its reply: glibc gives up after five seconds.
+const REPLY_SECONDS_MAX: u64 = 5;
+
+/// The program with one private name and this upstream.
+fn serve(folder: &tempfile::TempDir, upstream: SocketAddr) -> (Program, SocketAddr) {
+    for _ in 0..8 {
+        let door = free_port(LOOPBACK);
+        let text = format!(
+            "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = [\"{upstream}\"]\n\
+             [limits]\nin_flight = {IN_FLIGHT}\nin_flight_per_client = {IN_FLIGHT_PER_CLIENT}\n\
+             [[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
+             [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example\"\nvpcs = [\"vpc-0a\"]\n\
+             records = [{{ name = \"www\", type = \"A\", values = [\"10.0.0.1\"] }}]\n"
+        );
+        let file = folder.path().join("plustwo.toml");
+        std::fs::write(&file, text).expect("a file can be written");
+        let program = Program::start(plustwo().args(["run", "--config"]).arg(file));
+        if program.wait_for("serving generation 1").is_some() {
+            return (program, door);
+        }
+    }
+    panic!("no free port");
+}
+
+/// Open descriptors of a process.
+fn descriptors(program: &Program) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it runs").count()
+}
+
+/// Resident memory of a process in KiB.
+fn resident_kib(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("proc(5)");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// The octets of a plain question for an address.
+fn question(name: &str, id: u16) -> Vec<u8> {
+    Question::new(name, "A").octets(id)
+}
+
+/// Asks one question from the loopback; its rcode.
+fn rcode_of(door: SocketAddr, name: &str) -> String {
+    let reply = ask::over_udp(LOOPBACK, door, &question(name, 1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    rcode(&Message::from_vec(&reply).expect("a message")).to_owned()
+}
+
+/// Takes the replies that are there, or come within a time; each question has one at most.
+fn take(socket: &UdpSocket, within: Duration, replies: &mut HashMap<u16, Vec<u8>>) {
+    let until = Instant::now() + within;
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(left)).expect("a timeout that is not zero");
+        let Ok(reply) = ask::receive(socket) else { return };
+        let id = u16::from_be_bytes([reply[0], reply[1]]);
+        assert!(replies.insert(id, reply).is_none(), "two replies to {id}");
+        if replies.len() == NAMES {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_dead_upstream_and_random_names_cost_neither_sockets_nor_our_own_names() {
+    let upstream = answering(&["known.public.example. 300 IN A 198.51.100.1"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, door) = serve(&folder, upstream.address());
+    assert_eq!(rcode_of(door, "known.public.example"), "NOERROR");
+    upstream.behave(Behaviour::Silent);
+    let (descriptors_before, resident_before) = (descriptors(&program), resident_kib(&program));
+    let began = Instant::now();
+    let mut clients: Vec<(UdpSocket, HashMap<u16, Vec<u8>>)> = (1..=CLIENTS)
+        .map(|client| (ask::udp_client(Ipv4Addr::new(127, 0, 1, client).into(), door), HashMap::new()))
+        .collect();
+    let mut descriptors_most = 0;
+    for name in 0..NAMES {
+        for (client, (socket, replies)) in clients.iter_mut().enumerate() {
+            socket.send(&question(&format!("r{name}-{client}.random.example"), name as u16)).expect("it listens");
+            if name % WINDOW == WINDOW - 1 {
+                take(socket, Duration::ZERO, replies);
+            }
+        }
+        if name % 10 == 0 {
+            assert_eq!(rcode_of(door, "www.corp.example"), "NOERROR", "our own name, after {name}");
+            assert_eq!(rcode_of(door, "known.public.example"), "NOERROR", "a cached name, after {name}");
+            descriptors_most = descriptors_most.max(descriptors(&program));
+        }
+    }
+    let resident_after = resident_kib(&program);
+    for (socket, replies) in &mut clients {
+        take(socket, (began + Duration::from_secs(REPLY_SECONDS_MAX + 2)) - Instant::now(), replies);
+    }
+    assert!(began.elapsed() < Duration::from_secs(REPLY_SECONDS_MAX + 2), "{:?}", began.elapsed());
+    let (mut refused, mut timed_out) = (Vec::new(), Vec::new());
+    for (_, replies) in &clients {
+        assert_eq!(replies.len(), NAMES, "every question has a reply");
+        let late = |reply: &&Vec<u8>| contains(reply, "no upstream answered");
+        refused.push(replies.values().filter(|reply| contains(reply, "too many questions")).count());
+        timed_out.push(replies.values().filter(late).count());
+        assert!(replies.values().all(|reply| reply[3] & 15 == 2), "SERVFAIL");
+    }
+    let asked: usize = timed_out.iter().sum();
+    // At the very end of the flood the first ones may be over, and make room for others.
+    assert!((IN_FLIGHT..=2 * IN_FLIGHT).contains(&asked), "in flight in all: {asked}");
+    assert!(timed_out.iter().all(|one| *one <= 2 * IN_FLIGHT_PER_CLIENT), "in flight of each: {timed_out:?}");
+    assert_eq!(refused.iter().sum::<usize>() + asked, NAMES * usize::from(CLIENTS), "each is said why");
+    // A socket each, and a few more for a second try (see `ForwardLimits`).
+    let sockets = descriptors_most - descriptors_before;
+    assert!((IN_FLIGHT..=IN_FLIGHT + 64).contains(&sockets), "{sockets} sockets");
+    assert!(resident_after - resident_before.min(resident_after) < GROWTH_KIB_MAX, "{resident_after} KiB");
+    assert_eq!(descriptors(&program), descriptors_before, "all sockets are closed");
+}
+
+/// Whether a reply holds this text (of its extended error).
+fn contains(reply: &[u8], text: &str) -> bool {
+    reply.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// Waits until an upstream has had so many questions.
+fn wait_for_questions(upstream: &Upstream, count: usize) {
+    let until = Instant::now() + ask::PATIENCE;
+    while upstream.questions() < count {
+        assert!(Instant::now() < until, "{} of {count} questions reach the upstream", upstream.questions());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn who_asked_before_sigterm_is_answered_after_it() {
+    let upstream = answering(&["a.public.example. 300 IN A 198.51.100.1", "b.public.example. 300 IN A 198.51.100.2"]);
+    upstream.behave(Behaviour::Silent);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut program, door) = serve(&folder, upstream.address());
+    let udp = ask::udp_client(LOOPBACK, door);
+    udp.send(&question("a.public.example", 1)).expect("it listens");
+    let mut tcp = ask::tcp_client(LOOPBACK, door).expect("it listens");
+    ask::send_framed(&mut tcp, &question("b.public.example", 2)).expect("it listens");
+    wait_for_questions(&upstream, 2);
+    program.signal("TERM");
+    // A second one changes nothing.
+    program.signal("TERM");
+    assert!(program.wait_for("leaving").is_some());
+    // What is sent to it again is answered.
+    upstream.behave(Behaviour::Answers);
+    let replies = [ask::receive(&udp).expect("over UDP"), ask::receive_framed(&mut tcp).expect("over TCP")];
+    for (reply, id) in replies.iter().zip(1..) {
+        let reply = Message::from_vec(reply).expect("a message");
+        assert_eq!((reply.id, &*rcode(&reply), reply.answers.len()), (id, "NOERROR", 1));
+    }
+    let (status, said) = program.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn without_descriptors_udp_goes_on_and_nothing_spins() {
+    /// Descriptors of the process: its own, and a few dozen connections.
+    const DESCRIPTORS: usize = 64;
+    const CONNECTIONS: u8 = 200;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let upstream = Upstream::start(Vec::new(), Behaviour::Silent);
+    let (program, door) = serve(&folder, upstream.address());
+    drop(program);
+    let mut shell = std::process::Command::new("sh");
+    let run = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" run --config \"$1\"");
+    let program =
+        Program::start(shell.args(["-c", &run]).arg(plustwo().get_program()).arg(folder.path().join("plustwo.toml")));
+    assert!(program.wait_for("serving generation 1").is_some(), "{}", program.said());
+    let idle: Vec<_> = (1..=CONNECTIONS)
+        .map(|client| ask::tcp_client(Ipv4Addr::new(127, 0, 2, client).into(), door).expect("the queue has room"))
+        .collect();
+    let before = cpu_ticks(&program);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(rcode_of(door, "www.corp.example"), "NOERROR");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Ticks are hundredths of a second (proc(5)).
+    let ticks = cpu_ticks(&program) - before;
+    assert!(ticks <= 10, "{ticks} % of a CPU");
+    let over_tcp = ask::over_tcp(LOOPBACK, door, &question("www.corp.example", 3)).expect("the one idle longest goes");
+    assert_eq!(over_tcp[3] & 15, 0);
+    drop(idle);
+}
+
+/// CPU time that a process has used, in ticks.
+fn cpu_ticks(program: &Program) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("proc(5)").split_whitespace().collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+}
