@@ -166,6 +166,7 @@ impl Steps {
             now: Millis(0),
             pick: 0,
             transport: Transport::Udp,
+            looked_up: None,
             fetched: &[],
         };
         for (index, slot) in self.slots.iter().enumerate() {

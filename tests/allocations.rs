@@ -5,6 +5,7 @@ mod worlds;
 
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{Rcode, Rtype};
+use plustwo::forward::cache::LOOKUPS_MAX;
 use plustwo::forward::{Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
@@ -64,23 +65,33 @@ struct Expected {
     authority: u16,
 }
 
-/// Answers a query twice with the same slot and scratch and holds the second time against zero allocations: the first
-/// may be where a thread-local of some library is set up.
+/// Answers a query several times with the same slot and scratch, by itself and as one of a batch whose cache lookups go
+/// first, and holds all but the first time against zero allocations: that may be where a thread-local of some library is
+/// set up. All replies are the same.
 fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected: Option<&Expected>, what: &str) {
     let (mut slot, mut scratch, mut out) = (Slot::default(), Scratch::default(), [0; 1232]);
-    for round in 0..2 {
+    let mut first_reply = None;
+    for (round, looks_up_first) in [false, false, true, true].into_iter().enumerate() {
+        out.fill(0);
         let (allocations, outcome) = allocations_of(|| {
             handle::begin(&mut slot, world.0, message, DoorIndex(0), client);
+            let now = Millis(1500);
+            let mut looked_up = [const { None }; LOOKUPS_MAX];
+            if looks_up_first {
+                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut looked_up);
+            }
             let around = Surroundings {
                 snapshot: world.0,
                 forwarder: world.1,
-                now: Millis(1500),
+                now,
                 pick: 0x9000_0000,
                 transport: Transport::Udp,
+                looked_up: looked_up[0].as_ref(),
                 fetched: &[],
             };
             handle::complete(&slot, &mut scratch, &around, message, &mut out)
         });
+        assert_eq!(first_reply.get_or_insert(out), &out, "{what}: looked up first: {looks_up_first}");
         match (outcome, expected) {
             (Outcome::Silent, None) => {}
             (Outcome::Reply(reply), Some(expected)) => {

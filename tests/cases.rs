@@ -258,6 +258,7 @@ impl Pure {
             now: Millis(0),
             pick: rand::random(),
             transport,
+            looked_up: None,
             fetched: &[],
         };
         let client = client.to_canonical();

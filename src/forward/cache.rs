@@ -1,23 +1,32 @@
 //! Replies and failures that are still good, bounded by octets over all forwarding contexts.
 //!
-//! Clients choose the keys, so the hash is keyed (SipHash with a random key). A lookup allocates nothing.
+//! Clients choose the keys, so the hash is keyed (SipHash with a random key). A lookup allocates nothing. A batch of
+//! lookups takes each lock once and then only reads, so that the cache misses of its queries overlap: a lock between two
+//! reads would make the second wait for the first.
 
-use std::hash::{Hash, Hasher, RandomState};
+use std::array;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
 use super::reply::{FAILURE_TTL, UpstreamReply};
 use super::{Ask, ContextId, ExchangeError, Millis, Outcome};
+use crate::dns::name::mix;
 use crate::dns::{Class, Rtype};
 
 /// The replies of upstreams, by what was asked and in which context.
+// Invariant: whoever waits for a shard's lock holds only locks of shards before it, so that nobody waits for ever.
 #[derive(Debug)]
 pub struct ReplyCache {
-    entries: Cache<CacheKey, Entry, Octets, RandomState>,
+    shards: Box<[RwLock<Shard>]>,
+    random: RandomState,
 }
+
+/// A part of the cache with a lock of its own.
+type Shard = Cache<Hashed<CacheKey>, Entry, Octets, BuildHasherDefault<StoredHash>>;
 
 /// What a reply depends on. Contexts never see each other's replies, and variants with DNSSEC records stand apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +36,18 @@ pub struct CacheKey {
     class: Class,
     dnssec_ok: bool,
     checking_disabled: bool,
-    qname: Box<[u8]>,
+    qname: KeptName,
 }
+
+/// A folded name in wire form, within the key where it is not long: then comparing it reads no memory elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum KeptName {
+    Inline { octets: u8, wire: [u8; NAME_OCTETS_INLINE] },
+    Boxed(Box<[u8]>),
+}
+
+/// Names up to here need no allocation of their own, in octets: with it a key fills 64.
+const NAME_OCTETS_INLINE: usize = 46;
 
 /// One thing that is remembered.
 #[derive(Clone, Debug)]
@@ -43,70 +62,173 @@ impl ReplyCache {
     /// An empty cache that holds at most this many octets, keys and bookkeeping counted.
     pub fn new(octets_max: usize) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = (octets_max / SHARD_OCTETS_MIN).clamp(1, cpus * SHARDS_PER_CPU);
-        let options = OptionsBuilder::new()
-            .shards(shards)
-            .weight_capacity(octets_max as u64)
-            .estimated_items_capacity(octets_max / ENTRY_OCTETS_TYPICAL)
-            .build()
-            .expect("both capacities are given");
-        let entries = Cache::with_options(options, Octets, RandomState::new(), DefaultLifecycle::default());
-        Self { entries }
+        let shards = (octets_max / SHARD_OCTETS_MIN).clamp(1, (cpus * SHARDS_PER_CPU).min(SHARDS_MAX));
+        let octets_max = octets_max / shards;
+        let shard = || {
+            let options = OptionsBuilder::new()
+                .weight_capacity(octets_max as u64)
+                .estimated_items_capacity(octets_max / ENTRY_OCTETS_TYPICAL)
+                .build()
+                .expect("both capacities are given");
+            RwLock::new(Cache::with_options(options, Octets, BuildHasherDefault::new(), DefaultLifecycle::default()))
+        };
+        Self { shards: std::iter::repeat_with(shard).take(shards).collect(), random: RandomState::new() }
     }
 
     /// What is remembered of this question and still good: of its name and type, else that there is no such name.
-    #[inline]
     pub fn get(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
-        self.entry(ask, now).or_else(|| self.entry(&Ask { qtype: NAME_AS_A_WHOLE, ..*ask }, now))
+        let name_hash = self.random.hash_one(NameOf(ask));
+        look_up(&self.read(self.shard_of(name_hash)), ask, name_hash, now).map(Entry::outcome)
     }
 
-    /// What is remembered under exactly this key.
+    /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
     #[inline]
-    fn entry(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
-        match self.entries.get(ask)? {
-            Entry::Reply(reply) if reply.is_fresh(now) => Some(Ok(reply)),
-            Entry::Failure(error, until) if now < until => Some(Err(error)),
-            Entry::Reply(_) | Entry::Failure(..) => None,
+    pub fn get_all<'q>(
+        &self,
+        asks: impl Iterator<Item = Option<Ask<'q>>>,
+        now: Millis,
+        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
+    ) {
+        let asks = asks.enumerate().filter_map(|(index, ask)| Some((index, ask?)));
+        let mut asks = asks.peekable();
+        // Most batches are all about names of ours.
+        if asks.peek().is_none() {
+            return;
+        }
+        let mut sought = [const { None }; LOOKUPS_MAX];
+        let mut shards = 0u64;
+        for (index, ask) in asks {
+            let name_hash = self.random.hash_one(NameOf(&ask));
+            shards |= 1 << self.shard_of(name_hash);
+            sought[index] = Some((ask, name_hash));
+        }
+        self.get_sought(&sought, shards, now, outcomes);
+    }
+
+    /// Looks up the questions, whose answers can only stand in these shards (bit n: shard n).
+    fn get_sought(
+        &self,
+        sought: &[Option<(Ask<'_>, u64)>; LOOKUPS_MAX],
+        shards: u64,
+        now: Millis,
+        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
+    ) {
+        let shards: [_; SHARDS_MAX] = array::from_fn(|index| (shards >> index & 1 != 0).then(|| self.read(index)));
+        // Stage by stage for all of them: where the replies are, then their octets, then what counts them.
+        let entries = sought.each_ref().map(|sought| {
+            let (ask, name_hash) = sought.as_ref()?;
+            look_up(shards[self.shard_of(*name_hash)].as_ref()?, ask, *name_hash, now)
+        });
+        let touched = entries.iter().flatten().fold(0, |touched, entry| touched ^ entry.touch());
+        // The octets must count for something, or reading them is optimised away.
+        std::hint::black_box(touched);
+        for (outcome, entry) in outcomes.iter_mut().zip(entries) {
+            *outcome = entry.map(Entry::outcome);
         }
     }
 
     /// Remembers how an exchange ended, as long as that may be kept.
     pub fn insert(&self, key: CacheKey, outcome: &Outcome, now: Millis) {
+        let name_hash = self.random.hash_one(NameOf(&key.ask(&[])));
+        let mut shard = self.write(self.shard_of(name_hash));
+        let key = Hashed { hash: entry_hash(name_hash, key.qtype), key };
         let entry = match outcome {
             Ok(reply) if reply.is_fresh(now) => Entry::Reply(Arc::clone(reply)),
             Err(error) if error.is_of_the_upstream() => Entry::Failure(*error, now.plus_seconds(FAILURE_TTL)),
             // What may not be kept also ends what was kept: the upstream has just said something else.
             Ok(_) | Err(_) => {
-                self.entries.remove(&key);
+                shard.remove(&key);
                 return;
             }
         };
         match &entry {
             // RFC 2308 section 5: NXDOMAIN is kept for the name, whatever type was asked.
             Entry::Reply(reply) if reply.denies_the_name() => {
-                self.entries.remove(&key);
-                self.entries.insert(CacheKey { qtype: NAME_AS_A_WHOLE, ..key }, entry);
+                shard.remove(&key);
+                let qtype = NAME_AS_A_WHOLE;
+                let key = Hashed { hash: entry_hash(name_hash, qtype), key: CacheKey { qtype, ..key.key } };
+                shard.insert(key, entry);
             }
-            Entry::Reply(_) | Entry::Failure(..) => self.entries.insert(key, entry),
+            Entry::Reply(_) | Entry::Failure(..) => shard.insert(key, entry),
         }
     }
 
     /// Octets held, keys and bookkeeping counted.
     pub fn octets(&self) -> u64 {
-        self.entries.weight()
+        (0..self.shards.len()).map(|index| self.read(index).weight()).sum()
     }
 
     /// Number of replies and failures held.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        (0..self.shards.len()).map(|index| self.read(index).len()).sum()
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    /// Where everything about names with this hash stands: a fraction of the number of shards, from the upper half of
+    /// the hash, since the lower half finds the place in the shard.
+    #[inline]
+    fn shard_of(&self, name_hash: u64) -> usize {
+        (((name_hash >> 32) * self.shards.len() as u64) >> 32) as usize
+    }
+
+    /// A shard to look up in. A panic while one was changed is no reason to stop: it costs entries at most.
+    fn read(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[index].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shard to change.
+    fn write(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[index].write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// What is good in a shard of this question: of its name and type, else that there is no such name.
+#[inline]
+fn look_up<'s>(shard: &'s Shard, ask: &Ask<'_>, name_hash: u64, now: Millis) -> Option<&'s Entry> {
+    let entry = |qtype| {
+        let sought = Hashed { hash: entry_hash(name_hash, qtype), key: Ask { qtype, ..*ask } };
+        shard.get(&sought).filter(|entry| entry.is_fresh(now))
+    };
+    entry(ask.qtype).or_else(|| entry(NAME_AS_A_WHOLE))
+}
+
+impl Entry {
+    /// Whether it may still be served.
+    #[inline]
+    fn is_fresh(&self, now: Millis) -> bool {
+        match self {
+            Self::Reply(reply) => reply.is_fresh(now),
+            Self::Failure(_, until) => now < *until,
+        }
+    }
+
+    /// What is remembered.
+    #[inline]
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Reply(reply) => Ok(Arc::clone(reply)),
+            Self::Failure(error, _) => Err(*error),
+        }
+    }
+
+    /// Reads what serving it will read; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        match self {
+            Self::Reply(reply) => reply.touch(),
+            Self::Failure(..) => 0,
+        }
+    }
+}
+
+/// Lookups that are made at a time at most: as many as a UDP worker's batch has queries.
+pub const LOOKUPS_MAX: usize = 64;
+/// Shards at most: a bit of 64 for each, and seldom more than one a query of a batch.
+const SHARDS_MAX: usize = 32;
 /// The type under which an NXDOMAIN stands: ANY itself is never asked of an upstream (RFC 8482 section 4.2).
 const NAME_AS_A_WHOLE: Rtype = Rtype::ANY;
 /// Octets of a shard at least: the largest reply is a small part of it, else it could not be kept.
@@ -115,8 +237,8 @@ const SHARD_OCTETS_MIN: usize = 1 << 20;
 const SHARDS_PER_CPU: usize = 4;
 /// What an entry takes typically, to size the tables.
 const ENTRY_OCTETS_TYPICAL: usize = 512;
-/// What an entry takes besides its octets: its slot in the shard, its place in the index, two allocations' heads.
-const ENTRY_OVERHEAD_OCTETS: usize = size_of::<CacheKey>() + size_of::<Entry>() + 64;
+/// What an entry takes besides its octets: its slot in the shard, its place in the index, the allocation's heads.
+const ENTRY_OVERHEAD_OCTETS: usize = size_of::<Hashed<CacheKey>>() + size_of::<Entry>() + 64;
 
 impl From<&Ask<'_>> for CacheKey {
     fn from(ask: &Ask<'_>) -> Self {
@@ -131,13 +253,45 @@ impl From<&Ask<'_>> for CacheKey {
     }
 }
 
+impl From<&[u8]> for KeptName {
+    fn from(qname: &[u8]) -> Self {
+        let mut wire = [0; NAME_OCTETS_INLINE];
+        match wire.get_mut(..qname.len()) {
+            Some(part) => {
+                part.copy_from_slice(qname);
+                Self::Inline { octets: qname.len() as u8, wire }
+            }
+            None => Self::Boxed(qname.into()),
+        }
+    }
+}
+
+impl KeptName {
+    /// The name.
+    #[inline]
+    fn as_wire(&self) -> &[u8] {
+        match self {
+            Self::Inline { octets, wire } => &wire[..usize::from(*octets)],
+            Self::Boxed(wire) => wire,
+        }
+    }
+
+    /// Octets that it takes in memory besides its own.
+    fn octets_boxed(&self) -> usize {
+        match self {
+            Self::Inline { .. } => 0,
+            Self::Boxed(wire) => wire.len(),
+        }
+    }
+}
+
 impl CacheKey {
     /// The question that this is the key of, for these targets.
     pub fn ask<'a>(&'a self, targets: &'a [SocketAddr]) -> Ask<'a> {
         Ask {
             context: self.context,
             targets,
-            qname: &self.qname,
+            qname: self.qname.as_wire(),
             qtype: self.qtype,
             class: self.class,
             dnssec_ok: self.dnssec_ok,
@@ -148,34 +302,79 @@ impl CacheKey {
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let flags = (self.dnssec_ok, self.checking_disabled);
-        hash_key(state, (self.context, self.qtype, self.class), flags, &self.qname);
+        NameOf(&self.ask(&[])).hash(state);
+        state.write_u16(self.qtype.0);
     }
 }
 
-impl Hash for Ask<'_> {
+/// All of a question but its type, to be hashed.
+struct NameOf<'a>(&'a Ask<'a>);
+
+impl Hash for NameOf<'_> {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let flags = (self.dnssec_ok, self.checking_disabled);
-        hash_key(state, (self.context, self.qtype, self.class), flags, self.qname);
+        let Ask { context, qname, class, dnssec_ok, checking_disabled, .. } = *self.0;
+        let flags = u64::from(dnssec_ok) << 1 | u64::from(checking_disabled);
+        state.write_u64(u64::from(context.0) << 32 | u64::from(class.0) << 16 | flags);
+        // A wire name says itself where it ends.
+        state.write(qname);
     }
 }
 
-/// The one way that keys are hashed, borrowed or not. A wire name says itself where it ends.
-fn hash_key<H: Hasher>(state: &mut H, numbers: (ContextId, Rtype, Class), flags: (bool, bool), qname: &[u8]) {
-    let (context, qtype, class) = numbers;
-    state.write_u64(u64::from(context.0) << 32 | u64::from(qtype.0) << 16 | u64::from(class.0));
-    state.write(qname);
-    state.write_u8(u8::from(flags.0) << 1 | u8::from(flags.1));
+/// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
+/// the types of one name suffices behind it.
+#[inline]
+fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+    mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 
-impl Equivalent<CacheKey> for Ask<'_> {
-    fn equivalent(&self, key: &CacheKey) -> bool {
-        *self.qname == *key.qname
-            && self.context == key.context
-            && self.qtype == key.qtype
-            && self.class == key.class
-            && self.dnssec_ok == key.dnssec_ok
-            && self.checking_disabled == key.checking_disabled
+/// An odd number without a pattern.
+const ENTRY_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A key, or what is compared with one, and its hash: computed once, however often it is needed.
+#[derive(Debug, PartialEq, Eq)]
+struct Hashed<K> {
+    hash: u64,
+    key: K,
+}
+
+impl<K> Hash for Hashed<K> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Gives back the hash that it is given.
+#[derive(Debug, Default)]
+struct StoredHash(u64);
+
+impl Hasher for StoredHash {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        unreachable!("only whole hashes are given, not {octets:?}");
+    }
+}
+
+impl Equivalent<Hashed<CacheKey>> for Hashed<Ask<'_>> {
+    #[inline]
+    fn equivalent(&self, kept: &Hashed<CacheKey>) -> bool {
+        let (ask, key) = (&self.key, &kept.key);
+        *ask.qname == *key.qname.as_wire()
+            && ask.context == key.context
+            && ask.qtype == key.qtype
+            && ask.class == key.class
+            && ask.dnssec_ok == key.dnssec_ok
+            && ask.checking_disabled == key.checking_disabled
     }
 }
 
@@ -183,13 +382,13 @@ impl Equivalent<CacheKey> for Ask<'_> {
 #[derive(Clone, Debug)]
 struct Octets;
 
-impl Weighter<CacheKey, Entry> for Octets {
-    fn weight(&self, key: &CacheKey, entry: &Entry) -> u64 {
+impl Weighter<Hashed<CacheKey>, Entry> for Octets {
+    fn weight(&self, key: &Hashed<CacheKey>, entry: &Entry) -> u64 {
         let held = match entry {
             Entry::Reply(reply) => reply.octets_held(),
             Entry::Failure(..) => 0,
         };
-        (ENTRY_OVERHEAD_OCTETS + key.qname.len() + held) as u64
+        (ENTRY_OVERHEAD_OCTETS + key.key.qname.octets_boxed() + held) as u64
     }
 }
 

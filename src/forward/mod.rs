@@ -28,7 +28,7 @@ pub use crate::snapshot::ContextId;
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::Message;
 use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Ttl};
-use cache::{CacheKey, ReplyCache};
+use cache::{CacheKey, LOOKUPS_MAX, ReplyCache};
 use coalesce::{InFlight, Joined, Lead};
 use counters::{CounterValues, Counters};
 use reply::{TtlLimits, UpstreamReply};
@@ -167,6 +167,17 @@ impl Forwarder {
     #[inline]
     pub fn cached(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
         self.0.cache.get(ask, now)
+    }
+
+    /// The same for the questions of a batch, whose cache misses then overlap.
+    #[inline]
+    pub fn cached_all<'q>(
+        &self,
+        asks: impl Iterator<Item = Option<Ask<'q>>>,
+        now: Millis,
+        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
+    ) {
+        self.0.cache.get_all(asks, now, outcomes);
     }
 
     /// Asks, unless it is known by now or the same question is in flight; then waits for that one's outcome.

@@ -13,7 +13,9 @@ use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Trans
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
 use crate::resolve::{self, End, Negative};
-use crate::snapshot::{ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind};
+use crate::snapshot::{
+    Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
+};
 use std::net::IpAddr;
 
 /// The TTL of the HINFO that answers ANY for names we forward, in seconds (RFC 8482 section 4.2 leaves it to us).
@@ -61,6 +63,8 @@ pub struct Surroundings<'a> {
     pub pick: u32,
     /// How the reply travels.
     pub transport: Transport,
+    /// What the cache says to [`first_ask`], where it has been asked that already.
+    pub looked_up: Option<&'a forward::Outcome>,
     /// What has been fetched for this query, for which the cache need not be asked.
     pub fetched: &'a [Fetched],
 }
@@ -146,6 +150,32 @@ pub fn node_hash(slot: &Slot) -> u64 {
     match slot.state {
         State::Located { located, .. } => located.node_hash,
         State::Malformed(_) | State::NoView(_) => 0,
+    }
+}
+
+/// What the cache will be asked first, if anything: worth asking for a whole batch at a time.
+#[inline]
+pub fn first_ask<'a>(slot: &'a Slot, snapshot: &'a Snapshot) -> Option<forward::Ask<'a>> {
+    let State::Located { located: Located { authority: Authority::Forward(context), .. }, .. } = slot.state else {
+        return None;
+    };
+    let query = &slot.query;
+    let may_be_asked = query.recursion_desired && query.qclass == Class::IN && query.qtype != Rtype::ANY;
+    may_be_asked.then(|| ask(query, snapshot, context, query.qname.as_wire()))
+}
+
+/// A query's question to others about a name that it has led to.
+#[inline]
+fn ask<'a>(query: &Query, snapshot: &'a Snapshot, context: ContextIndex, qname: &'a [u8]) -> forward::Ask<'a> {
+    let context = snapshot.context(context);
+    forward::Ask {
+        context: context.id,
+        targets: &context.targets,
+        qname,
+        qtype: query.qtype,
+        class: Class::IN,
+        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+        checking_disabled: query.checking_disabled,
     }
 }
 
@@ -324,10 +354,13 @@ impl<'b> Work<'_, 'b> {
             self.push_any_hinfo();
             return done(Rcode::NOERROR, Source::Forward);
         }
-        match self.said(context, name.as_wire()) {
+        // Only the very name asked has been looked up before.
+        let looked_up = self.around.looked_up.filter(|_| self.cnames == 0);
+        let asked_now = if looked_up.is_none() { self.said(context, name.as_wire()) } else { None };
+        match looked_up.or(asked_now.as_ref()) {
             None => Next::Miss(self.miss(context, name.as_wire())),
-            Some(Err(error)) => self.failed(error),
-            Some(Ok(reply)) => self.write_upstream_reply(&reply, context, name, onward),
+            Some(Err(error)) => self.failed(*error),
+            Some(Ok(reply)) => self.write_upstream_reply(reply, context, name, onward),
         }
     }
 
@@ -378,16 +411,7 @@ impl<'b> Work<'_, 'b> {
         if let Some(fetched) = self.around.fetched.iter().find(is_it) {
             return Some(fetched.result.clone());
         }
-        let context = self.around.snapshot.context(context);
-        let ask = forward::Ask {
-            context: context.id,
-            targets: &context.targets,
-            qname,
-            qtype: self.query.qtype,
-            class: Class::IN,
-            dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
-            checking_disabled: self.query.checking_disabled,
-        };
+        let ask = ask(self.query, self.around.snapshot, context, qname);
         self.around.forwarder.cached(&ask, self.around.now)
     }
 

@@ -102,6 +102,7 @@ impl Waiting {
             now: self.server.now(),
             pick: rand::random(),
             transport: self.transport,
+            looked_up: None,
             fetched,
         };
         let mut out = vec![0; self.transport.buffer_octets()];

@@ -42,6 +42,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
         now: server.now(),
         pick: rand::random(),
         transport: Transport::Tcp,
+        looked_up: None,
         fetched: &[],
     };
     kept.out.resize(Transport::Tcp.buffer_octets(), 0);

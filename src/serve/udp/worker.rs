@@ -4,6 +4,7 @@
 //! receive   one recvmmsg fills up to 64 slots
 //! begin     read each query, find view and authority, hash
 //! touch     read each query's slot of the node table, then each node: 64 cache misses at a time instead of one
+//! look up   ask the cache of replies for all names that others answer for, to the same end
 //! complete  decide and write each reply; what others must be asked goes to the forwarding runtime
 //! send      one sendmmsg
 //! ```
@@ -13,6 +14,7 @@
 use super::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, send_one, shut_for_receiving};
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
+use crate::forward::cache::LOOKUPS_MAX;
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::in_flight::Permit;
@@ -33,6 +35,8 @@ use std::time::Duration;
 
 /// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
 const PICK_STEP: u32 = 0x9e37_79b9;
+
+const _: () = assert!(BATCH <= LOOKUPS_MAX, "the cache is asked for a whole batch at a time");
 
 /// UDP workers that run.
 pub struct Workers {
@@ -246,18 +250,24 @@ impl Batched<'_> {
         if snapshot.nodes.is_large() {
             touch(&snapshot.nodes, slots);
         }
+        let now = self.server.now();
+        let mut looked_up = [const { None }; LOOKUPS_MAX];
+        let first_asks = slots.iter().map(|slot| handle::first_ask(slot, snapshot));
+        self.server.forwarder.cached_all(first_asks, now, &mut looked_up);
         let mut around = Surroundings {
             snapshot,
             forwarder: &self.server.forwarder,
-            now: self.server.now(),
+            now,
             pick: work.random.next_u32(),
             transport: Transport::Udp,
+            looked_up: None,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
+            around.looked_up = looked_up[index].as_ref();
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
