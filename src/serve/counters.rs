@@ -75,8 +75,6 @@ worker_counters! {
     cache_hits,
     /// Forwarded questions that were not in the cache.
     cache_misses,
-    /// Misses that found the queue to the forwarding runtime full.
-    miss_queue_full,
     /// Misses beyond the questions that may be in flight, of the client or in all.
     in_flight_limit,
     /// Replies the system did not take.

@@ -123,8 +123,10 @@ pub enum Source {
     Zone(ZoneKind),
     /// What an upstream said, kept or just fetched.
     Forward,
-    /// Nobody: refused, malformed or failed.
+    /// Nobody: refused or failed.
     Nobody,
+    /// Nobody: the query was not well-formed.
+    Malformed,
     /// Nobody, and the client may not ask here at all: a stream is closed after the reply.
     NotAllowed,
 }
@@ -352,7 +354,7 @@ impl<'b> Work<'_, 'b> {
         }
         if self.query.qtype == Rtype::ANY {
             self.push_any_hinfo();
-            return done(Rcode::NOERROR, Source::Forward);
+            return done(Rcode::NOERROR, Source::Nobody);
         }
         // Only the very name asked has been looked up before.
         let looked_up = self.around.looked_up.filter(|_| self.cnames == 0);
@@ -494,7 +496,7 @@ fn reply_to_malformed(malformed: Malformed, message: &[u8], out: &mut [u8]) -> O
     match malformed.reply() {
         Some(rcode) if message.len() >= HEADER_OCTETS => {
             let octets = write_header_only(out, message, rcode);
-            Outcome::Reply(Reply { octets, rcode, truncated: false, source: Source::Nobody })
+            Outcome::Reply(Reply { octets, rcode, truncated: false, source: Source::Malformed })
         }
         _ => Outcome::Silent,
     }

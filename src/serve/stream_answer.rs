@@ -75,6 +75,9 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
         Outcome::Reply(done) => {
             reply.extend_from_slice(&kept.out[..done.octets]);
             count_reply(counters, &done, Counter::increment_shared);
+            if done.source == Source::Forward {
+                counters.cache_hits.increment_shared();
+            }
             if done.source == Source::NotAllowed { StreamAnswer::NowThenClose } else { StreamAnswer::Now }
         }
         Outcome::Silent | Outcome::Miss(_) => {

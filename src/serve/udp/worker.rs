@@ -289,6 +289,9 @@ impl Batched<'_> {
             let octets = match outcome {
                 Outcome::Reply(reply) => {
                     count_reply(self.counters, &reply, Counter::increment);
+                    if reply.source == Source::Forward {
+                        self.counters.cache_hits.increment();
+                    }
                     reply.octets
                 }
                 Outcome::Silent | Outcome::Miss(_) => {
@@ -366,6 +369,7 @@ pub fn count_reply(counters: &WorkerCounters, reply: &Reply, one_more: fn(&Count
         Source::Zone(ZoneKind::BuiltIn) => one_more(&counters.from_built_in),
         Source::Forward => one_more(&counters.from_forward),
         Source::NotAllowed => one_more(&counters.not_allowed),
+        Source::Malformed => one_more(&counters.malformed),
         Source::Nobody => {}
     }
 }
