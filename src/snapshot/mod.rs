@@ -11,6 +11,7 @@
 pub mod authority;
 pub mod door;
 pub mod node;
+mod pages;
 pub mod prefix;
 pub mod publish;
 pub mod targets;

@@ -9,11 +9,14 @@
 //! records   owner pointer C00C | type | class | TTL | rdata octets | rdata, ready to be copied into a reply
 //! ```
 
+use super::pages::Pages;
 use super::zone::ZoneIndex;
 use crate::dns::Rtype;
 use crate::dns::name::mix;
 use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 
+/// Octets of a slot.
+const SLOT_OCTETS: usize = 8;
 /// Octets of a directory entry.
 const ENTRY_OCTETS: usize = 8;
 /// Nodes begin at multiples of this, so that 32 bits reach 32 GiB.
@@ -28,16 +31,28 @@ pub const HAS_WILDCARD_CHILD: u8 = 1;
 /// The names and records of all zones.
 // Invariant: at most two thirds of the slots are taken, so that a search ends; every slot's place is a whole node.
 pub struct NodeTable {
-    slots: Box<[Slot]>,
+    slots: Pages,
     mask: usize,
-    arena: Box<[u8]>,
+    arena: Pages,
 }
 
 /// One slot: part of the hash, and where the node stands in units of 8 octets, plus one; 0 = empty.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Slot {
     tag: u32,
     place: u32,
+}
+
+impl Slot {
+    #[inline]
+    fn read(octets: [u8; SLOT_OCTETS]) -> Self {
+        let word = u64::from_le_bytes(octets);
+        Self { tag: (word >> 32) as u32, place: word as u32 }
+    }
+
+    fn write(self) -> [u8; SLOT_OCTETS] {
+        (u64::from(self.tag) << 32 | u64::from(self.place)).to_le_bytes()
+    }
 }
 
 impl NodeTable {
@@ -59,12 +74,18 @@ impl NodeTable {
         self.search(hash, |node| node.zone() == zone.0 && node.name().strip_prefix(b"\x01*") == Some(closest_encloser))
     }
 
+    /// The slot at a place that may lie beyond the last one: then it counts on from the first.
+    #[inline]
+    fn slot(&self, at: usize) -> Slot {
+        Slot::read(self.slots.as_chunks().0[at & self.mask])
+    }
+
     /// Walks the slots from a hash's own one to the first empty one.
     #[inline(always)]
     fn search(&self, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'_>> {
         let mut at = hash as usize;
         loop {
-            let slot = self.slots[at & self.mask];
+            let slot = self.slot(at);
             if slot.place == 0 {
                 return None;
             }
@@ -89,7 +110,7 @@ impl NodeTable {
     /// Reads the first slot of a hash into the caches; the place in it is for [`Self::touch_node`].
     #[inline]
     pub fn touch_slot(&self, hash: u64) -> u32 {
-        self.slots[hash as usize & self.mask].place
+        self.slot(hash as usize).place
     }
 
     /// Reads the node at a place into the caches. What it returns must be used, or the reading is optimised away.
@@ -109,7 +130,7 @@ impl NodeTable {
 
     /// Octets of table and arena.
     pub fn octets(&self) -> usize {
-        self.slots.len() * size_of::<Slot>() + self.arena.len()
+        self.slots.len() + self.arena.len()
     }
 }
 
@@ -258,15 +279,15 @@ impl NodeTableBuilder {
     pub fn build(self) -> NodeTable {
         let size = (self.entries.len() * 3 / 2 + 1).next_power_of_two();
         let mask = size - 1;
-        let mut slots = vec![Slot::default(); size];
+        let mut slots = vec![[0u8; SLOT_OCTETS]; size];
         for (hash, place) in self.entries {
             let mut at = hash as usize;
-            while slots[at & mask].place != 0 {
+            while Slot::read(slots[at & mask]).place != 0 {
                 at = at.wrapping_add(1);
             }
-            slots[at & mask] = Slot { tag: (hash >> 32) as u32, place };
+            slots[at & mask] = Slot { tag: (hash >> 32) as u32, place }.write();
         }
-        NodeTable { slots: slots.into(), mask, arena: self.arena.into() }
+        NodeTable { slots: Pages::keep(slots.into_flattened()), mask, arena: Pages::keep(self.arena) }
     }
 }
 
