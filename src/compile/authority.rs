@@ -4,7 +4,7 @@ use super::view_index;
 use crate::aws::{Model, ResolverRule, RuleAction, VpcIndex};
 use crate::dns::name::name_hash;
 use crate::dns::{HashSeed, Name};
-use crate::snapshot::authority::{Claim, ClaimIndex};
+use crate::snapshot::authority::ClaimIndex;
 use crate::snapshot::{Authority, AuthorityTable, AuthorityTables, ContextIndex, Ingress, ZoneIndex};
 use std::collections::{BTreeMap, HashMap};
 
@@ -151,7 +151,7 @@ impl Interner {
         if let Some(known) = self.claims.get(&(suffix.clone(), authority)) {
             return *known;
         }
-        let index = self.tables.add_claim(Claim { suffix: suffix.as_wire().into(), authority });
+        let index = self.tables.add_claim(suffix, authority);
         let interned = (index, name_hash(suffix, self.seed), suffix.label_count());
         self.claims.insert((suffix.clone(), authority), interned);
         interned

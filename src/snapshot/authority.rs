@@ -2,8 +2,8 @@
 
 use super::targets::ContextIndex;
 use super::zone::ZoneIndex;
-use crate::dns::FoldedName;
 use crate::dns::name::mix;
+use crate::dns::{FoldedName, Name};
 
 /// Who answers for a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +17,12 @@ pub enum Authority {
 }
 
 /// One claim: this suffix is answered by this authority. Claims are shared by all tables that hold them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// The suffix in folded wire form.
-    pub suffix: Box<[u8]>,
-    /// Who answers.
-    pub authority: Authority,
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    authority: Authority,
+    /// Where the suffix stands among [`AuthorityTables::suffixes`], and its octets.
+    suffix_at: u32,
+    suffix_octets: u8,
 }
 
 /// The claims of a view, or those of everyone: a region of slots, and which label counts occur in it.
@@ -44,6 +44,9 @@ pub struct AuthorityTable {
 pub struct AuthorityTables {
     slots: Vec<Slot>,
     claims: Vec<Claim>,
+    /// The suffixes of all claims in folded wire form, one after another: a thousand fit into a few pages, where a
+    /// thousand allocations would be spread over the heap.
+    suffixes: Vec<u8>,
 }
 
 /// One slot: part of the suffix's hash, and which claim (0 = empty, else index + 1).
@@ -116,7 +119,7 @@ impl AuthorityTables {
             }
             if slot.tag == (hash >> 32) as u32 {
                 let claim = &self.claims[slot.claim as usize - 1];
-                if *claim.suffix == *name.suffix(depth) {
+                if self.suffix(claim) == name.suffix(depth) {
                     return Some(claim.authority);
                 }
             }
@@ -124,15 +127,21 @@ impl AuthorityTables {
         }
     }
 
-    /// Adds a claim for tables to hold; equal ones should be added once.
-    pub fn add_claim(&mut self, claim: Claim) -> ClaimIndex {
-        self.claims.push(claim);
-        ClaimIndex(u32::try_from(self.claims.len() - 1).expect("fewer claims than 2^32"))
+    /// The suffix of a claim.
+    #[inline(always)]
+    fn suffix(&self, claim: &Claim) -> &[u8] {
+        let at = claim.suffix_at as usize;
+        &self.suffixes[at..at + usize::from(claim.suffix_octets)]
     }
 
-    /// The claim of an index.
-    pub fn claim(&self, index: ClaimIndex) -> &Claim {
-        &self.claims[index.0 as usize]
+    /// Adds a claim for tables to hold; equal ones should be added once.
+    pub fn add_claim(&mut self, suffix: &Name, authority: Authority) -> ClaimIndex {
+        let wire = suffix.as_wire();
+        let suffix_at = u32::try_from(self.suffixes.len()).expect("the suffixes of all claims are below 4 GiB");
+        let suffix_octets = u8::try_from(wire.len()).expect("a name has at most 255 octets");
+        self.suffixes.extend_from_slice(wire);
+        self.claims.push(Claim { authority, suffix_at, suffix_octets });
+        ClaimIndex(u32::try_from(self.claims.len() - 1).expect("fewer claims than 2^32"))
     }
 
     /// Adds a table of claims with the hashes and label counts of their suffixes; no two claims of one suffix.
@@ -158,8 +167,7 @@ impl AuthorityTables {
 
     /// Octets that tables and claims take.
     pub fn octets(&self) -> usize {
-        let claims = self.claims.iter().map(|claim| size_of::<Claim>() + claim.suffix.len()).sum::<usize>();
-        self.slots.len() * size_of::<Slot>() + claims
+        self.slots.len() * size_of::<Slot>() + self.claims.len() * size_of::<Claim>() + self.suffixes.len()
     }
 }
 
@@ -184,7 +192,7 @@ mod tests {
         let claims: Vec<_> = claims
             .iter()
             .map(|(name, authority)| {
-                let index = tables.add_claim(Claim { suffix: name.as_wire().into(), authority: *authority });
+                let index = tables.add_claim(name, *authority);
                 (index, name_hash(name, SEED), name.label_count())
             })
             .collect();
