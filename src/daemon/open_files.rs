@@ -5,8 +5,8 @@ use crate::serve::udp::sys::raise_open_files;
 
 /// Descriptors besides doors, streams and upstream sockets: standard streams, epoll, runtimes, files being read.
 const FILES_OF_THE_PROCESS: usize = 64;
-/// Sockets that a question being forwarded holds, rounded up: 10,000 to dead upstreams held 12,500.
-const SOCKETS_A_QUESTION: usize = 2;
+/// Sockets that two questions being forwarded hold, rounded up: 10,000 to dead upstreams held 12,500.
+const SOCKETS_FOR_TWO_QUESTIONS: usize = 3;
 /// Questions that may be forwarded at once even where files are that scarce.
 const IN_FLIGHT_MIN: usize = 16;
 
@@ -22,7 +22,8 @@ pub(super) fn in_flight(settings: &Settings, door_sockets: usize) -> usize {
         }
     };
     let reserved = FILES_OF_THE_PROCESS + door_sockets + settings.limits.tcp_connections.min(may / 2);
-    let in_flight = wanted.min(may.saturating_sub(reserved) / SOCKETS_A_QUESTION).max(IN_FLIGHT_MIN.min(wanted));
+    let in_flight =
+        wanted.min(may.saturating_sub(reserved) * 2 / SOCKETS_FOR_TWO_QUESTIONS).max(IN_FLIGHT_MIN.min(wanted));
     if in_flight < wanted {
         tracing::warn!(
             open_files = may,
