@@ -9,9 +9,9 @@
 mod workloads;
 
 use criterion::{Criterion, Throughput};
-use plustwo::serve::udp::sys::{REPLY_OCTETS, Received};
 use plustwo::serve::udp::worker::{BatchWork, Batched, Datagrams};
 use plustwo::snapshot::{DoorIndex, Reader};
+use plustwo::udp::sys::{REPLY_OCTETS, Received};
 use std::net::SocketAddr;
 use std::time::Duration;
 use workloads::{BATCH, CASES, Extent, Mode, Workload};

@@ -14,3 +14,4 @@ pub mod forward;
 pub mod resolve;
 pub mod serve;
 pub mod snapshot;
+pub mod udp;

@@ -6,7 +6,7 @@ use plustwo::aws::{
 };
 use plustwo::config::{self, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
-use plustwo::dns::{Name, Rtype};
+use plustwo::dns::{Name, Rtype, TargetGroup};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -62,7 +62,10 @@ fn the_sample_means_what_its_comments_say() {
     assert_eq!(strings(&model.shared.listen), ["127.0.0.1:5300"]);
     assert_eq!(strings(&model.shared.allow), ["127.0.0.0/8"]);
     assert_eq!(model.shared.default_vpc, Some(VpcIndex(0)));
-    assert_eq!((strings(&model.upstream), model.upstream_is_system), (vec!["169.254.169.253:53".to_owned()], false));
+    assert_eq!(
+        (strings(&model.upstream.targets), model.upstream_is_system),
+        (vec!["169.254.169.253:53".to_owned()], false)
+    );
     let [hub, a] = &model.vpcs[..] else { panic!("two VPCs") };
     assert_eq!((&*hub.id, hub.name.as_deref(), &*hub.region), ("vpc-0hub", Some("hub"), "ap-northeast-2"));
     assert_eq!((&*a.id, a.name.as_deref(), &*a.region), ("vpc-0a", None, "ap-northeast-2"));
@@ -76,7 +79,7 @@ fn the_sample_means_what_its_comments_say() {
     assert_eq!(strings(&inbound.allow), ["192.168.0.0/16"]);
     let rule = &model.resolver_rules[0];
     assert_eq!((rule.domain.to_string().as_str(), rule.vpcs.as_slice()), ("corp.example.com.", &[VpcIndex(0)][..]));
-    let RuleAction::Forward(targets) = &rule.action else { panic!("forward") };
+    let RuleAction::Forward(TargetGroup { targets, .. }) = &rule.action else { panic!("forward") };
     assert_eq!(strings(targets), ["192.168.1.10:53", "192.168.1.11:5353"]);
     let zone = &model.hosted_zones[0];
     assert_eq!((&*zone.id, zone.vpcs.as_slice()), ("Z0SECRETS", &[VpcIndex(1)][..]));
@@ -184,7 +187,7 @@ fn doors_without_allow_let_in_own_networks() {
 fn the_system_upstream_leaves_our_own_doors_out() {
     let text = "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
     let model = configuration(text, &["127.0.0.2", "192.0.2.53", "2001:db8::53", "::ffff:192.0.2.54"]).model;
-    assert_eq!(strings(&model.upstream), ["192.0.2.53:53", "[2001:db8::53]:53", "192.0.2.54:53"]);
+    assert_eq!(strings(&model.upstream.targets), ["192.0.2.53:53", "[2001:db8::53]:53", "192.0.2.54:53"]);
     assert!(!model.upstream_is_system);
     let model = configuration(text, &["127.0.0.2"]).model;
     assert!(model.upstream.is_empty() && model.upstream_is_system);

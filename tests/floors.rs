@@ -13,15 +13,16 @@ use std::fmt::Write as _;
 /// Who may import whom: a room, and the rooms below it that it may name. Every folder of `src/` has a row.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("dns", &[]),
+    ("udp", &[]),
     ("aws", &["dns"]),
     ("snapshot", &["dns"]),
     ("compile", &["dns", "aws", "snapshot"]),
     ("resolve", &["dns", "snapshot"]),
-    ("forward", &["dns", "snapshot"]),
-    ("serve", &["dns", "snapshot", "resolve", "forward"]),
+    ("forward", &["dns", "udp", "snapshot"]),
+    ("serve", &["dns", "udp", "snapshot", "resolve", "forward"]),
     ("config", &["dns", "aws"]),
-    ("daemon", &["dns", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config"]),
-    ("cli", &["dns", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config", "daemon"]),
+    ("daemon", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config"]),
+    ("cli", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config", "daemon"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -34,7 +35,7 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("Instant", "now"), &["src/serve/", "src/forward/upstream.rs", "src/daemon/"]),
-    (Word::Keyword("unsafe"), &["src/serve/udp/sys.rs"]),
+    (Word::Keyword("unsafe"), &["src/udp/"]),
 ];
 
 /// A word with a home.
@@ -250,7 +251,7 @@ fn follow(tokens: &[Token], mut at: usize, mut module: Option<Vec<String>>, ment
     }
 }
 
-/// The module that a file is, by its place: `src/serve/udp/sys.rs` is `serve::udp::sys`.
+/// The module that a file is, by its place: `src/serve/udp/worker.rs` is `serve::udp::worker`.
 fn module_of(path: &str) -> Vec<String> {
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
     let mut module: Vec<String> = inner.split('/').map(str::to_owned).collect();

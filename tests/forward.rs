@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message as Judge, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA, TXT};
 use hickory_proto::rr::{Name as JudgeName, RData, Record};
-use plustwo::dns::{Class, Name, Rcode, Rtype, Ttl};
+use plustwo::dns::{Class, Name, Rcode, Rtype, TargetGroup, Ttl};
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ContextId, ExchangeError, ForwardLimits, Forwarder, Millis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -151,10 +151,13 @@ fn name(label: &str) -> Name {
     Name::from_labels([label.as_bytes(), b"corp", b"example"]).unwrap()
 }
 
-fn ask<'a>(targets: &'a [SocketAddr], name: &'a Name) -> Ask<'a> {
+fn group(targets: &[SocketAddr]) -> Arc<TargetGroup> {
+    Arc::new(TargetGroup::do53(targets.iter().copied()))
+}
+
+fn ask(name: &Name) -> Ask<'_> {
     Ask {
         context: ContextId(0),
-        targets,
         qname: name.as_wire(),
         qtype: Rtype::A,
         class: Class::IN,
@@ -178,7 +181,7 @@ async fn identical_questions_are_asked_once() {
     let waiters: Vec<_> = (0..40)
         .map(|_| {
             let forwarder = forwarder.clone();
-            tokio::spawn(async move { forwarder.fetch(&ask(&targets, &name("db")), T0).await })
+            tokio::spawn(async move { forwarder.fetch(&ask(&name("db")), &group(&targets), T0).await })
         })
         .collect();
     for waiter in waiters {
@@ -187,7 +190,7 @@ async fn identical_questions_are_asked_once() {
     assert_eq!(upstream.asked(), 1);
     assert_eq!((forwarder.counters().exchanges, forwarder.in_flight()), (1, 0));
     // And now it is known.
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("db")), T0).await), 1);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("db")), &group(&targets), T0).await), 1);
     assert_eq!(upstream.asked(), 1);
 }
 
@@ -195,10 +198,10 @@ async fn identical_questions_are_asked_once() {
 async fn who_stops_waiting_cancels_nothing() {
     let upstream = Upstream::start(|q| Over::Reply(address(q, 1), Duration::from_millis(100)), |_| None).await;
     let (forwarder, targets, db) = (forwarder(100), [upstream.address], name("db"));
-    let asked = ask(&targets, &db);
-    let first = tokio::time::timeout(Duration::from_millis(20), forwarder.fetch(&asked, T0)).await;
+    let asked = ask(&db);
+    let first = tokio::time::timeout(Duration::from_millis(20), forwarder.fetch(&asked, &group(&targets), T0)).await;
     assert!(first.is_err(), "the first one gave up");
-    assert_eq!(last_octet(&forwarder.fetch(&asked, T0).await), 1);
+    assert_eq!(last_octet(&forwarder.fetch(&asked, &group(&targets), T0).await), 1);
     assert_eq!(upstream.asked(), 1);
 }
 
@@ -206,9 +209,9 @@ async fn who_stops_waiting_cancels_nothing() {
 async fn kept_for_its_ttl_and_counted_down() {
     let upstream = Upstream::replying(|query| address(query, 1)).await;
     let (forwarder, targets, db) = (forwarder(100), [upstream.address], name("db"));
-    let asked = ask(&targets, &db);
+    let asked = ask(&db);
     assert!(forwarder.cached(&asked, T0).is_none());
-    forwarder.fetch(&asked, T0).await.unwrap();
+    forwarder.fetch(&asked, &group(&targets), T0).await.unwrap();
     let later = T0.plus(100_000);
     let cached = forwarder.cached(&asked, later).expect("kept").unwrap();
     let mut octets = cached.octets().to_vec();
@@ -220,7 +223,7 @@ async fn kept_for_its_ttl_and_counted_down() {
     // A context is a world of its own, and so is DO.
     assert!(forwarder.cached(&Ask { context: ContextId(1), ..asked }, T0).is_none());
     assert!(forwarder.cached(&Ask { dnssec_ok: true, ..asked }, T0).is_none());
-    forwarder.fetch(&Ask { context: ContextId(1), ..asked }, T0).await.unwrap();
+    forwarder.fetch(&Ask { context: ContextId(1), ..asked }, &group(&targets), T0).await.unwrap();
     assert_eq!(upstream.asked(), 2);
 }
 
@@ -238,13 +241,13 @@ async fn negative_answers_are_kept_with_their_soa_only() {
     .await;
     let (forwarder, targets, soa, none) = (forwarder(100), [upstream.address], name("soa"), name("none"));
     for _ in 0..3 {
-        assert_eq!(forwarder.fetch(&ask(&targets, &soa), T0).await.unwrap().rcode(), Rcode::NXDOMAIN);
+        assert_eq!(forwarder.fetch(&ask(&soa), &group(&targets), T0).await.unwrap().rcode(), Rcode::NXDOMAIN);
     }
     assert_eq!(upstream.asked(), 1);
-    assert!(forwarder.cached(&ask(&targets, &soa), T0.plus(58_000)).is_some());
-    assert!(forwarder.cached(&ask(&targets, &soa), T0.plus(65_000)).is_none());
+    assert!(forwarder.cached(&ask(&soa), T0.plus(58_000)).is_some());
+    assert!(forwarder.cached(&ask(&soa), T0.plus(65_000)).is_none());
     for _ in 0..3 {
-        forwarder.fetch(&ask(&targets, &none), T0).await.unwrap();
+        forwarder.fetch(&ask(&none), &group(&targets), T0).await.unwrap();
     }
     assert_eq!(upstream.asked(), 4);
 }
@@ -254,17 +257,20 @@ async fn failures_are_not_asked_again_and_again() {
     let upstream = Upstream::replying(|query| reply(query, ResponseCode::ServFail)).await;
     let (forwarder, targets, db) = (forwarder(100), [upstream.address], name("db"));
     for _ in 0..5 {
-        assert_eq!(forwarder.fetch(&ask(&targets, &db), T0).await.unwrap().rcode(), Rcode::SERVFAIL);
+        assert_eq!(forwarder.fetch(&ask(&db), &group(&targets), T0).await.unwrap().rcode(), Rcode::SERVFAIL);
     }
     assert_eq!(upstream.asked(), 1);
 
     // Nobody there at all.
     let closed = [closed_port().await];
     for _ in 0..5 {
-        assert_eq!(forwarder.fetch(&ask(&closed, &name("gone")), T0).await.unwrap_err(), ExchangeError::Unreachable);
+        assert_eq!(
+            forwarder.fetch(&ask(&name("gone")), &group(&closed), T0).await.unwrap_err(),
+            ExchangeError::Unreachable
+        );
     }
     assert_eq!(forwarder.counters().exchanges, 2);
-    assert_eq!(forwarder.fetch(&ask(&[], &db), T0).await.unwrap_err(), ExchangeError::NoTargets);
+    assert_eq!(forwarder.fetch(&ask(&db), &group(&[]), T0).await.unwrap_err(), ExchangeError::NoTargets);
 }
 
 /// An address where nobody listens.
@@ -287,20 +293,20 @@ async fn a_reply_of_64_kib_comes_over_tcp() {
     let upstream =
         Upstream::start(|query| Over::Reply(truncated(query), Duration::ZERO), move |query| Some(large(query))).await;
     let forwarder = forwarder(100);
-    let reply = forwarder.fetch(&ask(&[upstream.address], &name("db")), T0).await.unwrap();
+    let reply = forwarder.fetch(&ask(&name("db")), &group(&[upstream.address]), T0).await.unwrap();
     assert!(reply.octets().len() > 63_000, "{}", reply.octets().len());
     let judge = Judge::from_vec(reply.octets()).unwrap();
     assert_eq!((judge.answers.len(), judge.edns.is_none()), (232, true));
     let counters = forwarder.counters();
     assert_eq!((counters.sent_udp, counters.sent_tcp, counters.truncated), (1, 1, 1));
-    assert!(forwarder.cached(&ask(&[upstream.address], &name("db")), T0.plus(1000)).is_some());
+    assert!(forwarder.cached(&ask(&name("db")), T0.plus(1000)).is_some());
 }
 
 #[tokio::test]
 async fn when_tcp_fails_the_next_target_is_asked() {
     let first = Upstream::start(|query| Over::Reply(truncated(query), Duration::ZERO), |_| None).await;
     let second = Upstream::replying(|query| address(query, 2)).await;
-    let outcome = forwarder(100).fetch(&ask(&[first.address, second.address], &name("db")), T0).await;
+    let outcome = forwarder(100).fetch(&ask(&name("db")), &group(&[first.address, second.address]), T0).await;
     assert_eq!((last_octet(&outcome), first.asked(), second.asked()), (2, 2, 1));
 }
 
@@ -310,16 +316,16 @@ async fn a_black_hole_costs_the_first_question_only() {
     let good = Upstream::replying(|query| address(query, 2)).await;
     let (forwarder, targets) = (forwarder(100), [hole.address, good.address]);
     let begun = Instant::now();
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("first")), T0).await), 2);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("first")), &group(&targets), T0).await), 2);
     assert!((400..1500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     for n in 0..25 {
         let begun = Instant::now();
-        assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await), 2);
+        assert_eq!(last_octet(&forwarder.fetch(&ask(&name(&n.to_string())), &group(&targets), T0).await), 2);
         assert!(begun.elapsed().as_millis() < 300, "{:?}", begun.elapsed());
     }
     assert_eq!((hole.asked(), forwarder.counters().silent), (1, 1));
     // A second later one question looks beside whether it is back.
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("probe")), T0.plus(5_000)).await), 2);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("probe")), &group(&targets), T0.plus(5_000)).await), 2);
     for _ in 0..100 {
         if hole.asked() == 2 {
             return;
@@ -341,7 +347,7 @@ async fn a_lost_datagram_is_sent_again_from_the_same_socket() {
         |_| None,
     )
     .await;
-    assert_eq!(last_octet(&forwarder(100).fetch(&ask(&[upstream.address], &name("db")), T0).await), 1);
+    assert_eq!(last_octet(&forwarder(100).fetch(&ask(&name("db")), &group(&[upstream.address]), T0).await), 1);
     let asked = upstream.asked.lock().unwrap();
     assert_eq!(asked.len(), 2);
     assert_eq!((asked[0].0, asked[0].1.metadata.id), (asked[1].0, asked[1].1.metadata.id));
@@ -357,7 +363,7 @@ async fn many_silent_targets_share_the_sockets_there_are() {
     let waiters: Vec<_> = (0..400)
         .map(|n| {
             let forwarder = forwarder.clone();
-            tokio::spawn(async move { forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await })
+            tokio::spawn(async move { forwarder.fetch(&ask(&name(&n.to_string())), &group(&targets), T0).await })
         })
         .collect();
     let mut most = 0;
@@ -378,7 +384,7 @@ async fn a_closed_port_is_noticed_at_once() {
     let good = Upstream::replying(|query| address(query, 2)).await;
     let (forwarder, targets) = (forwarder(100), [closed_port().await, good.address]);
     let begun = Instant::now();
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("db")), T0).await), 2);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("db")), &group(&targets), T0).await), 2);
     assert!(begun.elapsed().as_millis() < 300, "{:?}", begun.elapsed());
     assert_eq!(forwarder.counters().unreachable, 1);
 }
@@ -387,7 +393,7 @@ async fn a_closed_port_is_noticed_at_once() {
 async fn who_was_not_asked_is_not_heard() {
     let upstream = Upstream::start(|query| Over::Forged(address(query, 66), address(query, 1)), |_| None).await;
     let forwarder = forwarder(100);
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&[upstream.address], &name("db")), T0).await), 1);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("db")), &group(&[upstream.address]), T0).await), 1);
     assert_eq!(forwarder.counters().mismatched, 0, "the kernel keeps it from us");
 }
 
@@ -402,7 +408,7 @@ async fn a_reply_to_something_else_is_ignored() {
     let good = Upstream::replying(|query| address(query, 2)).await;
     let forwarder = forwarder(100);
     let targets = [upstream.address, good.address];
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("db")), T0).await), 2);
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("db")), &group(&targets), T0).await), 2);
     assert_eq!(forwarder.counters().mismatched, 1);
 }
 
@@ -411,7 +417,7 @@ async fn ports_and_ids_are_not_used_again() {
     let upstream = Upstream::replying(|query| address(query, 1)).await;
     let (forwarder, targets) = (forwarder(1000), [upstream.address]);
     for n in 0..100 {
-        forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await.unwrap();
+        forwarder.fetch(&ask(&name(&n.to_string())), &group(&targets), T0).await.unwrap();
     }
     let asked = upstream.asked.lock().unwrap();
     let ports: std::collections::HashSet<_> = asked.iter().map(|(from, _)| from.port()).collect();
@@ -430,16 +436,19 @@ async fn at_the_limit_new_questions_fail_and_known_ones_do_not() {
     )
     .await;
     let (forwarder, targets) = (forwarder(2), [upstream.address]);
-    forwarder.fetch(&ask(&targets, &name("known")), T0).await.unwrap();
+    forwarder.fetch(&ask(&name("known")), &group(&targets), T0).await.unwrap();
     for n in 0..2 {
         let forwarder = forwarder.clone();
-        tokio::spawn(async move { forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await });
+        tokio::spawn(async move { forwarder.fetch(&ask(&name(&n.to_string())), &group(&targets), T0).await });
     }
     while forwarder.in_flight() < 2 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(forwarder.fetch(&ask(&targets, &name("x")), T0).await.unwrap_err(), ExchangeError::InFlightLimit);
-    assert_eq!(last_octet(&forwarder.fetch(&ask(&targets, &name("known")), T0).await), 1);
+    assert_eq!(
+        forwarder.fetch(&ask(&name("x")), &group(&targets), T0).await.unwrap_err(),
+        ExchangeError::InFlightLimit
+    );
+    assert_eq!(last_octet(&forwarder.fetch(&ask(&name("known")), &group(&targets), T0).await), 1);
     assert_eq!(forwarder.counters().in_flight_limit, 1);
 }
 
@@ -450,7 +459,7 @@ async fn three_hundred_slow_names_are_all_answered() {
     let waiters: Vec<_> = (0..300)
         .map(|n| {
             let forwarder = forwarder.clone();
-            tokio::spawn(async move { forwarder.fetch(&ask(&targets, &name(&n.to_string())), T0).await })
+            tokio::spawn(async move { forwarder.fetch(&ask(&name(&n.to_string())), &group(&targets), T0).await })
         })
         .collect();
     for waiter in waiters {
@@ -470,5 +479,5 @@ async fn an_upstream_over_ipv6() {
         |query| Over::Reply(address(query, 6), Duration::ZERO),
         Arc::new(Mutex::new(Vec::new())),
     ));
-    assert_eq!(last_octet(&forwarder(100).fetch(&ask(&[target], &name("db")), T0).await), 6);
+    assert_eq!(last_octet(&forwarder(100).fetch(&ask(&name("db")), &group(&[target]), T0).await), 6);
 }

@@ -1,6 +1,7 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
 use super::{HostedZone, InboundEndpoint, ResolverRule, Vpc, VpcEndpoint};
+use crate::dns::TargetGroup;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 
@@ -14,7 +15,7 @@ pub struct Model {
     /// Doors where the client's address picks the VPC.
     pub shared: SharedDoors,
     /// Where names go that nobody here owns. Empty: REFUSED, or SERVFAIL where `upstream_is_system`.
-    pub upstream: Vec<SocketAddr>,
+    pub upstream: TargetGroup,
     /// The upstream was to be "system", and resolv.conf named nobody but ourselves.
     pub upstream_is_system: bool,
     /// VPCs, in the order of the file.

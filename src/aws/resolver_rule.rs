@@ -1,8 +1,7 @@
 //! Resolver rules.
 
 use super::model::VpcIndex;
-use crate::dns::Name;
-use std::net::SocketAddr;
+use crate::dns::{Name, TargetGroup};
 
 /// One rule and the VPCs it is associated with.
 #[derive(Clone, Debug)]
@@ -21,7 +20,7 @@ pub struct ResolverRule {
 #[derive(Clone, Debug)]
 pub enum RuleAction {
     /// Ask these targets, and nobody else: at least one.
-    Forward(Vec<SocketAddr>),
+    Forward(TargetGroup),
     /// As if the FORWARD rules above were not there: what AWS's own sources say, else upstream.
     System,
 }

@@ -1,17 +1,17 @@
 //! Forwarding contexts and their ids.
 
 use crate::aws::{Model, RuleAction};
+use crate::dns::TargetGroup;
 use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{Authority, ContextId, ContextIndex, ForwardContext};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Gives out context ids over the life of the process: the same rule with the same targets keeps its id, and with it
 /// its cached replies; new targets mean a new id, so that nothing the old ones said is used.
 #[derive(Debug, Default)]
 pub struct Contexts {
-    ids: HashMap<(ContextKind, Vec<SocketAddr>), ContextId>,
+    ids: HashMap<(ContextKind, TargetGroup), ContextId>,
 }
 
 /// The contexts of one model.
@@ -25,17 +25,17 @@ pub(super) struct ModelContexts {
 
 impl Contexts {
     /// The context id of these targets.
-    fn id(&mut self, kind: &ContextKind, targets: &[SocketAddr]) -> ContextId {
+    fn id(&mut self, kind: &ContextKind, group: &TargetGroup) -> ContextId {
         let next = ContextId(u32::try_from(self.ids.len()).expect("fewer contexts than 2^32 in the life of a process"));
-        *self.ids.entry((kind.clone(), targets.to_vec())).or_insert(next)
+        *self.ids.entry((kind.clone(), group.clone())).or_insert(next)
     }
 
     /// The contexts of a model: the upstream first, then those of the rules.
     pub(super) fn of_model(&mut self, model: &Model) -> ModelContexts {
         let mut contexts = Vec::new();
-        let mut add = |this: &mut Self, kind: ContextKind, targets: &[SocketAddr]| {
-            let id = this.id(&kind, targets);
-            contexts.push(ForwardContext { id, kind, targets: Arc::from(targets) });
+        let mut add = |this: &mut Self, kind: ContextKind, group: &TargetGroup| {
+            let id = this.id(&kind, group);
+            contexts.push(ForwardContext { id, kind, group: Arc::new(group.clone()) });
             ContextIndex(contexts.len() as u32 - 1)
         };
         let upstream = match (model.upstream.is_empty(), model.upstream_is_system) {
@@ -43,7 +43,7 @@ impl Contexts {
             _ => Authority::Forward(add(self, ContextKind::Upstream, &model.upstream)),
         };
         let of_rules = model.resolver_rules.iter().map(|rule| match &rule.action {
-            RuleAction::Forward(targets) => Some(add(self, ContextKind::Rule(rule.id.clone()), targets)),
+            RuleAction::Forward(group) => Some(add(self, ContextKind::Rule(rule.id.clone()), group)),
             RuleAction::System => None,
         });
         let of_rules = of_rules.collect();

@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::aws::record_set::push_rdata;
     use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, RuleAction, Vpc};
+    use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
     fn name(text: &str) -> Name {
@@ -161,7 +162,7 @@ mod tests {
         let rule = ResolverRule {
             id: "rslvr-rr-1".into(),
             domain: name("corp.example"),
-            action: RuleAction::Forward(vec![([192, 0, 2, 53], 53).into()]),
+            action: RuleAction::Forward(TargetGroup::do53([([192, 0, 2, 53], 53).into()])),
             vpcs: vec![VpcIndex(7)],
         };
         model.resolver_rules.push(rule);

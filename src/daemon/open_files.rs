@@ -1,7 +1,7 @@
 //! Open files: every door, stream and forwarded question takes some, and none may take them all.
 
 use crate::config::Settings;
-use crate::serve::udp::sys::raise_open_files;
+use crate::udp::sys::raise_open_files;
 
 /// Descriptors besides doors, streams and upstream sockets: standard streams, epoll, runtimes, files being read.
 const FILES_OF_THE_PROCESS: usize = 64;

@@ -3,7 +3,7 @@
 use super::log::{self, say};
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::serve::udp::sys::give_back_free_memory;
+use crate::udp::sys::give_back_free_memory;
 use std::io;
 use std::time::Duration;
 use tokio::runtime::Runtime;

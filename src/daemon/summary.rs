@@ -34,13 +34,13 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "endpoints", endpoints);
     let rules = model.resolver_rules.iter().map(|rule| {
         let action = match &rule.action {
-            RuleAction::Forward(targets) => format!("forwarded to {}", list(targets)),
+            RuleAction::Forward(group) => format!("forwarded to {}", list(&group.targets)),
             RuleAction::System => "as AWS resolves it".to_owned(),
         };
         format!("{} ({}) {action}, for {}", rule.domain, rule.id, ids(model, &rule.vpcs))
     });
     section(&mut text, "resolver rules", rules);
-    let upstream = match (&*model.upstream, model.upstream_is_system) {
+    let upstream = match (&*model.upstream.targets, model.upstream_is_system) {
         ([], false) => "nobody: names that nobody here owns are refused".to_owned(),
         ([], true) => "nobody: resolv.conf names no other nameserver".to_owned(),
         (targets, _) => list(targets),

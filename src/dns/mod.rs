@@ -6,10 +6,12 @@ pub mod name;
 pub mod number;
 pub mod query;
 pub mod reply;
+pub mod target;
 pub mod text;
 pub mod ttl;
 
 pub use name::{FoldedName, HashSeed, Name, NameError};
 pub use number::{Class, ExtendedErrorCode, Opcode, Rcode, Rtype};
 pub use query::{Malformed, Query};
+pub use target::{Target, TargetGroup, TargetHost, TargetOrder, TargetProtocol};
 pub use ttl::Ttl;

@@ -6,7 +6,6 @@
 
 use std::array;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
@@ -129,7 +128,7 @@ impl ReplyCache {
 
     /// Remembers how an exchange ended, as long as that may be kept.
     pub fn insert(&self, key: CacheKey, outcome: &Outcome, now: Millis) {
-        let name_hash = self.random.hash_one(NameOf(&key.ask(&[])));
+        let name_hash = self.random.hash_one(NameOf(&key.ask()));
         let mut shard = self.write(self.shard_of(name_hash));
         let key = Hashed { hash: entry_hash(name_hash, key.qtype), key };
         let entry = match outcome {
@@ -286,11 +285,10 @@ impl KeptName {
 }
 
 impl CacheKey {
-    /// The question that this is the key of, for these targets.
-    pub fn ask<'a>(&'a self, targets: &'a [SocketAddr]) -> Ask<'a> {
+    /// The question that this is the key of.
+    pub fn ask(&self) -> Ask<'_> {
         Ask {
             context: self.context,
-            targets,
             qname: self.qname.as_wire(),
             qtype: self.qtype,
             class: self.class,
@@ -302,7 +300,7 @@ impl CacheKey {
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        NameOf(&self.ask(&[])).hash(state);
+        NameOf(&self.ask()).hash(state);
         state.write_u16(self.qtype.0);
     }
 }

@@ -20,14 +20,13 @@ mod pool;
 pub mod reply;
 mod upstream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use crate::snapshot::ContextId;
 
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::Message;
-use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Ttl};
+use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, TargetGroup, Ttl};
 use cache::{CacheKey, LOOKUPS_MAX, ReplyCache};
 use coalesce::{InFlight, Joined, Lead};
 use counters::{CounterValues, Counters};
@@ -63,8 +62,6 @@ impl Millis {
 pub struct Ask<'a> {
     /// Whose targets these are; replies are kept apart by it.
     pub context: ContextId,
-    /// Where to ask.
-    pub targets: &'a [SocketAddr],
     /// The name in wire form, uncompressed and folded.
     pub qname: &'a [u8],
     /// The type.
@@ -183,8 +180,8 @@ impl Forwarder {
     /// Asks, unless it is known by now or the same question is in flight; then waits for that one's outcome.
     ///
     /// Who stops waiting cancels nothing: the exchange goes on for the others and for the cache. Needs a tokio runtime.
-    pub async fn fetch(&self, ask: &Ask<'_>, now: Millis) -> Outcome {
-        if ask.targets.is_empty() {
+    pub async fn fetch(&self, ask: &Ask<'_>, group: &Arc<TargetGroup>, now: Millis) -> Outcome {
+        if group.is_empty() {
             return Err(ExchangeError::NoTargets);
         }
         if let Some(outcome) = self.cached(ask, now) {
@@ -198,8 +195,8 @@ impl Forwarder {
             }
             Joined::First(lead, waiter) => {
                 let shared = Arc::clone(&self.0);
-                let targets = ask.targets.to_vec();
-                tokio::spawn(async move { shared.lead(lead, &targets, now).await });
+                let group = Arc::clone(group);
+                tokio::spawn(async move { shared.lead(lead, &group, now).await });
                 waiter
             }
             Joined::Full => {
@@ -228,20 +225,20 @@ impl Forwarder {
 
 impl Shared {
     /// Runs the one exchange for a question, keeps its outcome and hands it to all who wait.
-    async fn lead(&self, lead: Lead, targets: &[SocketAddr], now: Millis) {
-        let ask = lead.key().ask(targets);
+    async fn lead(&self, lead: Lead, group: &TargetGroup, now: Millis) {
+        let ask = lead.key().ask();
         // The exchange before this one may have ended between our look into the cache and our taking the lead.
         let outcome = match self.cache.get(&ask, now) {
             Some(outcome) => outcome,
-            None => self.exchange(lead.key().clone(), &ask, now).await,
+            None => self.exchange(lead.key().clone(), &ask, group, now).await,
         };
         lead.finish(outcome);
     }
 
     /// Asks the targets and remembers what came of it.
-    async fn exchange(&self, key: CacheKey, ask: &Ask<'_>, now: Millis) -> Outcome {
+    async fn exchange(&self, key: CacheKey, ask: &Ask<'_>, group: &TargetGroup, now: Millis) -> Outcome {
         self.counters.exchanges.add();
-        let (octets, now) = self.upstreams.exchange(ask, now).await;
+        let (octets, now) = self.upstreams.exchange(ask, group, now).await;
         let outcome = octets.and_then(|octets| {
             let message = Message::parse(&octets).map_err(|_| ExchangeError::BadReply)?;
             let reply = UpstreamReply::new(&message, self.ttls, now).ok_or(ExchangeError::BadReply)?;

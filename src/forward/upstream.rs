@@ -19,6 +19,7 @@ use super::exchange::{AttemptId, Event, Exchange, Input, Observation, Output};
 use super::pool::{Change, TargetPool};
 use super::{Ask, ExchangeError, Millis};
 use crate::dns::reply::Transport;
+use crate::dns::{Target, TargetGroup};
 
 /// The way to all targets.
 #[derive(Debug)]
@@ -49,9 +50,15 @@ impl Upstreams {
     }
 
     /// Runs one exchange to its end; `now` is when it begins. Returns the reply's octets, and when it ended.
-    pub(super) async fn exchange(&self, ask: &Ask<'_>, now: Millis) -> (Result<Vec<u8>, ExchangeError>, Millis) {
+    pub(super) async fn exchange(
+        &self,
+        ask: &Ask<'_>,
+        group: &TargetGroup,
+        now: Millis,
+    ) -> (Result<Vec<u8>, ExchangeError>, Millis) {
         let clock = Clock { started: Instant::now(), then: now };
-        let mut exchange = Exchange::new(ask, self.pool.order(ask.targets, now), now);
+        let targets: Vec<SocketAddr> = group.targets.iter().filter_map(Target::address).collect();
+        let mut exchange = Exchange::new(ask, self.pool.order(&targets, now), now);
         let mut sockets = Sockets { open: Vec::new(), further: &self.further_sockets };
         let mut outputs = Vec::new();
         let mut happened = Happened::Start;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::udp::sys::{self, Family, PacketInfo};
 use crate::dns::reply::Transport;
+use crate::udp::sys::{self, Family, PacketInfo};
 
 /// The open sockets of all doors; the lists are in the order the doors were asked for.
 #[derive(Debug)]

@@ -172,7 +172,6 @@ fn ask<'a>(query: &Query, snapshot: &'a Snapshot, context: ContextIndex, qname: 
     let context = snapshot.context(context);
     forward::Ask {
         context: context.id,
-        targets: &context.targets,
         qname,
         qtype: query.qtype,
         class: Class::IN,

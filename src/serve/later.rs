@@ -56,14 +56,13 @@ impl Waiting {
         let context = self.published.snapshot.context(miss.context);
         let ask = Ask {
             context: context.id,
-            targets: &context.targets,
             qname: &miss.qname,
             qtype: miss.qtype,
             class: Class::IN,
             dnssec_ok: miss.dnssec_ok,
             checking_disabled: miss.checking_disabled,
         };
-        self.server.forwarder.fetch(&ask, self.server.now()).await
+        self.server.forwarder.fetch(&ask, &context.group, self.server.now()).await
     }
 
     /// Answers the query with what is at hand. A panic is a bug of ours: it costs this query its answer, not its reply.

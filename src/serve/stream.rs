@@ -22,8 +22,8 @@ pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MI
 pub use self::limits::StreamLimits;
 use self::limits::{Seat, Seats};
 use super::arrival::Arrival;
-use super::udp::sys::is_readable;
 use crate::snapshot::DoorIndex;
+use crate::udp::sys::is_readable;
 
 /// What becomes of one message on a stream.
 pub enum StreamAnswer {

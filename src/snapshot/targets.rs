@@ -1,6 +1,6 @@
 //! Who is asked for names that nobody here owns.
 
-use std::net::SocketAddr;
+use crate::dns::TargetGroup;
 use std::sync::Arc;
 
 /// A forwarding context across reloads: the same rule with the same targets keeps its id, and so its cached replies.
@@ -20,7 +20,7 @@ pub struct ForwardContext {
     /// Whose targets these are.
     pub kind: ContextKind,
     /// Whom to ask; empty only for an upstream "system" that named nobody but ourselves.
-    pub targets: Arc<[SocketAddr]>,
+    pub group: Arc<TargetGroup>,
 }
 
 /// Whose targets a context holds.

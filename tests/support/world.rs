@@ -6,6 +6,7 @@ use super::upstream::{Behaviour, Upstream, parse};
 use plustwo::aws::{Model, RuleAction};
 use plustwo::config::{self, Configuration, Surroundings};
 use plustwo::daemon::Daemon;
+use plustwo::dns::{Target, TargetHost};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -86,14 +87,15 @@ impl World {
 /// Sends what would go to a placeholder to the upstream that plays it.
 fn replace_placeholders(name: &str, model: &mut Model, upstreams: &HashMap<Ipv4Addr, Upstream>) {
     let rules = model.resolver_rules.iter_mut().filter_map(|rule| match &mut rule.action {
-        RuleAction::Forward(targets) => Some(targets),
+        RuleAction::Forward(group) => Some(group),
         RuleAction::System => None,
     });
-    for target in rules.chain([&mut model.upstream]).flatten() {
-        let IpAddr::V4(placeholder) = target.ip() else { continue };
+    for target in rules.chain([&mut model.upstream]).flat_map(|group| &mut group.targets) {
+        let TargetHost::Address(IpAddr::V4(placeholder)) = target.host else { continue };
         if placeholder.octets()[..3] == [192, 0, 2] {
             let upstream = upstreams.get(&placeholder);
-            *target = upstream.unwrap_or_else(|| panic!("{name}.upstream has no {placeholder}")).address();
+            let upstream = upstream.unwrap_or_else(|| panic!("{name}.upstream has no {placeholder}"));
+            *target = Target::do53(upstream.address());
         }
     }
 }

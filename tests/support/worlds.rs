@@ -9,7 +9,7 @@ use plustwo::aws::{
     ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
-use plustwo::dns::{Class, HashSeed, Name, Rtype, Ttl};
+use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
 use plustwo::snapshot::{Authority, Snapshot};
@@ -83,7 +83,7 @@ pub(crate) fn client(vpc: usize) -> IpAddr {
 pub(crate) fn model(vpcs: usize, upstream: Vec<SocketAddr>) -> Model {
     Model {
         shared: SharedDoors { listen: vec![([127, 0, 0, 1], 0).into()], allow: Vec::new(), default_vpc: None },
-        upstream,
+        upstream: TargetGroup::do53(upstream),
         vpcs: (0..vpcs).map(vpc).collect(),
         ..Model::default()
     }
@@ -198,14 +198,13 @@ pub(crate) fn fill_cache(
         for qname in names {
             let ask = Ask {
                 context: context.id,
-                targets: &context.targets,
                 qname: &wire(qname),
                 qtype: Rtype::A,
                 class: Class::IN,
                 dnssec_ok: false,
                 checking_disabled: false,
             };
-            forwarder.fetch(&ask, Millis(0)).await.expect("the upstream answers");
+            forwarder.fetch(&ask, &context.group, Millis(0)).await.expect("the upstream answers");
         }
     });
 }

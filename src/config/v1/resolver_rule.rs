@@ -8,7 +8,7 @@ use super::settings::word;
 use super::target::RULE_TARGETS_MAX;
 use crate::aws::{ResolverRule, RuleAction};
 use crate::config::diagnostic::quoted;
-use crate::dns::Name;
+use crate::dns::{Name, TargetGroup};
 
 /// The words of `action`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,8 @@ impl<'t> Builder<'t, '_> {
             }
             (ActionWord::System, _) => Some(RuleAction::System),
             (ActionWord::Forward, Some(targets)) if !targets.value.is_empty() => {
-                Some(RuleAction::Forward(self.targets(targets, RULE_TARGETS_MAX, &table.label, &what)))
+                let targets = self.targets(targets, RULE_TARGETS_MAX, &table.label, &what);
+                Some(RuleAction::Forward(TargetGroup::do53(targets)))
             }
             (ActionWord::Forward, targets) => {
                 if targets.is_some() || !table.has_targets {

@@ -5,6 +5,7 @@ use super::address::{DNS_PORT, parse_socket_address};
 use super::document::Texts;
 use super::table::{OneOrMany, Text};
 use crate::config::diagnostic::quoted;
+use crate::dns::TargetGroup;
 use std::net::SocketAddr;
 
 impl<'t> Builder<'t, '_> {
@@ -28,7 +29,8 @@ impl<'t> Builder<'t, '_> {
                     self.reading.report(error.hint("write targets = \"system\", or addresses only"));
                     return;
                 }
-                self.model.upstream = self.targets(&texts, UPSTREAM_TARGETS_MAX, label, "a name that nobody here owns");
+                let what = "a name that nobody here owns";
+                self.model.upstream = TargetGroup::do53(self.targets(&texts, UPSTREAM_TARGETS_MAX, label, what));
             }
         }
     }
@@ -42,7 +44,7 @@ impl<'t> Builder<'t, '_> {
         let listed: Vec<SocketAddr> =
             listed.into_iter().map(|ip| SocketAddr::from((ip.to_canonical(), DNS_PORT))).collect();
         let others = listed.iter().filter(|target| self.doors.reached_at(**target).is_none());
-        self.model.upstream = others.copied().take(UPSTREAM_TARGETS_MAX).collect();
+        self.model.upstream = TargetGroup::do53(others.copied().take(UPSTREAM_TARGETS_MAX));
         self.model.upstream_is_system = self.model.upstream.is_empty();
         if self.model.upstream_is_system {
             let why = match (trouble, listed.is_empty()) {

@@ -55,7 +55,6 @@ impl Went {
 fn ask() -> Ask<'static> {
     Ask {
         context: ContextId(0),
-        targets: &[],
         qname: QNAME,
         qtype: Rtype::A,
         class: Class::IN,

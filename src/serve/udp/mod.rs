@@ -1,4 +1,3 @@
 //! Queries by datagram: plain threads that work whole batches.
 
-pub mod sys;
 pub mod worker;

@@ -11,7 +11,6 @@
 //! It blocks in `recvmmsg` where it serves one door and in epoll where it serves several; tokio would cost 4–7 % at
 //! saturation and 11–15 % at a fifth of it.
 
-use super::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, send_one, shut_for_receiving};
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
 use crate::forward::cache::LOOKUPS_MAX;
@@ -23,6 +22,7 @@ use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
+use crate::udp::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, send_one, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
