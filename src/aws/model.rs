@@ -1,6 +1,6 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
-use super::{HostedZone, InboundEndpoint, ResolverRule, Vpc, VpcEndpoint};
+use super::{HostedZone, InboundEndpoint, Instance, NetworkInterface, ResolverRule, Vpc, VpcEndpoint, VpcPeering};
 use crate::dns::TargetGroup;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -20,6 +20,12 @@ pub struct Model {
     pub upstream_is_system: bool,
     /// VPCs, in the order of the file.
     pub vpcs: Vec<Vpc>,
+    /// Peering connections between VPCs.
+    pub vpc_peerings: Vec<VpcPeering>,
+    /// Network interfaces.
+    pub network_interfaces: Vec<NetworkInterface>,
+    /// Instances.
+    pub instances: Vec<Instance>,
     /// Inbound endpoints.
     pub inbound_endpoints: Vec<InboundEndpoint>,
     /// VPC endpoints.

@@ -1,11 +1,14 @@
 //! Service names of VPC endpoints: `com.amazonaws.REGION.SERVICE` and the other forms AWS has.
 
-/// Whether a word has the form of a region's name: `ap-northeast-2`, `us-gov-west-1`.
+use crate::dns::name::LABEL_OCTETS_MAX;
+
+/// Whether a word has the form of a region's name: `ap-northeast-2`, `us-gov-west-1`. It is a label of names.
 pub fn is_region(word: &str) -> bool {
     let mut parts = word.split('-');
     let Some(last) = parts.next_back() else { return false };
     let words: Vec<&str> = parts.collect();
-    words.len() >= 2
+    word.len() <= LABEL_OCTETS_MAX
+        && words.len() >= 2
         && (1..=2).contains(&last.len())
         && last.bytes().all(|octet| octet.is_ascii_digit())
         && words.iter().all(|word| word.len() >= 2 && word.bytes().all(|octet| octet.is_ascii_lowercase()))

@@ -22,6 +22,15 @@ pub struct Vpc {
     pub allow: Vec<IpNet>,
     /// `enableDnsSupport`: without it every door of the VPC refuses (VPC user guide, "DNS attributes").
     pub dns_support: bool,
-    /// `enableDnsHostnames`: without it no zone, private name or built-in name, only rules and upstream.
+    /// `enableDnsHostnames`: without it no zone, private name or autodefined name, only rules and upstream.
     pub dns_hostnames: bool,
+    /// `AutodefinedReverse` of its resolver configuration: without it no reverse name but the loopback's is autodefined.
+    pub autodefined_reverse: bool,
+}
+
+impl Vpc {
+    /// Whether the addresses of its CIDR blocks have reverse zones (R53:resolver-rules-managing).
+    pub fn has_reverse_zones(&self) -> bool {
+        self.dns_hostnames && self.autodefined_reverse
+    }
 }

@@ -1,28 +1,43 @@
 //! Claims by view: the one longest match of a VPC (R53:resolver-overview-forward-vpc-to-network-domain-name-matches).
 
+use super::autodefined::Autodefined;
 use super::view_index;
-use crate::aws::{Model, ResolverRule, RuleAction, VpcIndex};
+use crate::aws::{Model, ResolverRule, RuleAction, Vpc, VpcIndex};
 use crate::dns::name::name_hash;
-use crate::dns::{HashSeed, Name};
-use crate::snapshot::authority::ClaimIndex;
+use crate::dns::{FoldedName, HashSeed, Name};
+use crate::snapshot::authority::{ClaimIndex, TableClaim};
 use crate::snapshot::{Authority, AuthorityTable, AuthorityTables, ContextIndex, Ingress, ZoneIndex};
 use std::collections::{BTreeMap, HashMap};
 
 /// What every view claims, in the making.
-pub(super) struct ClaimsByView {
+pub(super) struct ClaimsByView<'m> {
     seed: HashSeed,
-    views: Vec<ViewClaims>,
-    /// `vpce-…` names: in every view at built-in rank, whatever the VPC's attributes.
+    views: Vec<ViewClaims<'m>>,
+    /// `vpce-…` names: in every view at the rank of autodefined names, whatever the VPC's attributes.
     everywhere: Vec<(Name, Authority)>,
     /// `localhost` and the like: only with `enableDnsHostnames`.
     built_in: Vec<(Name, Authority)>,
+    /// What else is autodefined in a region: only with `enableDnsHostnames`.
+    regions: BTreeMap<Box<str>, RegionClaims>,
+}
+
+/// What is autodefined for all VPCs of a region.
+struct RegionClaims {
+    /// EC2's private names.
+    forward: Vec<(Name, Authority)>,
+    /// Reverse zones that every VPC has: only with `AutodefinedReverse`.
+    reverse: Vec<(Name, Authority)>,
 }
 
 /// What one view claims.
-struct ViewClaims {
-    vpc: VpcIndex,
+struct ViewClaims<'m> {
+    index: VpcIndex,
+    vpc: &'m Vpc,
     ingress: Ingress,
-    dns_hostnames: bool,
+    /// What is autodefined for this VPC and not for all of its region.
+    autodefined: BTreeMap<Name, Authority>,
+    /// The domains of public names, as far as the VPC has none there: what the upstream answers, whatever is claimed above.
+    carved_out: BTreeMap<Name, Authority>,
     /// Hosted zones and private names.
     zones: BTreeMap<Name, Authority>,
     /// FORWARD rules; on equal length they beat zones.
@@ -39,22 +54,25 @@ pub(super) struct ViewTables {
     pub(super) base: AuthorityTable,
 }
 
-impl ClaimsByView {
-    pub(super) fn new(model: &Model, seed: HashSeed) -> Self {
+impl<'m> ClaimsByView<'m> {
+    pub(super) fn new(model: &'m Model, seed: HashSeed) -> Self {
         let views = (0..).zip(&model.vpcs).flat_map(|(index, vpc)| {
-            [Ingress::Inside, Ingress::ViaInbound].map(|ingress| ViewClaims {
-                vpc: VpcIndex(index),
+            INGRESSES.map(|ingress| ViewClaims {
+                index: VpcIndex(index),
+                vpc,
                 ingress,
-                dns_hostnames: vpc.dns_hostnames,
+                autodefined: BTreeMap::new(),
+                carved_out: BTreeMap::new(),
                 zones: BTreeMap::new(),
                 forward: BTreeMap::new(),
                 system: Vec::new(),
             })
         });
-        Self { seed, views: views.collect(), everywhere: Vec::new(), built_in: Vec::new() }
+        let views = views.collect();
+        Self { seed, views, everywhere: Vec::new(), built_in: Vec::new(), regions: BTreeMap::new() }
     }
 
-    fn view(&mut self, vpc: VpcIndex, ingress: Ingress) -> &mut ViewClaims {
+    fn view(&mut self, vpc: VpcIndex, ingress: Ingress) -> &mut ViewClaims<'m> {
         &mut self.views[view_index(vpc, ingress).0 as usize]
     }
 
@@ -70,13 +88,33 @@ impl ClaimsByView {
 
     /// The built-in names.
     pub(super) fn built_in(&mut self, zones: Vec<(Name, ZoneIndex)>) {
-        self.built_in = zones.into_iter().map(|(apex, zone)| (apex, Authority::Zone(zone))).collect();
+        self.built_in = authorities(zones);
+    }
+
+    /// What is autodefined for all VPCs of a region.
+    pub(super) fn region(&mut self, name: &str, forward: Vec<(Name, ZoneIndex)>, reverse: Vec<(Name, ZoneIndex)>) {
+        let claims = RegionClaims { forward: authorities(forward), reverse: authorities(reverse) };
+        self.regions.insert(name.into(), claims);
+    }
+
+    /// What is autodefined for one VPC besides.
+    pub(super) fn autodefined(&mut self, vpc: VpcIndex, domain: &Name, zone: ZoneIndex) {
+        for ingress in INGRESSES {
+            self.view(vpc, ingress).autodefined.insert(domain.clone(), Authority::Zone(zone));
+        }
+    }
+
+    /// A domain that the upstream answers for, whatever is claimed above it.
+    pub(super) fn carved_out(&mut self, vpc: VpcIndex, domain: &Name, zone: ZoneIndex) {
+        for ingress in INGRESSES {
+            self.view(vpc, ingress).carved_out.insert(domain.clone(), Authority::Zone(zone));
+        }
     }
 
     /// A rule in both views of every VPC it is associated with.
     pub(super) fn resolver_rule(&mut self, rule: &ResolverRule, context: Option<ContextIndex>) {
         for &vpc in &rule.vpcs {
-            for ingress in [Ingress::Inside, Ingress::ViaInbound] {
+            for ingress in INGRESSES {
                 let view = self.view(vpc, ingress);
                 match (&rule.action, context) {
                     (RuleAction::Forward(_), Some(context)) => {
@@ -89,33 +127,71 @@ impl ClaimsByView {
     }
 
     /// Makes the tables: claims and whole tables that are equal are made once.
-    pub(super) fn build(self, upstream: Authority) -> (AuthorityTables, Vec<ViewTables>) {
+    pub(super) fn build(self, upstream: Authority, autodefined: &Autodefined) -> (AuthorityTables, Vec<ViewTables>) {
         let mut interner = Interner::new(self.seed);
-        let all: BTreeMap<Name, Authority> = self.everywhere.iter().chain(&self.built_in).cloned().collect();
-        let only_endpoints: BTreeMap<Name, Authority> = self.everywhere.into_iter().collect();
-        let base_with_built_in = interner.table(&all);
-        let base_without = interner.table(&only_endpoints);
-        let views = self.views.into_iter().map(|view| {
-            let (base_claims, base) =
-                if view.dns_hostnames { (&all, base_with_built_in) } else { (&only_endpoints, base_without) };
-            let own = interner.table(&view.settle(base_claims, upstream));
-            ViewTables { vpc: view.vpc, ingress: view.ingress, own, base }
+        let mut bases: HashMap<Option<(&str, bool)>, (BTreeMap<Name, Authority>, AuthorityTable)> = HashMap::new();
+        let views = self.views.iter().map(|view| {
+            let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
+            let (base_claims, base) = bases.entry(region).or_insert_with(|| {
+                let claims = self.base_claims(region);
+                let table = interner.base_table(&claims);
+                (claims, table)
+            });
+            let own = interner.table(&view.settle(base_claims, upstream, autodefined));
+            ViewTables { vpc: view.index, ingress: view.ingress, own, base: *base }
         });
         let views = views.collect();
         (interner.tables, views)
     }
+
+    /// What everyone claims who has this region and these reverse names; none: who has no autodefined names.
+    fn base_claims(&self, region: Option<(&str, bool)>) -> BTreeMap<Name, Authority> {
+        let mut claims: BTreeMap<Name, Authority> = self.everywhere.iter().cloned().collect();
+        if let Some((name, has_reverse)) = region {
+            let region = &self.regions[name];
+            let reverse = if has_reverse { &*region.reverse } else { &[] };
+            claims.extend(self.built_in.iter().chain(&region.forward).chain(reverse).cloned());
+        }
+        claims
+    }
 }
 
-impl ViewClaims {
-    /// Rule > hosted zone and private name on equal length; SYSTEM rules as if no FORWARD rule stood above them.
-    fn settle(&self, base: &BTreeMap<Name, Authority>, upstream: Authority) -> BTreeMap<Name, Authority> {
-        let mut claims = self.zones.clone();
+/// Both ways into a VPC.
+const INGRESSES: [Ingress; 2] = [Ingress::Inside, Ingress::ViaInbound];
+
+/// Zones as those who answer.
+fn authorities(zones: Vec<(Name, ZoneIndex)>) -> Vec<(Name, Authority)> {
+    zones.into_iter().map(|(apex, zone)| (apex, Authority::Zone(zone))).collect()
+}
+
+impl ViewClaims<'_> {
+    /// Rule > hosted zone and private name > autodefined name on equal length; SYSTEM rules as if no FORWARD rule stood
+    /// above them.
+    fn settle(
+        &self,
+        base: &BTreeMap<Name, Authority>,
+        upstream: Authority,
+        autodefined: &Autodefined,
+    ) -> BTreeMap<Name, Authority> {
+        // Where nothing is claimed above them, public names go to the upstream by themselves.
+        let is_claimed = |name: Name| self.zones.contains_key(&name) || self.forward.contains_key(&name);
+        let carved_out = self.carved_out.iter().filter(|(domain, _)| ancestors(domain).any(is_claimed));
+        let own = self.autodefined.iter().chain(carved_out).chain(&self.zones);
+        let mut claims: BTreeMap<Name, Authority> = own.map(|(name, authority)| (name.clone(), *authority)).collect();
         for domain in &self.system {
-            let aws_own = ancestors(domain).find_map(|name| self.zones.get(&name).or_else(|| base.get(&name)));
-            claims.insert(domain.clone(), aws_own.copied().unwrap_or(upstream));
+            let aws_own = ancestors(domain).find_map(|name| self.aws_own(&name, base, autodefined));
+            claims.insert(domain.clone(), aws_own.unwrap_or(upstream));
         }
         claims.extend(self.forward.iter().map(|(domain, authority)| (domain.clone(), *authority)));
         claims
+    }
+
+    /// Who answers for exactly this suffix where no rule is: hosted zone and private name > autodefined name.
+    fn aws_own(&self, suffix: &Name, base: &BTreeMap<Name, Authority>, autodefined: &Autodefined) -> Option<Authority> {
+        let written =
+            [&self.zones, &self.autodefined, &self.carved_out].into_iter().find_map(|claims| claims.get(suffix));
+        let reverse = || autodefined.reverse_zone(self.index, suffix).filter(|_| self.vpc.has_reverse_zones());
+        written.copied().or_else(reverse).or_else(|| base.get(suffix).copied())
     }
 }
 
@@ -128,31 +204,48 @@ fn ancestors(name: &Name) -> impl Iterator<Item = Name> {
 struct Interner {
     seed: HashSeed,
     tables: AuthorityTables,
-    claims: HashMap<(Name, Authority), InternedClaim>,
+    claims: HashMap<(Name, Authority), TableClaim>,
     made: HashMap<Vec<ClaimIndex>, AuthorityTable>,
 }
 
-/// A claim with what a table needs to place it: hash and label count of its suffix.
-type InternedClaim = (ClaimIndex, u64, usize);
-
 impl Interner {
     fn new(seed: HashSeed) -> Self {
-        Self { seed, tables: AuthorityTables::default(), claims: HashMap::new(), made: HashMap::new() }
+        let mut tables = AuthorityTables::default();
+        let arpa = Name::from_labels([b"arpa".as_slice()]).expect("a short label");
+        tables.set_reverse(name_hash(&arpa, seed));
+        Self { seed, tables, claims: HashMap::new(), made: HashMap::new() }
     }
 
     /// The table of these claims, made if no view had the same before.
     fn table(&mut self, claims: &BTreeMap<Name, Authority>) -> AuthorityTable {
-        let claims: Vec<InternedClaim> = claims.iter().map(|(name, authority)| self.claim(name, *authority)).collect();
-        let key = claims.iter().map(|(index, ..)| *index).collect();
+        let claims = self.claims(claims);
+        let key = claims.iter().map(|claim| claim.claim).collect();
         *self.made.entry(key).or_insert_with(|| self.tables.add_table(&claims))
     }
 
-    fn claim(&mut self, suffix: &Name, authority: Authority) -> InternedClaim {
+    /// A table of what everyone claims.
+    fn base_table(&mut self, claims: &BTreeMap<Name, Authority>) -> AuthorityTable {
+        let claims = self.claims(claims);
+        self.tables.add_base_table(&claims)
+    }
+
+    fn claims(&mut self, claims: &BTreeMap<Name, Authority>) -> Vec<TableClaim> {
+        claims.iter().map(|(name, authority)| self.claim(name, *authority)).collect()
+    }
+
+    fn claim(&mut self, suffix: &Name, authority: Authority) -> TableClaim {
         if let Some(known) = self.claims.get(&(suffix.clone(), authority)) {
             return *known;
         }
-        let index = self.tables.add_claim(suffix, authority);
-        let interned = (index, name_hash(suffix, self.seed), suffix.label_count());
+        let mut folded = FoldedName::default();
+        folded.read(suffix.as_wire(), self.seed).expect("a Name is well-formed");
+        let labels = folded.label_count();
+        let interned = TableClaim {
+            claim: self.tables.add_claim(suffix, authority),
+            suffix_hash: folded.suffix_hash(labels),
+            last_label_hash: folded.suffix_hash(1),
+            labels,
+        };
         self.claims.insert((suffix.clone(), authority), interned);
         interned
     }

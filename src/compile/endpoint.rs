@@ -10,7 +10,7 @@ use super::zone::{
 use crate::aws::endpoint::PrivateName;
 use crate::aws::{EndpointKind, Model, VpcEndpoint};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Ingress, ZoneIndex, ZoneKind};
+use crate::snapshot::{Contents, Ingress, ZoneIndex, ZoneKind};
 use std::net::IpAddr;
 
 /// The address records of an endpoint name, by type.
@@ -38,7 +38,7 @@ pub(super) fn compile(
     index: usize,
     endpoint: &VpcEndpoint,
     zones: &mut ZonesBuilder,
-    claims: &mut ClaimsByView,
+    claims: &mut ClaimsByView<'_>,
 ) {
     let EndpointKind::Interface { regional_name, zonal, has_subdomains, private_names, private_dns_only_for_inbound } =
         &endpoint.kind
@@ -94,6 +94,6 @@ fn add_zone(
     if let (true, Ok(wildcard)) = (coverage.below_apex, &wildcard) {
         names.push((wildcard, addresses));
     }
-    let head = ZoneHead { kind, apex, id: &endpoint.id, soa: (ENDPOINT_TTL, &soa), denies_everything: false };
+    let head = ZoneHead { kind, apex, id: &endpoint.id, soa: (ENDPOINT_TTL, &soa), contents: Contents::Stored };
     zones.add(&head, &names)
 }

@@ -8,11 +8,11 @@ use super::zone::{
 use crate::aws::record_set::rdatas;
 use crate::aws::{AliasTarget, EndpointKind, HostedZone, Model, RecordData, RecordSet};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Ingress, ZoneKind};
+use crate::snapshot::{Contents, Ingress, ZoneKind};
 use std::collections::HashMap;
 
 /// Adds one zone: its data once, its claim in the views of every associated VPC.
-pub(super) fn compile(model: &Model, zone: &HostedZone, zones: &mut ZonesBuilder, claims: &mut ClaimsByView) {
+pub(super) fn compile(model: &Model, zone: &HostedZone, zones: &mut ZonesBuilder, claims: &mut ClaimsByView<'_>) {
     let aliases = AliasIndex::of(zone);
     // Sets of one owner stand together; `(owner, type)` is unique, so the order is settled by it.
     let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
@@ -39,7 +39,7 @@ pub(super) fn compile(model: &Model, zone: &HostedZone, zones: &mut ZonesBuilder
         owners.into_iter().map(|(owner, range)| (owner, &encoded[range])).collect();
     let default_soa = route_53_soa();
     let soa = soa.and_then(own_soa).unwrap_or((ROUTE_53_SOA_TTL, &default_soa));
-    let head = ZoneHead { kind: ZoneKind::HostedZone, apex: &zone.apex, id: &zone.id, soa, denies_everything: false };
+    let head = ZoneHead { kind: ZoneKind::HostedZone, apex: &zone.apex, id: &zone.id, soa, contents: Contents::Stored };
     let octets = encoded.iter().map(|(_, rrset)| rrset.octets.len() + 8).sum::<usize>()
         + names.iter().map(|(name, _)| name.as_wire().len() + 12).sum::<usize>();
     zones.reserve(names.len(), octets);

@@ -4,6 +4,7 @@
 //! sides), so this cannot fail. The order of steps: contexts, zones with their names, claims, views, doors.
 
 mod authority;
+mod autodefined;
 mod builtin;
 mod contexts;
 mod endpoint;
@@ -25,6 +26,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
     let mut claims = ClaimsByView::new(model, seed);
     let contexts = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
+    let autodefined = autodefined::compile(model, &mut zones, &mut claims);
     for (index, endpoint) in model.endpoints.iter().enumerate() {
         endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
     }
@@ -34,7 +36,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
     for (rule, context) in model.resolver_rules.iter().zip(&contexts.of_rules) {
         claims.resolver_rule(rule, *context);
     }
-    let (authorities, tables) = claims.build(contexts.upstream);
+    let (authorities, tables) = claims.build(contexts.upstream, &autodefined);
     let views = tables.into_iter().map(|tables| {
         let vpc = model.vpc(tables.vpc);
         View {
@@ -43,6 +45,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
             dns_support: vpc.dns_support,
             table: tables.own,
             base: tables.base,
+            networks: autodefined.of_vpcs[tables.vpc.0 as usize],
+            has_reverse_zones: vpc.has_reverse_zones(),
             otherwise: contexts.upstream,
         }
     });
@@ -54,6 +58,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
         views: views.collect(),
         authorities,
         zones,
+        networks: autodefined.networks.into(),
+        reverse_zones: autodefined.reverse_zones,
         nodes,
         contexts: contexts.contexts.into(),
     }
@@ -118,6 +124,7 @@ mod tests {
             allow: Vec::new(),
             dns_support: true,
             dns_hostnames: true,
+            autodefined_reverse: true,
         }
     }
 

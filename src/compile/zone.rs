@@ -2,7 +2,7 @@
 
 use crate::dns::{FoldedName, HashSeed, Name, Rtype, Ttl, reply};
 use crate::snapshot::node::{HAS_WILDCARD_CHILD, NodeTableBuilder};
-use crate::snapshot::{NodeTable, Zone, ZoneIndex, ZoneKind};
+use crate::snapshot::{Contents, NodeTable, Zone, ZoneIndex, ZoneKind};
 use std::collections::HashMap;
 
 /// The name servers of every private hosted zone (R53:hosted-zones-private; TTL as observed).
@@ -60,7 +60,7 @@ pub(super) struct ZoneHead<'m> {
     pub(super) id: &'m str,
     /// The SOA's TTL and rdata.
     pub(super) soa: (u32, &'m [u8]),
-    pub(super) denies_everything: bool,
+    pub(super) contents: Contents,
 }
 
 /// All zones in the making.
@@ -109,7 +109,7 @@ impl ZonesBuilder {
             apex_labels: head.apex.label_count() as u8,
             labels_max: labels_max.max(head.apex.label_count()) as u8,
             apex_has_wildcard: flags.get(&head.apex.as_wire()[..apex_octets]) & HAS_WILDCARD_CHILD != 0,
-            denies_everything: head.denies_everything,
+            contents: head.contents,
             negative_soa: negative_soa.into(),
             id: head.id.into(),
         });

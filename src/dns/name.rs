@@ -315,6 +315,12 @@ impl FoldedName {
         &self.wire[self.suffix_start(labels)..usize::from(self.octets)]
     }
 
+    /// The first label of the suffix of `labels` labels; empty for the root.
+    pub fn label(&self, labels: usize) -> &[u8] {
+        let start = self.suffix_start(labels);
+        &self.wire[start + 1..][..usize::from(self.wire[start])]
+    }
+
     /// Where the suffix of `labels` labels begins, counted from the start of the name.
     #[inline]
     pub fn suffix_start(&self, labels: usize) -> usize {

@@ -5,11 +5,13 @@
 //! domain-name-matches); a private zone never falls through. CNAMEs of our own zones are followed here, inside the
 //! view and across zones; where a chain leaves for others, the resolution says whom to ask for what.
 
+pub mod autodefined;
 mod zone;
 
 use crate::dns::{FoldedName, Rtype};
 use crate::snapshot::{Authority, ContextIndex, Located, Records, Snapshot, View, Zone};
-use zone::Found;
+use autodefined::Computed;
+use zone::{Found, InView};
 
 /// CNAMEs followed for one query before we give up with SERVFAIL. BIND's and unbound's `max-query-restarts` is 11 too;
 /// the RFCs name no number.
@@ -53,6 +55,13 @@ pub enum End<'s> {
         /// The records.
         records: Records<'s>,
         /// Whose they are.
+        zone: &'s Zone,
+    },
+    /// A record of an autodefined zone here that is computed.
+    Computed {
+        /// The record.
+        record: Computed,
+        /// Whose it is.
         zone: &'s Zone,
     },
     /// The name exists without that type.
@@ -100,7 +109,7 @@ pub struct Ask<'q> {
 /// about where the chain is not empty.
 pub fn resolve<'s>(
     snapshot: &'s Snapshot,
-    view: &View,
+    view: &'s View,
     ask: Ask<'_>,
     located: Located,
     last: &mut FoldedName,
@@ -116,7 +125,7 @@ pub fn resolve<'s>(
 #[inline(always)]
 pub fn follow<'s>(
     snapshot: &'s Snapshot,
-    view: &View,
+    view: &'s View,
     ask: Ask<'_>,
     mut located: Located,
     last: &mut FoldedName,
@@ -159,7 +168,7 @@ enum Step<'s> {
 
 /// What the authority of one name says.
 #[inline(always)]
-fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
+fn step<'s>(snapshot: &'s Snapshot, view: &'s View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,
         Authority::Forward(context) => return Step::End(End::Forward(context)),
@@ -168,12 +177,17 @@ fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype
     let zone = snapshot.zone(index);
     let apex_at = name.suffix_start(usize::from(zone.apex_labels));
     let negative = Negative { zone, apex_at };
-    match zone::lookup(&snapshot.nodes, index, zone, name, qtype, located.node_hash) {
+    match zone::lookup(InView { snapshot, view, index, zone }, name, qtype, located.node_hash) {
         Found::Records(records) => Step::End(End::Records { records, zone }),
         Found::Cname { record, target } => Step::Cname { record, target },
         Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
         Found::NoData => Step::End(End::NoData(negative)),
         Found::NxDomain => Step::End(End::NxDomain(negative)),
+        Found::Computed(record) => Step::End(End::Computed { record, zone }),
+        Found::Elsewhere => Step::End(match view.otherwise {
+            Authority::Forward(context) => End::Forward(context),
+            Authority::Zone(_) | Authority::Nothing => End::NobodyToAsk,
+        }),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Lookup in one zone: RFC 1034 section 4.3.2 with RFC 4592's closest encloser.
 
+use super::autodefined::{self, Computed, Judgement};
 use crate::dns::name::wildcard_hash;
 use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 use crate::dns::{FoldedName, Rtype};
-use crate::snapshot::{Node, NodeTable, Records, RrsetData, Zone, ZoneIndex};
+use crate::snapshot::{Contents, Node, NodeTable, Records, RrsetData, Snapshot, View, Zone, ZoneIndex};
 
-/// What a zone says of a name and a type. All five are success.
+/// What a zone says of a name and a type. All of them are success.
 pub(super) enum Found<'s> {
     /// Records of the type.
     Records(Records<'s>),
@@ -17,20 +18,34 @@ pub(super) enum Found<'s> {
     NoData,
     /// The name does not exist.
     NxDomain,
+    /// A record that is computed.
+    Computed(Computed),
+    /// The name is public, and the upstream's to answer.
+    Elsewhere,
+}
+
+/// A zone of a snapshot, in a view of it.
+#[derive(Clone, Copy)]
+pub(super) struct InView<'s> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) view: &'s View,
+    pub(super) index: ZoneIndex,
+    pub(super) zone: &'s Zone,
 }
 
 /// Looks a name up. It is at or below the zone's apex; `hash` is that of (zone, name).
 #[inline(always)]
-pub(super) fn lookup<'s>(
-    nodes: &'s NodeTable,
-    index: ZoneIndex,
-    zone: &Zone,
-    name: &FoldedName,
-    qtype: Rtype,
-    hash: u64,
-) -> Found<'s> {
-    if zone.denies_everything {
-        return Found::NxDomain;
+pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, hash: u64) -> Found<'s> {
+    let InView { snapshot: Snapshot { nodes, .. }, index, zone, .. } = within;
+    if zone.contents != Contents::Stored {
+        match autodefined::judge(within, name, qtype, hash) {
+            Judgement::Stored => {}
+            Judgement::Apex => return Found::Records(Records { templates: &zone.negative_soa, count: 1 }),
+            Judgement::Computed(record) => return Found::Computed(record),
+            Judgement::NoData => return Found::NoData,
+            Judgement::NxDomain => return Found::NxDomain,
+            Judgement::Elsewhere => return Found::Elsewhere,
+        }
     }
     let node = nodes.find(index, hash, name.as_wire()).or_else(|| source_of_synthesis(nodes, index, zone, name));
     match node {

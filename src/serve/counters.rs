@@ -87,6 +87,8 @@ worker_counters! {
     from_endpoint,
     /// Queries a built-in name answered.
     from_built_in,
+    /// Queries that EC2's names or the reverse zones of a VPC's addresses answered.
+    from_autodefined,
     /// Queries that a rule or the upstream answers.
     from_forward,
 }

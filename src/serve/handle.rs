@@ -12,7 +12,9 @@ use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
+use crate::resolve::autodefined::Computed;
 use crate::resolve::{self, End, Negative};
+use crate::snapshot::autodefined::COMPUTED_TTL_SECONDS;
 use crate::snapshot::{
     Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
 };
@@ -305,6 +307,10 @@ impl<'b> Work<'_, 'b> {
                 self.push_records(records);
                 done(Rcode::NOERROR, Source::Zone(zone.kind))
             }
+            End::Computed { record, zone } => {
+                self.push_computed(record);
+                done(Rcode::NOERROR, Source::Zone(zone.kind))
+            }
             End::NoData(negative) => self.negative(Rcode::NOERROR, negative),
             End::NxDomain(negative) => self.negative(Rcode::NXDOMAIN, negative),
             End::Forward(context) => self.forward(context, name, onward),
@@ -337,6 +343,15 @@ impl<'b> Work<'_, 'b> {
                 }
             }
         }
+    }
+
+    /// Writes a record that stands nowhere.
+    #[cold]
+    fn push_computed(&mut self, record: Computed) {
+        let head = RecordHead { rtype: record.rtype(), class: Class::IN.0, ttl_seconds: COMPUTED_TTL_SECONDS };
+        let networks = self.around.snapshot.networks(self.view);
+        let write_rdata = |out: &mut [u8]| record.write_rdata(networks, out);
+        self.writer.push_with(Section::Answer, Owner::At(self.owner_at), head, write_rdata);
     }
 
     /// Writes the SOA of a negative answer (RFC 2308 section 2). Its owner is a suffix of the name that was not found.

@@ -47,6 +47,43 @@ pub struct AuthorityTables {
     /// The suffixes of all claims in folded wire form, one after another: a thousand fit into a few pages, where a
     /// thousand allocations would be spread over the heap.
     suffixes: Vec<u8>,
+    branches: Branches,
+}
+
+/// The label counts that occur in base tables under each last label, told apart by some bits of its hash. What everyone
+/// claims ends in few words: names that end in another are not looked for there at all.
+#[derive(Clone, Debug)]
+struct Branches([Branch; 1 << BRANCH_BITS]);
+
+/// Bits of a last label's hash that count: ten words occur in what everyone claims, so that few others meet one of them.
+const BRANCH_BITS: u32 = 6;
+
+/// The label counts below 64 that may occur in base tables under a last label; [`REVERSE`] besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Branch(u64);
+
+/// In place of 0 labels, for hardly anybody claims the root for everyone: the last label may be that of reverse names.
+const REVERSE: u64 = 1;
+
+impl Default for Branches {
+    fn default() -> Self {
+        Self([Branch::default(); _])
+    }
+}
+
+impl Branches {
+    fn of(&mut self, last_label_hash: u64) -> &mut u64 {
+        &mut self.0[branch_of(last_label_hash)].0
+    }
+}
+
+impl Branch {
+    /// Whether a name may be a reverse name of the view's own blocks: it ends in `arpa`, or in one of the few words that
+    /// look like it.
+    #[inline]
+    pub fn may_be_reverse(self) -> bool {
+        self.0 & REVERSE != 0
+    }
 }
 
 /// One slot: part of the suffix's hash, and which claim (0 = empty, else index + 1).
@@ -60,33 +97,78 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimIndex(u32);
 
+/// A claim, and what a table needs to place it.
+#[derive(Clone, Copy, Debug)]
+pub struct TableClaim {
+    /// The claim.
+    pub claim: ClaimIndex,
+    /// The hash of its suffix.
+    pub suffix_hash: u64,
+    /// The hash of the last label of its suffix.
+    pub last_label_hash: u64,
+    /// Labels of its suffix.
+    pub labels: usize,
+}
+
 impl AuthorityTables {
-    /// The authority of the longest suffix of `name` in either table; on equal length `own` wins.
+    /// What everyone may claim of names that end as this one does.
     #[inline]
-    pub fn longest(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
+    pub fn branch(&self, name: &FoldedName) -> Branch {
+        self.branches.0[branch_of(name.suffix_hash(1))]
+    }
+
+    /// The authority of the longest suffix of `name` in either table; on equal length `own` wins. `branch` is
+    /// [`Self::branch`] of the name.
+    #[inline]
+    pub fn longest(
+        &self,
+        own: &AuthorityTable,
+        base: &AuthorityTable,
+        branch: Branch,
+        name: &FoldedName,
+    ) -> Option<Authority> {
         let labels = name.label_count();
         // Hardly any name has 64 labels, so the upper word is seldom looked at.
         let upper = if labels < 64 { None } else { self.longest_beyond_63(own, base, name) };
-        upper.or_else(|| self.longest_of(0, u64::MAX >> (63 - labels.min(63)), own, base, name))
+        upper.or_else(|| {
+            let reachable = u64::MAX >> (63 - labels.min(63));
+            self.longest_of(0, reachable, (own, own.depths[0]), (base, branch.0), name)
+        })
+    }
+
+    /// The same among claims of at least `labels` labels in `own`, and of more in `base`; `labels` is below 63.
+    pub fn longest_from(
+        &self,
+        labels: usize,
+        own: &AuthorityTable,
+        base: &AuthorityTable,
+        name: &FoldedName,
+    ) -> Option<Authority> {
+        let upper = if name.label_count() < 64 { None } else { self.longest_beyond_63(own, base, name) };
+        upper.or_else(|| {
+            let reachable = u64::MAX >> (63 - name.label_count().min(63)) & u64::MAX << labels;
+            let beyond = base.depths[0] & u64::MAX << (labels + 1);
+            self.longest_of(0, reachable, (own, own.depths[0]), (base, beyond), name)
+        })
     }
 
     /// The longest match of 64 labels or more.
     #[cold]
     fn longest_beyond_63(&self, own: &AuthorityTable, base: &AuthorityTable, name: &FoldedName) -> Option<Authority> {
-        self.longest_of(1, u64::MAX >> (127 - name.label_count()), own, base, name)
+        let reachable = u64::MAX >> (127 - name.label_count());
+        self.longest_of(1, reachable, (own, own.depths[1]), (base, base.depths[1]), name)
     }
 
-    /// The longest match among the label counts of one word of `depths`, as far as `reachable` has them.
+    /// The longest match among these label counts, 64 `word` to be added to each, as far as `reachable` has them.
     #[inline(always)]
     fn longest_of(
         &self,
         word: usize,
         reachable: u64,
-        own: &AuthorityTable,
-        base: &AuthorityTable,
+        (own, own_depths): (&AuthorityTable, u64),
+        (base, base_depths): (&AuthorityTable, u64),
         name: &FoldedName,
     ) -> Option<Authority> {
-        let (own_depths, base_depths) = (own.depths[word], base.depths[word]);
         let mut depths = (own_depths | base_depths) & reachable;
         while depths != 0 {
             let bit = depths.ilog2();
@@ -144,15 +226,15 @@ impl AuthorityTables {
         ClaimIndex(u32::try_from(self.claims.len() - 1).expect("fewer claims than 2^32"))
     }
 
-    /// Adds a table of claims with the hashes and label counts of their suffixes; no two claims of one suffix.
-    pub fn add_table(&mut self, claims: &[(ClaimIndex, u64, usize)]) -> AuthorityTable {
+    /// Adds a table of claims; no two of one suffix.
+    pub fn add_table(&mut self, claims: &[TableClaim]) -> AuthorityTable {
         // At most half full: short searches, and always an empty slot.
         let size = (claims.len() * 2).next_power_of_two().max(2);
         let start = self.slots.len();
         self.slots.resize(start + size, Slot::default());
         let mask = size - 1;
         let mut depths = [0; 2];
-        for &(claim, suffix_hash, labels) in claims {
+        for &TableClaim { claim, suffix_hash, labels, .. } in claims {
             let hash = slot_hash(suffix_hash);
             let mut at = hash as u32 as usize;
             while self.slots[start + (at & mask)].claim != 0 {
@@ -163,6 +245,22 @@ impl AuthorityTables {
         }
         let start = u32::try_from(start).expect("fewer authority slots than 2^32");
         AuthorityTable { start, mask: mask as u32, depths }
+    }
+
+    /// Adds a table of what everyone claims: a base table.
+    pub fn add_base_table(&mut self, claims: &[TableClaim]) -> AuthorityTable {
+        for claim in claims.iter().filter(|claim| claim.labels < 64) {
+            match claim.labels {
+                0 => self.branches.0.iter_mut().for_each(|branch| branch.0 |= 1),
+                labels => *self.branches.of(claim.last_label_hash) |= 1 << labels,
+            }
+        }
+        self.add_table(claims)
+    }
+
+    /// Says what the names of blocks' addresses end in, by the hash of that label.
+    pub fn set_reverse(&mut self, last_label_hash: u64) {
+        *self.branches.of(last_label_hash) |= REVERSE;
     }
 
     /// Octets that tables and claims take.
@@ -177,6 +275,12 @@ fn slot_hash(suffix_hash: u64) -> u64 {
     mix(suffix_hash, 0xa076_1d64_78bd_642f)
 }
 
+/// Where the label counts under a last label stand, by its hash.
+#[inline]
+fn branch_of(last_label_hash: u64) -> usize {
+    (last_label_hash >> (64 - BRANCH_BITS)) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,22 +291,63 @@ mod tests {
 
     const SEED: HashSeed = HashSeed(11);
 
+    fn folded(name: &Name) -> FoldedName {
+        let mut folded = FoldedName::default();
+        folded.read(name.as_wire(), SEED).expect("a Name is well-formed");
+        folded
+    }
+
+    fn claims(tables: &mut AuthorityTables, claims: &BTreeMap<Name, Authority>) -> Vec<TableClaim> {
+        let claim = |(name, authority): (&Name, &Authority)| TableClaim {
+            claim: tables.add_claim(name, *authority),
+            suffix_hash: name_hash(name, SEED),
+            last_label_hash: folded(name).suffix_hash(1),
+            labels: name.label_count(),
+        };
+        claims.iter().map(claim).collect()
+    }
+
     /// A table of claims by name.
-    fn table(tables: &mut AuthorityTables, claims: &BTreeMap<Name, Authority>) -> AuthorityTable {
-        let claims: Vec<_> = claims
-            .iter()
-            .map(|(name, authority)| {
-                let index = tables.add_claim(name, *authority);
-                (index, name_hash(name, SEED), name.label_count())
-            })
-            .collect();
+    fn table(tables: &mut AuthorityTables, by_name: &BTreeMap<Name, Authority>) -> AuthorityTable {
+        let claims = claims(tables, by_name);
         tables.add_table(&claims)
+    }
+
+    /// A base table of claims by name.
+    fn base_table(tables: &mut AuthorityTables, by_name: &BTreeMap<Name, Authority>) -> AuthorityTable {
+        let claims = claims(tables, by_name);
+        tables.add_base_table(&claims)
+    }
+
+    /// The longest match as it is asked for.
+    fn longest(
+        tables: &AuthorityTables,
+        own: &AuthorityTable,
+        base: &AuthorityTable,
+        name: &Name,
+    ) -> Option<Authority> {
+        let name = folded(name);
+        tables.longest(own, base, tables.branch(&name), &name)
     }
 
     /// What the longest match must be, the slow way: the name, then its parents up to the root.
     fn slowly(own: &BTreeMap<Name, Authority>, base: &BTreeMap<Name, Authority>, name: &Name) -> Option<Authority> {
         let names = std::iter::successors(Some(name.clone()), Name::parent);
         names.into_iter().find_map(|name| own.get(&name).or_else(|| base.get(&name)).copied())
+    }
+
+    /// The same among claims of `own` with at least `labels` labels, and of `base` with more.
+    fn slowly_from(
+        labels: usize,
+        own: &BTreeMap<Name, Authority>,
+        base: &BTreeMap<Name, Authority>,
+        name: &Name,
+    ) -> Option<Authority> {
+        let long = |claims: &BTreeMap<Name, Authority>, labels| {
+            let long = claims.iter().filter(|(name, _)| name.label_count() >= labels);
+            long.map(|(name, authority)| (name.clone(), *authority)).collect()
+        };
+        slowly(&long(own, labels), &long(base, labels + 1), name)
     }
 
     /// Names of few labels out of a small alphabet, so that they meet; some of over 64 labels.
@@ -226,16 +371,18 @@ mod tests {
             ),
             other in prop::collection::btree_map(names(), Just(Authority::Nothing), 0..20),
             asked in prop::collection::vec(names(), 1..30),
+            labels in 0usize..5,
         ) {
             let mut tables = AuthorityTables::default();
             let own_table = table(&mut tables, &own);
             // Another view's claims stand between, and must never be found.
             table(&mut tables, &other);
-            let base_table = table(&mut tables, &base);
-            let mut folded = FoldedName::default();
+            let base_table = base_table(&mut tables, &base);
             for name in asked.iter().chain(own.keys()).chain(base.keys()).chain(other.keys()) {
-                folded.read(name.as_wire(), SEED).expect("a Name is well-formed");
-                prop_assert_eq!(tables.longest(&own_table, &base_table, &folded), slowly(&own, &base, name), "{}", name);
+                let found = longest(&tables, &own_table, &base_table, name);
+                prop_assert_eq!(found, slowly(&own, &base, name), "{}", name);
+                let found = tables.longest_from(labels, &own_table, &base_table, &folded(name));
+                prop_assert_eq!(found, slowly_from(labels, &own, &base, name), "{} from {} labels", name, labels);
             }
         }
     }
@@ -243,13 +390,25 @@ mod tests {
     #[test]
     fn on_equal_length_the_own_table_wins() {
         let name = Name::from_labels([b"corp".as_slice(), b"example"]).expect("short");
-        let (own, base) = (Authority::Zone(ZoneIndex(1)), Authority::Zone(ZoneIndex(2)));
+        let (one, other) = (Authority::Zone(ZoneIndex(1)), Authority::Zone(ZoneIndex(2)));
+        for (own, base) in [(one, other), (other, one)] {
+            let mut tables = AuthorityTables::default();
+            let own_table = table(&mut tables, &BTreeMap::from([(name.clone(), own)]));
+            let base_table = base_table(&mut tables, &BTreeMap::from([(name.clone(), base)]));
+            assert_eq!(longest(&tables, &own_table, &base_table, &name), Some(own));
+        }
+    }
+
+    #[test]
+    fn only_names_with_the_last_label_of_reverse_names_may_be_such() {
+        let named = |label: &[u8]| Name::from_labels([b"10".as_slice(), b"in-addr", label]).expect("short");
         let mut tables = AuthorityTables::default();
-        let own_table = table(&mut tables, &BTreeMap::from([(name.clone(), own)]));
-        let base_table = table(&mut tables, &BTreeMap::from([(name.clone(), base)]));
-        let mut folded = FoldedName::default();
-        folded.read(name.as_wire(), SEED).expect("a Name is well-formed");
-        assert_eq!(tables.longest(&own_table, &base_table, &folded), Some(own));
-        assert_eq!(tables.longest(&base_table, &own_table, &folded), Some(base));
+        let may_be =
+            |tables: &AuthorityTables, label: &str| tables.branch(&folded(&named(label.as_bytes()))).may_be_reverse();
+        assert!(!may_be(&tables, "arpa"));
+        tables.set_reverse(folded(&named(b"arpa")).suffix_hash(1));
+        assert!(may_be(&tables, "arpa"));
+        let others = (0..200u8).filter(|number| may_be(&tables, &format!("tld{number}")));
+        assert!(others.count() < 20, "one in 64 looks like it");
     }
 }

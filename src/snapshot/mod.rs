@@ -9,6 +9,7 @@
 //! views with the same associations share a table.
 
 pub mod authority;
+pub mod autodefined;
 pub mod door;
 pub mod node;
 mod pages;
@@ -19,15 +20,17 @@ pub mod view;
 pub mod zone;
 
 pub use authority::{Authority, AuthorityTable, AuthorityTables};
+pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
 pub use door::{Door, DoorIndex, DoorKind};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
 pub use publish::{Generation, Publisher, Reader};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
 pub use view::{Ingress, View, ViewIndex};
-pub use zone::{Zone, ZoneIndex, ZoneKind};
+pub use zone::{Contents, Zone, ZoneIndex, ZoneKind};
 
 use crate::dns::{FoldedName, HashSeed};
+use autodefined::{REVERSE_ZONE_OCTETS_MAX, reverse_zone_labels};
 use std::net::IpAddr;
 
 /// Everything an answer needs, whole and unchanging: one query sees one snapshot.
@@ -44,6 +47,10 @@ pub struct Snapshot {
     pub authorities: AuthorityTables,
     /// Zones of every kind.
     pub zones: Box<[Zone]>,
+    /// The address blocks of the views, whose names are computed.
+    pub networks: Box<[Networks]>,
+    /// The reverse zones of CIDR blocks: by the octets of an address in the apex, whatever these are.
+    pub reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
     /// Names and records of all zones.
     pub nodes: NodeTable,
     /// Rules' targets and the upstream.
@@ -94,7 +101,25 @@ impl Snapshot {
     /// (rule > hosted zone and private name > built-in).
     #[inline]
     pub fn authority_for(&self, view: &View, name: &FoldedName) -> Authority {
-        self.authorities.longest(&view.table, &view.base, name).unwrap_or(view.otherwise)
+        let branch = self.authorities.branch(name);
+        if branch.may_be_reverse()
+            && let Some(authority) = self.reverse_authority_for(view, name)
+        {
+            return authority;
+        }
+        self.authorities.longest(&view.table, &view.base, branch, name).unwrap_or(view.otherwise)
+    }
+
+    /// Who answers for a name in the reverse zones of the view's own blocks: these zones, unless the view itself claims
+    /// as long a suffix or a longer one.
+    #[cold]
+    fn reverse_authority_for(&self, view: &View, name: &FoldedName) -> Option<Authority> {
+        if !view.has_reverse_zones {
+            return None;
+        }
+        let octets = self.networks(view).reverse_zone_octets(&ReverseName::read(name)?)?;
+        let own = self.authorities.longest_from(reverse_zone_labels(octets), &view.table, &view.base, name);
+        Some(own.unwrap_or(Authority::Zone(self.reverse_zones[octets])))
     }
 
     /// Finds who answers for `name`, and for a zone the place to look.
@@ -106,6 +131,12 @@ impl Snapshot {
             Authority::Forward(_) | Authority::Nothing => 0,
         };
         Located { authority, node_hash }
+    }
+
+    /// The address blocks that have names in a view.
+    #[inline]
+    pub fn networks(&self, view: &View) -> &Networks {
+        &self.networks[view.networks.0 as usize]
     }
 
     /// The zone of an index that this snapshot gave out.

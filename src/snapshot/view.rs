@@ -1,6 +1,7 @@
 //! Views: what one (VPC, from inside | via inbound) pair sees.
 
 use super::authority::{Authority, AuthorityTable};
+use super::autodefined::NetworksIndex;
 
 /// Which of [`super::Snapshot::views`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +27,12 @@ pub struct View {
     pub dns_support: bool,
     /// What the view itself claims: rules, hosted zones, private names.
     pub table: AuthorityTable,
-    /// What everyone claims: `vpce-…` names and, with `enableDnsHostnames`, the built-in names.
+    /// What everyone in its region claims: `vpce-…` names and, with `enableDnsHostnames`, the autodefined names.
     pub base: AuthorityTable,
+    /// The address blocks that have names here.
+    pub networks: NetworksIndex,
+    /// Whether these blocks have reverse zones: `enableDnsHostnames`, and `AutodefinedReverse` besides.
+    pub has_reverse_zones: bool,
     /// Who answers for what nobody claims: the upstream.
     pub otherwise: Authority,
 }

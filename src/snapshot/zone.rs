@@ -1,4 +1,4 @@
-//! Zones: hosted zones, the hidden zones of endpoints, and the built-in ones.
+//! Zones: hosted zones, the hidden zones of endpoints, and the autodefined ones.
 
 /// Which of [`super::Snapshot::zones`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,23 @@ pub enum ZoneKind {
     EndpointName,
     /// `localhost` and the other built-in names.
     BuiltIn,
+    /// EC2's names and the reverse zones of the VPC's addresses.
+    Autodefined,
+}
+
+/// Where the names of a zone come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// They are stored.
+    Stored,
+    /// There are none, not even the apex (`invalid`, `onion`: RFC 6761 section 6.4, RFC 7686).
+    Denied,
+    /// Some are stored, and each address of the view's blocks has its IP name.
+    IpNames,
+    /// Some are stored; the others are public, and asked of the upstream.
+    PublicNames,
+    /// Each address of the view's blocks has its reverse name. The zone stands for all of as many labels.
+    ReverseNames,
 }
 
 /// One zone; its names stand in the node table under its index.
@@ -28,8 +45,8 @@ pub struct Zone {
     pub labels_max: u8,
     /// Whether a `*` stands directly below the apex.
     pub apex_has_wildcard: bool,
-    /// Whether even the apex does not exist (`invalid`, `onion`: RFC 6761 section 6.4, RFC 7686).
-    pub denies_everything: bool,
+    /// Where its names come from.
+    pub contents: Contents,
     /// The SOA of a negative answer as a template, TTL = min(SOA TTL, MINIMUM) (RFC 2308 section 3).
     pub negative_soa: Box<[u8]>,
     /// What it is called in words: the hosted zone's or endpoint's id.

@@ -71,6 +71,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         allow: Vec::new(),
         dns_support: true,
         dns_hostnames: true,
+        autodefined_reverse: true,
     }
 }
 

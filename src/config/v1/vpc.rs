@@ -65,6 +65,7 @@ impl<'t> Builder<'t, '_> {
                 allow: self.allow(table.allow.as_ref(), &own, &table.label),
                 dns_support: table.dns_support.is_none_or(|on| on.value),
                 dns_hostnames: table.dns_hostnames.is_none_or(|on| on.value),
+                autodefined_reverse: true,
             };
             self.model.vpcs.push(vpc);
         }

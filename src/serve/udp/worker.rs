@@ -367,6 +367,7 @@ pub fn count_reply(counters: &WorkerCounters, reply: &Reply, one_more: fn(&Count
         Source::Zone(ZoneKind::HostedZone) => one_more(&counters.from_hosted_zone),
         Source::Zone(ZoneKind::PrivateName | ZoneKind::EndpointName) => one_more(&counters.from_endpoint),
         Source::Zone(ZoneKind::BuiltIn) => one_more(&counters.from_built_in),
+        Source::Zone(ZoneKind::Autodefined) => one_more(&counters.from_autodefined),
         Source::Forward => one_more(&counters.from_forward),
         Source::NotAllowed => one_more(&counters.not_allowed),
         Source::Malformed => one_more(&counters.malformed),
