@@ -217,7 +217,8 @@ fn expected_records(vector: &Value, entry: &Value) -> Result<Vec<Line>, String> 
 /// The vector's configuration as a user writes it.
 fn configuration(vector: &Value) -> Result<String, String> {
     let config = vector["config"].as_object().ok_or("no config")?;
-    let known = ["vpcs", "phz", "rules", "endpoints", "inbound", "public", "peering", "enis", "resolver_config"];
+    let known =
+        ["vpcs", "phz", "rules", "endpoints", "inbound", "public", "peering", "enis", "instances", "resolver_config"];
     if let Some(strange) = config.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("version 1 has no {strange}"));
     }
@@ -225,9 +226,11 @@ fn configuration(vector: &Value) -> Result<String, String> {
     // Others that are named, and an "internet": a VPC with nothing in it.
     let others = ["vpc-b", "internet"].map(|id| (id, &Value::Null));
     let vpcs = config["vpcs"].as_object().ok_or("no VPCs")?;
+    let ipv6 = array(&vector["config"]["instances"]).iter().any(|instance| instance["ipv6"].is_string());
     for (index, (id, vpc)) in vpcs.iter().map(|(id, vpc)| (id.as_str(), vpc)).chain(others).enumerate() {
-        push_vpc(&mut toml, index, id, vpc);
+        push_vpc(&mut toml, index, id, vpc, ipv6);
     }
+    push_ec2(&mut toml, vector)?;
     for (id, inbound) in config.get("inbound").and_then(Value::as_object).into_iter().flatten() {
         let vpc = text(&inbound["vpc"])?;
         let _ = writeln!(toml, "[[inbound_endpoint]]\nid = \"{id}\"\nvpc = \"{vpc}\"");
@@ -256,11 +259,56 @@ fn configuration(vector: &Value) -> Result<String, String> {
     Ok(toml)
 }
 
-fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value) {
+/// Network interfaces, instances, peering connections and resolver configurations.
+fn push_ec2(toml: &mut String, vector: &Value) -> Result<(), String> {
+    let config = &vector["config"];
+    // A vector may say with the question whose public address is asked for.
+    let asked = vector["query"]["eni_private"].as_str().map(|private| {
+        let name = vector["query"]["name"].as_str().unwrap_or_default();
+        let label = name.split('.').next().unwrap_or_default();
+        serde_json::json!({ "private": private, "public": label.trim_start_matches("ec2-").replace('-', ".") })
+    });
+    for (index, interface) in array(&config["enis"]).iter().chain(&asked).enumerate() {
+        let private = text(&interface["private"])?;
+        let _ = writeln!(toml, "[[network_interface]]\nid = \"eni-0{index}\"\nvpc = \"vpc-a\"");
+        let _ = writeln!(toml, "private_ip_address = \"{private}\"");
+        if let Some(public) = interface["public"].as_str() {
+            let _ = writeln!(toml, "association = {{ public_ip = \"{public}\" }}");
+        }
+    }
+    for instance in array(&config["instances"]) {
+        let (id, private) = (text(&instance["id"])?, text(&instance["private"])?);
+        let _ = writeln!(toml, "[[instance]]\nid = \"{id}\"\nvpc = \"vpc-a\"\nprivate_ip_address = \"{private}\"");
+        if let Some(ipv6) = instance["ipv6"].as_str() {
+            let _ = writeln!(toml, "ipv6_address = \"{ipv6}\"");
+        }
+        let (a, aaaa) = (&instance["EnableResourceNameDnsARecord"], &instance["EnableResourceNameDnsAAAARecord"]);
+        let _ = writeln!(
+            toml,
+            "private_dns_name_options = {{ enable_resource_name_dns_a_record = {a}, \
+             enable_resource_name_dns_aaaa_record = {aaaa} }}"
+        );
+    }
+    for (index, pair) in array(&config["peering"]).iter().enumerate() {
+        let side = |of: usize| Ok::<_, String>(format!("{{ vpc = \"{}\" }}", text(&pair[of])?));
+        let (requester, accepter) = (side(0)?, side(1)?);
+        let _ = writeln!(toml, "[[vpc_peering]]\nid = \"pcx-0{index}\"");
+        let _ = writeln!(toml, "requester_vpc_info = {requester}\naccepter_vpc_info = {accepter}");
+    }
+    for (vpc, resolver) in config["resolver_config"].as_object().into_iter().flatten() {
+        let _ = writeln!(toml, "[[resolver_config]]\nresource_id = \"{vpc}\"");
+        let _ = writeln!(toml, "autodefined_reverse = {}", resolver["AutodefinedReverse"]);
+    }
+    Ok(())
+}
+
+fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value, has_ipv6: bool) {
     let region = vpc["region"].as_str().unwrap_or("us-west-2");
     let _ = writeln!(toml, "[[vpc]]\nid = \"{id}\"\nregion = \"{region}\"\nlisten = [\"127.0.1.{}:5300\"]", index + 1);
     if let Some(cidrs) = vpc["cidr"].as_array() {
-        let _ = writeln!(toml, "cidrs = {}", Value::from(cidrs.clone()));
+        // Vectors name IPv4 blocks only, also where an instance has an IPv6 address.
+        let ipv6 = has_ipv6.then(|| Value::from("2600:db8::/56"));
+        let _ = writeln!(toml, "cidrs = {}", Value::from_iter(cidrs.iter().cloned().chain(ipv6)));
     }
     for (key, word) in [("enableDnsSupport", "dns_support"), ("enableDnsHostnames", "dns_hostnames")] {
         if let Some(set) = vpc[key].as_bool() {

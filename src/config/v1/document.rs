@@ -1,5 +1,9 @@
 //! What was written, table by table: typed and placed, nothing settled yet.
 
+use super::ec2_tables::{
+    InstanceTable, NetworkInterfaceTable, ResolverConfigTable, VpcPeeringTable, read_instance, read_network_interface,
+    read_resolver_config, read_vpc_peering,
+};
 use super::source::{At, Reading};
 use super::table::{Lists, OneOrMany, Table, Text};
 
@@ -13,6 +17,10 @@ pub(super) struct Document<'t> {
     pub(super) upstream: Option<OneOrMany<'t>>,
     pub(super) settings: SettingsTables<'t>,
     pub(super) vpcs: Vec<VpcTable<'t>>,
+    pub(super) resolver_configs: Vec<ResolverConfigTable<'t>>,
+    pub(super) vpc_peerings: Vec<VpcPeeringTable<'t>>,
+    pub(super) network_interfaces: Vec<NetworkInterfaceTable<'t>>,
+    pub(super) instances: Vec<InstanceTable<'t>>,
     pub(super) inbound_endpoints: Vec<InboundEndpointTable<'t>>,
     pub(super) endpoints: Vec<EndpointTable<'t>>,
     pub(super) hosted_zones: Vec<HostedZoneTable<'t>>,
@@ -147,6 +155,16 @@ impl<'t> Document<'t> {
             upstream,
             settings,
             vpcs: each(&mut top, reading, "vpc", "[[vpc]]", read_vpc),
+            resolver_configs: each(&mut top, reading, "resolver_config", "[[resolver_config]]", read_resolver_config),
+            vpc_peerings: each(&mut top, reading, "vpc_peering", "[[vpc_peering]]", read_vpc_peering),
+            network_interfaces: each(
+                &mut top,
+                reading,
+                "network_interface",
+                "[[network_interface]]",
+                read_network_interface,
+            ),
+            instances: each(&mut top, reading, "instance", "[[instance]]", read_instance),
             inbound_endpoints: each(
                 &mut top,
                 reading,
@@ -164,7 +182,7 @@ impl<'t> Document<'t> {
 }
 
 /// Reads each table of a list.
-fn each<'t, T>(
+pub(super) fn each<'t, T>(
     top: &mut Table<'t>,
     reading: &mut Reading<'t>,
     key: &'static str,

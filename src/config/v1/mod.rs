@@ -8,18 +8,23 @@ mod alias;
 mod conflict;
 mod document;
 mod door;
+mod ec2_tables;
 mod endpoint;
 mod hosted_zone;
 mod inbound_endpoint;
+mod instance;
 mod name;
+mod network_interface;
 mod private_name;
 mod record_set;
+mod resolver_config;
 mod resolver_rule;
 mod settings;
 mod source;
 mod table;
 mod target;
 mod vpc;
+mod vpc_peering;
 mod zone_file;
 mod zone_sets;
 
@@ -27,6 +32,7 @@ use super::{Configuration, Loaded, Surroundings};
 use crate::aws::{Model, VpcIndex};
 use document::Document;
 use door::Doors;
+use network_interface::AddressOwners;
 use source::Reading;
 use std::collections::HashMap;
 use table::Table;
@@ -89,12 +95,17 @@ fn settle<'t>(
         vpc_indexes: HashMap::new(),
         vpc_names: Vec::new(),
         vpc_places: Vec::new(),
+        address_owners: AddressOwners::default(),
         doors: Doors::default(),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let settings = settings::settle(&document.settings, &mut builder.reading);
     builder.claim_vpc_names(&document.vpcs);
     builder.settle_vpcs(&document.vpcs, document.region.as_ref());
+    builder.settle_resolver_configs(&document.resolver_configs);
+    builder.settle_vpc_peerings(&document.vpc_peerings);
+    builder.settle_network_interfaces(&document.network_interfaces);
+    builder.settle_instances(&document.instances);
     builder.settle_inbound_endpoints(&document.inbound_endpoints);
     builder.settle_shared_doors(&document.server);
     builder.settle_same_prefixes(&document.vpcs);
@@ -117,6 +128,8 @@ struct Builder<'t, 's> {
     vpc_names: Vec<String>,
     /// Where each VPC begins, and how it is called.
     vpc_places: Vec<(usize, String)>,
+    /// Who has which address of a VPC.
+    address_owners: AddressOwners,
     /// Every address that queries come in by.
     doors: Doors,
     /// `[server] open_resolver`.
