@@ -11,6 +11,7 @@ use hickory_proto::op::{Edns, Message as Judge, MessageType, OpCode, ResponseCod
 use hickory_proto::rr::rdata::{A, SOA, TXT};
 use hickory_proto::rr::{Name as JudgeName, RData, Record};
 use plustwo::dns::{Class, Name, Rcode, Rtype, TargetGroup, Ttl};
+use plustwo::forward::cache::CacheLimits;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ContextId, ExchangeError, ForwardLimits, Forwarder, Millis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,9 +143,13 @@ fn truncated(query: &Judge) -> Judge {
 }
 
 fn forwarder(in_flight_max: usize) -> Forwarder {
-    let ttls =
-        TtlLimits { ttl_max: Ttl::from_seconds(86_400).unwrap(), negative_ttl_max: Ttl::from_seconds(3_600).unwrap() };
-    Forwarder::new(ForwardLimits { cache_octets_max: 8 << 20, ttls, in_flight_max })
+    let ttls = TtlLimits {
+        ttl_max: Ttl::from_wire(86_400),
+        negative_ttl_max: Ttl::from_wire(3_600),
+        failure_ttl: Ttl::from_wire(5),
+    };
+    let cache = CacheLimits { octets_max: 8 << 20, ttls, stale_seconds: 86_400, prefetch: true };
+    Forwarder::new(ForwardLimits { cache, in_flight_max })
 }
 
 fn name(label: &str) -> Name {
@@ -215,7 +220,7 @@ async fn kept_for_its_ttl_and_counted_down() {
     let later = T0.plus(100_000);
     let cached = forwarder.cached(&asked, later).expect("kept").unwrap();
     let mut octets = cached.octets().to_vec();
-    cached.write_ttls(&mut octets, cached.age_seconds(later));
+    cached.write_ttls(&mut octets, cached.age(later));
     let ttl = Judge::from_vec(&octets).unwrap().answers[0].ttl;
     // The exchange itself took a moment.
     assert!((200..=201).contains(&ttl), "{ttl}");

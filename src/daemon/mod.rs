@@ -13,7 +13,8 @@ pub use source::{BUILT_IN_TEXT, Source};
 
 use crate::compile::{self, Contexts};
 use crate::config::{Configuration, Settings};
-use crate::dns::HashSeed;
+use crate::dns::{HashSeed, Ttl};
+use crate::forward::cache::CacheLimits;
 use crate::forward::reply::TtlLimits;
 use crate::forward::{ForwardLimits, Forwarder};
 use crate::serve::counters::WorkerCounts;
@@ -160,8 +161,16 @@ fn worker_count(settings: &Settings) -> NonZeroUsize {
 /// What forwarding may take.
 fn forward_limits(settings: &Settings, in_flight_max: usize) -> ForwardLimits {
     ForwardLimits {
-        cache_octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
-        ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
+        cache: CacheLimits {
+            octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
+            ttls: TtlLimits {
+                ttl_max: settings.cache.max_ttl,
+                negative_ttl_max: settings.cache.negative_max_ttl,
+                failure_ttl: Ttl::from_wire(5),
+            },
+            stale_seconds: 86_400,
+            prefetch: true,
+        },
         in_flight_max,
     }
 }

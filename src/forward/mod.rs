@@ -29,7 +29,7 @@ pub use crate::snapshot::ContextId;
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::Message;
 use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, TargetGroup, Ttl};
-use cache::{CacheKey, LOOKUPS_MAX, ReplyCache};
+use cache::{CacheKey, CacheLimits, LOOKUPS_MAX, ReplyCache};
 use coalesce::{InFlight, Joined, Lead};
 use counters::{CounterValues, Counters};
 use reply::{TtlLimits, UpstreamReply};
@@ -127,10 +127,8 @@ impl ExchangeError {
 /// What forwarding may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardLimits {
-    /// Octets of the cache, over all contexts.
-    pub cache_octets_max: usize,
-    /// The largest TTLs believed.
-    pub ttls: TtlLimits,
+    /// What the cache may take and keep.
+    pub cache: CacheLimits,
     /// Questions that are being forwarded at a time. Together they hold at most 1.25 times as many
     /// sockets, or 64 more.
     pub in_flight_max: usize,
@@ -154,8 +152,8 @@ impl Forwarder {
     pub fn new(limits: ForwardLimits) -> Self {
         let counters = Arc::new(Counters::default());
         Self(Arc::new(Shared {
-            ttls: limits.ttls,
-            cache: ReplyCache::new(limits.cache_octets_max),
+            ttls: limits.cache.ttls,
+            cache: ReplyCache::new(limits.cache),
             in_flight: Arc::new(InFlight::new(limits.in_flight_max)),
             upstreams: Upstreams::new(limits.in_flight_max, Arc::clone(&counters)),
             counters,
@@ -243,10 +241,9 @@ impl Shared {
         let (octets, now) = self.upstreams.exchange(ask, group, now).await;
         let outcome = octets.and_then(|octets| {
             let message = Message::parse(&octets).map_err(|_| ExchangeError::BadReply)?;
-            let reply = UpstreamReply::new(&message, self.ttls, now).ok_or(ExchangeError::BadReply)?;
+            let reply = UpstreamReply::new(&message, self.ttls, now, false).ok_or(ExchangeError::BadReply)?;
             Ok(Arc::new(reply))
         });
-        self.cache.insert(key, &outcome, now);
-        outcome
+        self.cache.insert(key, outcome, now)
     }
 }

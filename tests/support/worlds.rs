@@ -10,6 +10,7 @@ use plustwo::aws::{
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
+use plustwo::forward::cache::CacheLimits;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
 use plustwo::snapshot::{Authority, Snapshot};
@@ -181,8 +182,9 @@ pub(crate) fn snapshot(model: &Model) -> Snapshot {
 
 /// A forwarder that has asked nothing yet.
 pub(crate) fn forwarder() -> Forwarder {
-    let ttls = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
-    Forwarder::new(ForwardLimits { cache_octets_max: 64 << 20, ttls, in_flight_max: 1024 })
+    let ttls = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX, failure_ttl: Ttl::from_wire(5) };
+    let cache = CacheLimits { octets_max: 64 << 20, ttls, stale_seconds: 86_400, prefetch: true };
+    Forwarder::new(ForwardLimits { cache, in_flight_max: 1024 })
 }
 
 /// Asks the upstream of a snapshot for the A records of names, so that they are in the cache.
