@@ -53,7 +53,7 @@ counters! {
     sent_udp,
     /// Queries sent over TCP.
     sent_tcp,
-    /// Replies whose id, opcode, QR or question was not what was asked: ignored, and the wait went on.
+    /// Replies whose id, opcode, QR, question or cookie was not what was asked: ignored, and the wait went on.
     mismatched,
     /// Replies to our question that could not be read.
     malformed,
@@ -61,6 +61,12 @@ counters! {
     truncated,
     /// Replies with SERVFAIL, REFUSED, NOTIMP, FORMERR or an rcode of EDNS.
     failing_rcodes,
+    /// Referrals: replies that say who else might know, of targets that do not resolve for us.
+    referrals,
+    /// Replies with BADCOOKIE.
+    bad_cookies,
+    /// Questions asked over a stream because what came in over UDP was not to be trusted.
+    suspicious,
     /// Times that a target was silent for as long as we give it.
     silent,
     /// Times that a target, or the way to it, refused a packet or a connection.

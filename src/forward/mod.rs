@@ -16,7 +16,7 @@ pub mod cache;
 mod coalesce;
 pub mod counters;
 pub mod exchange;
-mod pool;
+pub mod pool;
 pub mod reply;
 #[allow(dead_code, reason = "the lanes ask through it")]
 pub mod streams;
@@ -36,7 +36,7 @@ use reply::{TtlLimits, UpstreamReply};
 use upstream::Upstreams;
 
 /// A moment, in milliseconds since the process started. Never the wall clock: TTLs must not follow its jumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
 impl Millis {
@@ -92,6 +92,8 @@ pub enum ExchangeError {
     BadReply,
     /// As many questions are being forwarded as may be; this one was not asked.
     InFlightLimit,
+    /// The same for each of its targets, or there is no socket left to ask them from.
+    TargetBusy,
     /// The exchange ended without a result: the daemon is stopping, or a fault of ours.
     Abandoned,
 }
@@ -105,6 +107,7 @@ impl ExchangeError {
             Self::Unreachable => (ExtendedErrorCode::NETWORK_ERROR, "no upstream can be reached"),
             Self::BadReply => (ExtendedErrorCode::NETWORK_ERROR, "the upstreams' replies cannot be used"),
             Self::InFlightLimit => (ExtendedErrorCode::OTHER, "too many questions are being forwarded"),
+            Self::TargetBusy => (ExtendedErrorCode::OTHER, "too many questions wait for these upstreams"),
             Self::Abandoned => (ExtendedErrorCode::NOT_READY, "the question was abandoned"),
         };
         ExtendedError { code, text }
@@ -119,7 +122,7 @@ impl ExchangeError {
     pub fn is_of_the_upstream(self) -> bool {
         match self {
             Self::TimedOut | Self::Unreachable | Self::BadReply => true,
-            Self::NoTargets | Self::InFlightLimit | Self::Abandoned => false,
+            Self::NoTargets | Self::InFlightLimit | Self::TargetBusy | Self::Abandoned => false,
         }
     }
 }
@@ -210,6 +213,11 @@ impl Forwarder {
     /// What has been counted so far.
     pub fn counters(&self) -> CounterValues {
         self.0.counters.values()
+    }
+
+    /// What is known of every target that was asked.
+    pub fn target_reports(&self) -> Vec<pool::TargetReport> {
+        self.0.upstreams.target_reports()
     }
 
     /// Questions that are being forwarded now.

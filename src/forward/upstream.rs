@@ -15,11 +15,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::counters::Counters;
-use super::exchange::{AttemptId, Event, Exchange, Input, Observation, Output};
-use super::pool::{Change, TargetPool};
+use super::exchange::{
+    Attempt, AttemptId, Channel, Ending, Event, Exchange, Input, Options, Output, Outputs, QUERY_OCTETS_MAX,
+    TargetIndex,
+};
+use super::pool::{Change, TargetPool, TargetReport, TargetState, order};
 use super::{Ask, ExchangeError, Millis};
-use crate::dns::reply::Transport;
-use crate::dns::{Target, TargetGroup};
+use crate::dns::{Target, TargetGroup, TargetProtocol};
 
 /// The way to all targets.
 #[derive(Debug)]
@@ -43,10 +45,15 @@ impl Upstreams {
     pub(super) fn new(in_flight_max: usize, counters: Arc<Counters>) -> Self {
         let further = (in_flight_max / EXCHANGES_PER_FURTHER_SOCKET).max(FURTHER_SOCKETS_MIN);
         Self {
-            pool: TargetPool::default(),
+            pool: TargetPool::new(u32::MAX),
             counters,
             further_sockets: Semaphore::new(further.min(Semaphore::MAX_PERMITS)),
         }
+    }
+
+    /// What is known of the targets.
+    pub(super) fn target_reports(&self) -> Vec<TargetReport> {
+        self.pool.report()
     }
 
     /// Runs one exchange to its end; `now` is when it begins. Returns the reply's octets, and when it ended.
@@ -57,49 +64,74 @@ impl Upstreams {
         now: Millis,
     ) -> (Result<Vec<u8>, ExchangeError>, Millis) {
         let clock = Clock { started: Instant::now(), then: now };
-        let targets: Vec<SocketAddr> = group.targets.iter().filter_map(Target::address).collect();
-        let mut exchange = Exchange::new(ask, self.pool.order(&targets, now), now);
+        let states = self.pool.states(group, &mut rand::rng());
+        let candidates = match order(&states, group.order, now, &mut rand::rng()) {
+            Ok(candidates) => candidates,
+            Err(error) => return (Err(error), now),
+        };
+        let mut exchange = Exchange::new(&candidates, now, Options::default());
         let mut sockets = Sockets { open: Vec::new(), further: &self.further_sockets };
-        let mut outputs = Vec::new();
+        let mut outputs = Outputs::new();
         let mut happened = Happened::Start;
         loop {
-            exchange.step(happened.as_input(), clock.now(), &mut rand::rng(), &mut outputs);
-            for output in outputs.drain(..) {
-                if let Some(result) = self.perform(output, &mut sockets, clock.now()) {
-                    return (result, clock.now());
+            let ending = exchange.step(ask, happened.as_input(), clock.now(), &mut rand::rng(), &mut outputs);
+            let result = ending.map(|ending| match ending {
+                Ending::Reply { message, .. } => Ok(message.octets().to_vec()),
+                Ending::Kept { octets, .. } => Ok(octets),
+                Ending::Error(error) => {
+                    self.counters.failed.add();
+                    Err(error)
                 }
+            });
+            if result.is_some() {
+                exchange.abandon(&mut outputs);
+            }
+            for output in outputs.drain(..) {
+                self.perform(output, ask, &mut exchange, &states, &mut sockets, clock.now());
+            }
+            if let Some(result) = result {
+                return (result, clock.now());
             }
             happened = sockets.wait(exchange.wake_at(), clock).await;
         }
     }
 
-    /// Does what the exchange says; returns its result when that was the end.
+    /// Does what the exchange says.
     fn perform(
         &self,
         output: Output,
+        ask: &Ask<'_>,
+        exchange: &mut Exchange,
+        states: &[Arc<TargetState>],
         sockets: &mut Sockets<'_>,
         now: Millis,
-    ) -> Option<Result<Vec<u8>, ExchangeError>> {
+    ) {
+        let state = |target: TargetIndex| &states[usize::from(target.0)];
+        let mut query = [0; QUERY_OCTETS_MAX];
         match output {
-            Output::Send { attempt, target, transport, octets } => {
-                match transport {
-                    Transport::Udp => self.counters.sent_udp.add(),
-                    Transport::Tcp => self.counters.sent_tcp.add(),
+            Output::Send(attempt) => {
+                match attempt.channel {
+                    Channel::Datagram => self.counters.sent_udp.add(),
+                    Channel::Stream => self.counters.sent_tcp.add(),
                 }
-                sockets.open(attempt, target, transport, octets);
+                state(attempt.target).attempt_opened();
+                exchange.set_id(attempt.id, rand::random());
+                let octets = exchange.write_query(ask, attempt.id, &mut query);
+                sockets.open(attempt, state(attempt.target).target(), query[..octets].to_vec());
             }
-            Output::Resend { attempt, octets } => {
+            Output::Resend(attempt) => {
                 self.counters.sent_udp.add();
-                sockets.resend(attempt, &octets);
+                let octets = exchange.write_query(ask, attempt.id, &mut query);
+                sockets.resend(attempt.id, &query[..octets]);
             }
-            Output::Close(attempt) => sockets.close(attempt),
+            Output::Close(attempt) => {
+                state(attempt.target).attempt_closed();
+                sockets.close(attempt.id);
+            }
             Output::Learned(target, observation) => {
-                match observation {
-                    Observation::Answered(_) => {}
-                    Observation::SilentSince(_) => self.counters.silent.add(),
-                    Observation::Unreachable => self.counters.unreachable.add(),
-                }
-                match self.pool.learn(target, observation, now) {
+                let change = state(target).learn(observation, now);
+                let target = state(target).target();
+                match change {
                     Some(Change::WentAway) => tracing::warn!(%target, "an upstream does not answer; it is asked last"),
                     Some(Change::CameBack) => tracing::info!(%target, "an upstream answers again"),
                     None => {}
@@ -109,14 +141,12 @@ impl Upstreams {
             Output::Counted(Event::Malformed) => self.counters.malformed.add(),
             Output::Counted(Event::Truncated) => self.counters.truncated.add(),
             Output::Counted(Event::FailingRcode) => self.counters.failing_rcodes.add(),
-            Output::Done(result) => {
-                if result.is_err() {
-                    self.counters.failed.add();
-                }
-                return Some(result);
-            }
+            Output::Counted(Event::Referral) => self.counters.referrals.add(),
+            Output::Counted(Event::BadCookie) => self.counters.bad_cookies.add(),
+            Output::Counted(Event::Suspicious) => self.counters.suspicious.add(),
+            Output::Counted(Event::Silent) => self.counters.silent.add(),
+            Output::Counted(Event::Unreachable) => self.counters.unreachable.add(),
         }
-        None
     }
 }
 
@@ -175,7 +205,7 @@ type Receiving = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
 
 impl<'u> Sockets<'u> {
     /// Sends a query from a new socket.
-    fn open(&mut self, attempt: AttemptId, target: SocketAddr, transport: Transport, octets: Vec<u8>) {
+    fn open(&mut self, attempt: Attempt, target: &Target, octets: Vec<u8>) {
         let mut permit = None;
         if self.open.iter().any(|listening| listening.permit.is_none()) {
             permit = self.further.try_acquire().ok();
@@ -184,14 +214,19 @@ impl<'u> Sockets<'u> {
                 permit = self.open.remove(0).permit;
             }
         }
-        let (datagrams, receiving): (_, Receiving) = match transport {
-            Transport::Udp => match send_datagram(target, &octets).map(Arc::new) {
+        let address = match target.protocol {
+            TargetProtocol::Do53 | TargetProtocol::Tcp => target.address(),
+            TargetProtocol::Dot | TargetProtocol::Doh { .. } | TargetProtocol::Doq => None,
+        };
+        let (datagrams, receiving): (_, Receiving) = match (address, attempt.channel) {
+            (Some(address), Channel::Datagram) => match send_datagram(address, &octets).map(Arc::new) {
                 Ok(socket) => (Some(Arc::clone(&socket)), Box::pin(receive_datagram(socket))),
                 Err(error) => (None, Box::pin(ready(Err(error)))),
             },
-            Transport::Tcp => (None, Box::pin(ask_over_stream(target, octets))),
+            (Some(address), Channel::Stream) => (None, Box::pin(ask_over_stream(address, octets))),
+            (None, _) => (None, Box::pin(ready(Err(io::ErrorKind::Unsupported.into())))),
         };
-        self.open.push(Listening { attempt, datagrams, receiving, permit });
+        self.open.push(Listening { attempt: attempt.id, datagrams, receiving, permit });
     }
 
     /// Sends a query again from the socket of an attempt.
