@@ -78,7 +78,12 @@ impl Outgoing {
         self.written < BATCH
     }
 
-    /// Adds the datagram that `write` writes; it says how many octets it wrote.
+    /// Forgets what was collected.
+    pub fn clear(&mut self) {
+        self.written = 0;
+    }
+
+    /// Adds the datagram that `write` writes; it says how many octets it wrote, and 0 adds nothing.
     ///
     /// # Panics
     /// When there is no room, or it says more octets than it was given.
@@ -90,6 +95,9 @@ impl Outgoing {
         let octets = unsafe { &mut *addr_of_mut!((*self.memory.as_ptr()).octets[place]) };
         let written = write(octets);
         assert!(written <= SENT_OCTETS_MAX, "a datagram fits its buffer");
+        if written == 0 {
+            return;
+        }
         // SAFETY: as above, and the reference to the buffer is gone.
         unsafe { (*self.memory.as_ptr()).parts[place].iov_len = written };
         self.written += 1;
