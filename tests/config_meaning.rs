@@ -17,6 +17,7 @@ fn load(text: &str, nameservers: &[&str]) -> Loaded {
     let surroundings = Surroundings {
         read_file: &|path| fs::read_to_string(below.join(path)).map_err(|error| error.to_string()),
         system_nameservers: &|| Ok(nameservers.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")).collect()),
+        is_own_address: &|_| false,
     };
     config::load("plustwo.toml", text, &surroundings)
 }

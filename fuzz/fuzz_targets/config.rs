@@ -18,6 +18,7 @@ fuzz_target!(|text: &str| {
             Ok(zone.to_owned())
         },
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|_| false,
     };
     let loaded = config::load("plustwo.toml", text, &surroundings);
     let has_error = loaded.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
