@@ -21,13 +21,14 @@ fn cases(kind: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// Loads a text as the daemon would from the folder of its kind, where resolv.conf names one nameserver.
+/// Loads a text as the daemon would from the folder of its kind, on a machine that has the address 192.0.2.9, where
+/// resolv.conf names one nameserver.
 fn load(kind: &str, name: &str, text: &str) -> Loaded {
     let below = folder(kind);
     let surroundings = Surroundings {
         read_file: &|path| fs::read_to_string(below.join(path)).map_err(|error| error.kind().to_string()),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
-        is_own_address: &|_| false,
+        is_own_address: &|ip| ip.to_string() == "192.0.2.9",
     };
     config::load(name, text, &surroundings)
 }

@@ -68,7 +68,8 @@ pub struct CacheSettings {
     pub serve_stale: Duration,
     /// Whether a reply that is still asked for is asked for again shortly before it expires.
     pub prefetch: bool,
-    /// Where replies are kept from one start to the next; none: nowhere.
+    /// Where replies are kept from one start to the next; none: nowhere. A relative path counts from the
+    /// configuration's folder, which whoever loaded it has put before it.
     pub file: Option<PathBuf>,
 }
 

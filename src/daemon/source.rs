@@ -39,7 +39,12 @@ impl Source {
                     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
                 let read_file = |name: &str| read_below(folder, name);
                 let surroundings = surroundings(&read_file);
-                Ok(config::load(&path.display().to_string(), &text, &surroundings))
+                let mut loaded = config::load(&path.display().to_string(), &text, &surroundings);
+                let cache_file = loaded.configuration.as_mut().and_then(|found| found.settings.cache.file.as_mut());
+                if let Some(file) = cache_file {
+                    *file = folder.join(&*file);
+                }
+                Ok(loaded)
             }
         }
     }
@@ -125,6 +130,18 @@ mod tests {
         // RFC 5737: nobody has these.
         assert!(!is_own_address("192.0.2.1".parse().unwrap()));
         assert!(!is_own_address("203.0.113.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_file_of_the_cache_counts_from_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plustwo.toml");
+        for (written, found) in [("cache", folder.path().join("cache")), ("/x/cache", "/x/cache".into())] {
+            fs::write(&path, format!("version = 1\nupstream = {{ targets = [] }}\ncache = {{ file = '{written}' }}\n"))
+                .unwrap();
+            let configuration = Source::File(path.clone()).load().unwrap().configuration.unwrap();
+            assert_eq!(configuration.settings.cache.file, Some(found));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod address;
 mod alias;
+mod cache_file;
 mod conflict;
 mod document;
 mod door;
@@ -41,7 +42,9 @@ pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>)
     let (configuration, diagnostics) = match document {
         None => (None, reading.diagnostics),
         Some(document) => {
-            let (configuration, reading) = settle(document, reading, surroundings);
+            let cache_file = cache_file::settle(&document, file_name, &mut reading);
+            let (mut configuration, reading) = settle(document, reading, surroundings);
+            configuration.settings.cache.file = cache_file;
             (Some(configuration), reading.diagnostics)
         }
     };

@@ -12,7 +12,7 @@ use crate::config::settings::{
 };
 use std::time::Duration;
 
-/// Settles what decides no answer, but for `[upstream]`.
+/// Settles what decides no answer, but for `[upstream]` and the cache's file.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
@@ -35,7 +35,6 @@ fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSet
         failure_ttl: ttl(seconds(tables.failure_ttl, CACHE_FAILURE_TTL_SECONDS, "failure_ttl")),
         serve_stale: Duration::from_secs(seconds(tables.serve_stale, CACHE_SERVE_STALE_SECONDS, "serve_stale")),
         prefetch: tables.prefetch.map_or(CACHE_PREFETCH, |prefetch| prefetch.value),
-        file: tables.cache_file.as_ref().map(|file| file.value.as_ref().into()),
         ..CacheSettings::new(max_memory, max_ttl)
     }
 }

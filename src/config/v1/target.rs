@@ -146,6 +146,9 @@ impl<'t> Builder<'t, '_> {
             (Ok(ip), _, true) => format!("write ipv6 = \"{ip}\""),
             (Ok(ip), _, false) => format!("write ip = \"{ip}\""),
             (Err(_), Some(address), _) => format!("the port has a key of its own: write port = {}", address.port()),
+            (Err(_), None, _) if host_name(&text.value).is_some() => {
+                format!("a host name stands in a URL: \"tls://{}\"", text.value)
+            }
             (Err(_), None, true) => "write ip = \"192.0.2.1\"".to_owned(),
             (Err(_), None, false) => "write ipv6 = \"2001:db8::1\"".to_owned(),
         };

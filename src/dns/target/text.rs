@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub const DOH_PATH: &str = "/dns-query";
 /// Octets of a path.
 pub const DOH_PATH_OCTETS_MAX: usize = 1024;
+/// Characters of a part that a message repeats.
+const SHOWN_MAX: usize = 64;
 /// The schemes of targets that are URLs.
 pub const TARGET_SCHEMES: [&str; 4] = ["tcp", "tls", "https", "quic"];
 
@@ -47,18 +49,20 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form => f.write_str("is neither an address nor a URL"),
-            Self::Scheme(scheme) => write!(f, "has the unknown scheme `{scheme}`"),
+            Self::Scheme(scheme) => write!(f, "has the unknown scheme `{scheme:.SHOWN_MAX$}`"),
             Self::UserInfo => f.write_str("has a user in it"),
             Self::Host(host) if host.is_empty() => f.write_str("has no host"),
-            Self::Host(host) => write!(f, "has the host `{host}`, which is neither an address nor a host name"),
+            Self::Host(host) => {
+                write!(f, "has the host `{host:.SHOWN_MAX$}`, which is neither an address nor a host name")
+            }
             Self::Brackets(_) => f.write_str("has an IPv6 address without brackets"),
             Self::Scope => f.write_str("has an address with a scope"),
-            Self::Port(port) => write!(f, "has the port `{port}`"),
-            Self::NameUnencrypted(_) => f.write_str("is a host name that is asked without encryption"),
+            Self::Port(port) => write!(f, "has the port `{port:.SHOWN_MAX$}`"),
+            Self::NameUnencrypted(_) => f.write_str("is a host name, and is asked without encryption"),
             Self::PathUnexpected => f.write_str("has a path"),
             Self::Path => f.write_str("has a path that cannot be one"),
             Self::Query => f.write_str("has a query"),
-            Self::ServerName(name) => write!(f, "has the server name `{name}`, which is no host name"),
+            Self::ServerName(name) => write!(f, "has the server name `{name:.SHOWN_MAX$}`, which is no host name"),
             Self::ServerNameUnencrypted(_) => f.write_str("has a server name, and is asked without encryption"),
         }
     }
