@@ -13,7 +13,7 @@ pub use source::{BUILT_IN_TEXT, Source};
 
 use crate::compile::{self, Contexts};
 use crate::config::{Configuration, Settings};
-use crate::dns::{HashSeed, Ttl};
+use crate::dns::HashSeed;
 use crate::forward::cache::CacheLimits;
 use crate::forward::clock::Clock;
 use crate::forward::exchange::Options;
@@ -171,22 +171,27 @@ fn worker_count(settings: &Settings) -> NonZeroUsize {
         .unwrap_or(NonZeroUsize::MIN)
 }
 
-/// What forwarding may take.
+/// What forwarding may take, and how it asks.
 fn forward_limits(settings: &Settings, sockets_max: usize) -> ForwardLimits {
+    let Settings { cache, limits, upstream, .. } = settings;
     ForwardLimits {
         cache: CacheLimits {
-            octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
+            octets_max: usize::try_from(cache.max_memory_octets).unwrap_or(usize::MAX),
             ttls: TtlLimits {
-                ttl_max: settings.cache.max_ttl,
-                negative_ttl_max: settings.cache.negative_max_ttl,
-                failure_ttl: Ttl::from_wire(5),
+                ttl_max: cache.max_ttl,
+                negative_ttl_max: cache.negative_max_ttl,
+                failure_ttl: cache.failure_ttl,
             },
-            stale_seconds: 86_400,
-            prefetch: true,
+            stale_seconds: u32::try_from(cache.serve_stale.as_secs()).unwrap_or(u32::MAX),
+            prefetch: cache.prefetch,
         },
-        in_flight_max: settings.limits.in_flight,
-        in_flight_per_target_max: IN_FLIGHT_PER_TARGET,
+        in_flight_max: limits.in_flight,
+        in_flight_per_target_max: u32::try_from(limits.in_flight_per_target).unwrap_or(u32::MAX),
         sockets_max,
-        options: Options::default(),
+        options: Options {
+            case_randomization: upstream.case_randomization,
+            cookies: upstream.cookies,
+            ..Options::default()
+        },
     }
 }
