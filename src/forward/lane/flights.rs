@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use hashbrown::HashTable;
 
-use super::sockets::SocketIndex;
 use super::Question;
+use super::sockets::SocketIndex;
 use crate::forward::Millis;
 use crate::forward::exchange::{ATTEMPTS_OPEN_MAX, AttemptId, Exchange, TargetIndex};
 
@@ -151,11 +151,6 @@ impl<W> Flights<W> {
     /// No flights.
     pub(super) fn new() -> Self {
         Self { pieces: Vec::new(), free: Vec::new(), by_question: HashTable::new() }
-    }
-
-    /// How many there are, those among them that have ended and only listen on.
-    pub(super) fn len(&self) -> usize {
-        self.pieces.len() * PIECE - self.free.len()
     }
 
     /// The flight of a question that has not ended.

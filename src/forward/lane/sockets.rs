@@ -35,6 +35,8 @@ use crate::udp::events::Events;
 pub const SOCKETS_PER_TARGET: usize = 64;
 /// Queries from one socket, a batch more at most. Enough that making sockets costs little: 10 microseconds each.
 pub const SOCKET_USES_MAX: usize = 512;
+/// The same where there may be no more sockets: then it is given up even so, and there is one more for a while.
+const USES_MAX: usize = 8 * SOCKET_USES_MAX;
 /// How long a socket is used, in seconds: trying all its ports at the 1,000 packets a second at which Linux lets itself be
 /// asked about them takes three times as long.
 pub const SOCKET_SECONDS_MAX: u64 = 10;
@@ -263,33 +265,36 @@ impl Sockets {
             }
             self.retire(index);
         }
-        let others = self.pools[pool.0 as usize].places.iter().flatten().count();
-        if !self.budget.take() {
+        while !self.budget.take() {
             self.counters.socket_limit.add();
-            if others > 0 {
-                return Ok(self.any(pool, rng));
+            let Some(other) = self.any(pool, rng) else {
+                // Each target has one a lane.
+                self.budget.take_beyond();
+                break;
+            };
+            if self.get(other).is_some_and(|socket| socket.may_be_used(now) || socket.must_be_used_on()) {
+                return Ok(other);
             }
-            // Each target has one a lane.
-            self.budget.take_beyond();
+            // Each time round there is one fewer.
+            self.retire(other);
         }
-        match self.open(pool, place, events, now, rng) {
-            Ok(index) => Ok(index),
-            Err(error) => {
-                self.budget.give_back();
-                let unsent = reason(&error);
-                if unsent == Unsent::NoSocket {
-                    self.counters.no_socket.add();
-                }
-                if unsent == Unsent::NoSocket && others > 0 { Ok(self.any(pool, rng)) } else { Err(unsent) }
+        self.open(pool, place, events, now, rng).or_else(|error| {
+            self.budget.give_back();
+            let unsent = reason(&error);
+            if unsent == Unsent::NoRoute {
+                return Err(unsent);
             }
-        }
+            self.counters.no_socket.add();
+            let other = self.any(pool, rng).filter(|other| self.get(*other).is_some_and(|s| s.ids.used() < USES_MAX));
+            other.ok_or(unsent)
+        })
     }
 
-    /// Any open socket of a pool that has one, however long it has been used.
-    fn any(&self, pool: PoolIndex, rng: &mut impl Rng) -> SocketIndex {
-        let places = &self.pools[pool.0 as usize].places;
-        let nth = rng.random_range(0..places.iter().flatten().count());
-        *places.iter().flatten().nth(nth).expect("there are more than that")
+    /// Any open socket of a pool, however long it has been used.
+    fn any(&self, pool: PoolIndex, rng: &mut impl Rng) -> Option<SocketIndex> {
+        let open = || self.pools[pool.0 as usize].places.iter().flatten();
+        let count = open().count();
+        if count > 0 { open().nth(rng.random_range(0..count)).copied() } else { None }
     }
 
     /// Opens a socket to a target, on a port that the kernel picks at random.
@@ -423,6 +428,11 @@ impl Drop for Sockets {
 }
 
 impl Socket {
+    /// Whether it is used for another batch where there may be no other: closing it would make no room yet.
+    fn must_be_used_on(&self) -> bool {
+        self.open > 0 && self.ids.used() < USES_MAX
+    }
+
     /// Whether it may be used for another batch.
     fn may_be_used(&self, now: Millis) -> bool {
         self.ids.used() < SOCKET_USES_MAX && now.since(self.opened_at) < SOCKET_SECONDS_MAX * 1000
@@ -439,8 +449,14 @@ pub(super) fn reason(error: &io::Error) -> Unsent {
     match error.raw_os_error() {
         // EAGAIN: no port is free.
         Some(
-            libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC | libc::EAGAIN
-            | libc::EADDRNOTAVAIL | libc::EADDRINUSE,
+            libc::EMFILE
+            | libc::ENFILE
+            | libc::ENOMEM
+            | libc::ENOBUFS
+            | libc::ENOSPC
+            | libc::EAGAIN
+            | libc::EADDRNOTAVAIL
+            | libc::EADDRINUSE,
         ) => Unsent::NoSocket,
         _ => Unsent::NoRoute,
     }

@@ -334,9 +334,8 @@ impl<A: Audience> Lane<A> {
     /// Takes a datagram of a target.
     #[inline]
     fn take_datagram(&mut self, socket: SocketIndex, datagram: &[u8]) {
-        let state = datagram.first_chunk().map_or(IdState::Unknown, |id| {
-            self.sockets.state(socket, u16::from_be_bytes(*id))
-        });
+        let state =
+            datagram.first_chunk().map_or(IdState::Unknown, |id| self.sockets.state(socket, u16::from_be_bytes(*id)));
         match state {
             IdState::Open(owner) => self.step(owner.flight, Input::Message(AttemptId(owner.attempt), datagram)),
             IdState::Closed => self.shared().counters.late.add(),
