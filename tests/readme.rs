@@ -152,3 +152,21 @@ fn paths_that_the_readme_names_exist() {
         }
     }
 }
+
+/// Whoever copies a target from the README has one.
+#[test]
+fn targets_that_the_readme_shows_are_targets() {
+    let readme = read("README.md");
+    let readme = readme.split("## Forwarding").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let words: Vec<&str> = readme.split('`').skip(1).step_by(2).collect();
+    let is_shown = |word: &&&str| word.contains("192.0.2.1") || word.contains("://") || word.contains("[2001:db8::1]");
+    let targets: Vec<&&str> = words.iter().filter(is_shown).collect();
+    assert!(targets.len() > 8, "{targets:?}");
+    for target in targets {
+        let quoted = if target.starts_with('{') { (*target).to_owned() } else { format!("{target:?}") };
+        is_fine(
+            "README.md",
+            &format!("version = 1\nserver = {{ listen = ['127.0.0.1'] }}\nupstream = {{ targets = [{quoted}] }}\n"),
+        );
+    }
+}

@@ -150,10 +150,14 @@ impl Target {
         }
     }
 
+    /// Whether it is asked over an encrypted transport.
+    pub fn is_encrypted(&self) -> bool {
+        self.protocol.is_encrypted()
+    }
+
     /// Whether what it says cannot be changed on the way: it is asked over an encrypted transport, or within this host.
     pub fn is_protected(&self) -> bool {
-        let is_here = matches!(self.host, TargetHost::Address(ip) if ip.to_canonical().is_loopback());
-        self.protocol.is_encrypted() || is_here
+        self.is_encrypted() || matches!(self.host, TargetHost::Address(ip) if ip.to_canonical().is_loopback())
     }
 }
 

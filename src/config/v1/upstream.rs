@@ -83,7 +83,7 @@ impl<'t> Builder<'t, '_> {
             TargetHost::Name(name) => Some(name.clone()),
             TargetHost::Address(_) => None,
         });
-        let is_any_encrypted = targets().any(|target| target.protocol.is_encrypted());
+        let is_any_encrypted = targets().any(Target::is_encrypted);
         let bootstrap = self.bootstrap(table.bootstrap.as_ref(), named.as_deref());
         let tls_roots = table.tls_roots.as_ref().and_then(|file| self.tls_roots(file, rank));
         if let Some(file) = table.tls_roots.as_ref().filter(|_| !is_any_encrypted) {
