@@ -96,14 +96,17 @@ impl Target {
         }
     }
 
-    /// Whether what it says cannot be changed on the way: it is asked over an encrypted transport, or within this host.
-    pub fn is_protected(&self) -> bool {
+    /// Whether it is asked over an encrypted transport.
+    pub fn is_encrypted(&self) -> bool {
         match self.protocol {
             TargetProtocol::Dot | TargetProtocol::Doh { .. } | TargetProtocol::Doq => true,
-            TargetProtocol::Do53 | TargetProtocol::Tcp => {
-                matches!(self.host, TargetHost::Address(ip) if ip.to_canonical().is_loopback())
-            }
+            TargetProtocol::Do53 | TargetProtocol::Tcp => false,
         }
+    }
+
+    /// Whether what it says cannot be changed on the way: it is asked over an encrypted transport, or within this host.
+    pub fn is_protected(&self) -> bool {
+        self.is_encrypted() || matches!(self.host, TargetHost::Address(ip) if ip.to_canonical().is_loopback())
     }
 }
 

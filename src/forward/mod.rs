@@ -18,7 +18,6 @@ pub mod counters;
 pub mod exchange;
 mod pool;
 pub mod reply;
-#[allow(dead_code, reason = "the lanes ask through it")]
 pub mod streams;
 mod upstream;
 
