@@ -3,31 +3,42 @@
 //! ```text
 //! ask ─> line        one for each target: at most two connections, and a queue
 //!         └ connection   the task of one connection: its questions, their time
-//!            ├ establish    addresses, TCP, TLS, HTTP/2, QUIC
-//!            └ framed       TCP and DoT: length and message, pipelined
+//!            ├ establish    bootstrap (names to addresses), tls, https, quic
+//!            ├ framed       TCP and DoT: length and message, pipelined
+//!            └ multiplexed  DoH and DoQ: a stream for each question
 //! ```
 //!
 //! Octets in, octets out: neither query nor reply is understood here beyond what a stream needs of it, so that what a
 //! library would not read still reaches the client.
 
+mod bootstrap;
 mod connection;
 mod counters;
 mod establish;
 mod framed;
+mod https;
 mod line;
+mod multiplexed;
 mod question;
+mod quic;
+mod tls;
 mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dns::Target;
 use crate::dns::query::HEADER_OCTETS;
+use bootstrap::Bootstrap;
 pub use counters::StreamCounterValues;
 use counters::StreamCounters;
 use line::Line;
 use question::Question;
+use quic::QuicDialer;
+use tls::TlsDialer;
+pub use tls::{TlsRoots, TlsRootsError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -35,7 +46,7 @@ use tokio::sync::Semaphore;
 pub const STREAM_MILLIS_MAX: u64 = 4_000;
 /// How long establishing a connection may take, all addresses together: a question may then still be asked elsewhere.
 pub const CONNECT_MILLIS_MAX: u64 = 3_000;
-/// How long one address is waited for before the next one is tried beside it (RFC 8305).
+/// How long one address is waited for before the next one is tried beside it (RFC 8305 section 5).
 pub const NEXT_ADDRESS_MILLIS: u64 = 250;
 /// Connections to one target that take questions.
 pub const CONNECTIONS_PER_TARGET: usize = 2;
@@ -69,8 +80,13 @@ const CLOSING_MILLIS_MAX: u64 = 1_000;
 const UNUSED_LINES_MAX: usize = 64;
 
 /// What asking over streams needs to know.
-#[derive(Clone, Debug, Default)]
-pub struct StreamSettings {}
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    /// Who may sign the certificates of encrypted targets.
+    pub roots: TlsRoots,
+    /// Who is asked for the addresses of targets that are host names; no doors of ours.
+    pub bootstrap: Vec<SocketAddr>,
+}
 
 /// The way to all targets over streams: one for the process. Clones share everything.
 #[derive(Clone, Debug)]
@@ -93,12 +109,14 @@ struct Lines {
 }
 
 /// What connections are made with.
-#[derive(Debug)]
 struct Equipment {
     handle: Handle,
     counters: Arc<StreamCounters>,
     /// Places for [`CONNECTIONS_MAX`].
     connections: Arc<Semaphore>,
+    bootstrap: Bootstrap,
+    tls: TlsDialer,
+    quic: QuicDialer,
 }
 
 /// Why there is no reply.
@@ -136,12 +154,16 @@ impl fmt::Display for StreamFailure {
 
 impl StreamTargets {
     /// No connection yet; they are made on this runtime when there is something to ask.
-    pub fn new(_settings: StreamSettings, handle: Handle) -> Self {
+    pub fn new(settings: StreamSettings, handle: Handle) -> Self {
         let counters = Arc::new(StreamCounters::default());
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let equipment = Arc::new(Equipment { handle, counters: Arc::clone(&counters), connections });
+        let equipment = Arc::new(Equipment::new(settings, handle, Arc::clone(&counters)));
         let lines = Lines { equipment, by_target: HashMap::new(), look_at: UNUSED_LINES_MAX };
         Self(Arc::new(Shared { counters, lines: Mutex::new(lines) }))
+    }
+
+    /// Has others asked for the addresses of targets that are host names. Connections and addresses are kept.
+    pub fn set_bootstrap(&self, servers: Vec<SocketAddr>) {
+        self.lines().equipment.bootstrap.set_servers(servers);
     }
 
     /// Asks a target: a query without the length that goes before it. Never blocks.
@@ -169,6 +191,27 @@ impl StreamTargets {
     /// The lines.
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Equipment {
+    /// For these settings.
+    fn new(settings: StreamSettings, handle: Handle, counters: Arc<StreamCounters>) -> Self {
+        Self {
+            handle,
+            counters,
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            bootstrap: Bootstrap::new(settings.bootstrap),
+            tls: TlsDialer::new(&settings.roots),
+            quic: QuicDialer::new(&settings.roots),
+        }
+    }
+}
+
+/// Without what connections hold.
+impl fmt::Debug for Equipment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Equipment").finish_non_exhaustive()
     }
 }
 

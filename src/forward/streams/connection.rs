@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use super::establish::{Session, establish};
 use super::line::Connection;
 use super::question::Question;
-use super::{CONNECT_MILLIS_MAX, EXPIRY_MILLIS, StreamFailure, framed};
+use super::{CONNECT_MILLIS_MAX, EXPIRY_MILLIS, StreamFailure, framed, multiplexed};
 
 /// Establishes a connection and asks on it, until it is closed.
 pub(super) async fn drive(mut connection: Connection) {
@@ -18,6 +18,9 @@ pub(super) async fn drive(mut connection: Connection) {
             connection.opened();
             match session {
                 Session::Tcp(stream) => framed::run(stream, connection, waiting).await,
+                Session::Tls(stream) => framed::run(stream, connection, waiting).await,
+                Session::Https(session, ended) => multiplexed::run(session, ended, connection, waiting).await,
+                Session::Quic(session, ended) => multiplexed::run(session, ended, connection, waiting).await,
             }
         }
         Err(failure) => connection.failed(failure, waiting),

@@ -267,7 +267,7 @@ impl Connection {
 
     /// It was closed before these questions were answered: they are asked once more, on a connection that is fresh
     /// (RFC 7766 section 6.2.4), unless they were already.
-    pub(super) fn lost(mut self, questions: Vec<Question>) {
+    pub(super) fn lost(&mut self, questions: Vec<Question>) {
         let line = Arc::clone(&self.line);
         line.with(|state, effects| {
             self.leave(state);

@@ -113,6 +113,16 @@ pub(super) fn keepalive(reply: &[u8]) -> Option<Duration> {
     None
 }
 
+/// Makes a reply so many seconds older: its TTLs count down, to 0 at last.
+pub(super) fn age(reply: &mut [u8], seconds: u32) {
+    let Ok(message) = Message::parse(reply) else { return };
+    let records = message.records().filter(|record| !record.is_opt());
+    let ttls: Vec<_> = records.map(|record| (record.ttl_at, record.ttl.seconds().saturating_sub(seconds))).collect();
+    for (at, left) in ttls {
+        reply[at..at + 4].copy_from_slice(&left.to_be_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hickory_proto::op;
@@ -192,6 +202,24 @@ mod tests {
             octets[3] |= 1;
             octets[4..].fill(0);
         }));
+    }
+
+    #[test]
+    fn replies_age() {
+        // One record with a TTL of an hour, before the OPT.
+        let mut reply = query(b"");
+        reply[2] |= 0x80;
+        reply[7] = 1;
+        let opt = reply.split_off(20);
+        reply.extend_from_slice(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01");
+        reply.extend_from_slice(&opt);
+        let aged = |seconds| {
+            let mut octets = reply.clone();
+            age(&mut octets, seconds);
+            assert_eq!(octets[36..], opt, "the OPT has no TTL");
+            u32::from_be_bytes(*octets[26..].first_chunk().expect("a TTL"))
+        };
+        assert_eq!([aged(0), aged(600), aged(3600), aged(u32::MAX)], [3600, 3000, 0, 0]);
     }
 
     #[test]
