@@ -26,7 +26,7 @@ pub use crate::snapshot::ContextId;
 
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::Message;
-use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, TargetGroup, Ttl};
+use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Target, TargetGroup, Ttl};
 use cache::{CacheKey, CacheLimits, LOOKUPS_MAX, ReplyCache};
 use coalesce::{InFlight, Joined, Lead};
 use counters::{CounterValues, Counters};
@@ -236,10 +236,11 @@ impl Shared {
     /// Asks the targets and remembers what came of it.
     async fn exchange(&self, key: CacheKey, ask: &Ask<'_>, group: &TargetGroup, now: Millis) -> Outcome {
         self.counters.exchanges.add();
+        let protected = group.targets.iter().all(Target::is_protected);
         let (octets, now) = self.upstreams.exchange(ask, group, now).await;
         let outcome = octets.and_then(|octets| {
             let message = Message::parse(&octets).map_err(|_| ExchangeError::BadReply)?;
-            let reply = UpstreamReply::new(&message, self.ttls, now, false).ok_or(ExchangeError::BadReply)?;
+            let reply = UpstreamReply::new(&message, self.ttls, now, protected).ok_or(ExchangeError::BadReply)?;
             Ok(Arc::new(reply))
         });
         self.cache.insert(key, outcome, now)
