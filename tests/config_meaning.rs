@@ -2,7 +2,8 @@
 
 use plustwo::aws::record_set::rdatas;
 use plustwo::aws::{
-    AliasTarget, EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, RuleAction, VpcIndex,
+    AliasTarget, EndpointKind, EndpointState, HostedZone, HostnameType, Model, PeeringStatus, RecordData, RecordSet,
+    RuleAction, VpcIndex,
 };
 use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
@@ -75,6 +76,26 @@ fn the_sample_means_what_its_comments_say() {
     assert_eq!(strings(&hub.listen), ["127.0.0.12:5300"]);
     assert_eq!(strings(&hub.allow), ["10.0.0.0/16", "127.0.0.0/8"]);
     assert!(hub.dns_support && hub.dns_hostnames && a.dns_support && a.dns_hostnames);
+    assert_eq!((hub.autodefined_reverse, a.autodefined_reverse), (true, false));
+    let peering = &model.vpc_peerings[0];
+    assert_eq!((&*peering.id, peering.status), ("pcx-0a1b2c3d4e5f60718", PeeringStatus::Active));
+    assert_eq!(peering.resolutions(&model).collect::<Vec<_>>(), [(VpcIndex(1), VpcIndex(0))]);
+    let interface = &model.network_interfaces[0];
+    let addresses = interface.private_ip_addresses.iter();
+    let addresses: Vec<String> = addresses
+        .map(|address| format!("{} {}", address.private_ip_address, address.public_ip.expect("associated")))
+        .collect();
+    assert_eq!((&*interface.id, interface.vpc), ("eni-0a1b2c3d4e5f60718", VpcIndex(0)));
+    assert_eq!(addresses, ["10.0.20.40 203.0.113.40", "10.0.20.41 203.0.113.41"]);
+    let instance = &model.instances[0];
+    assert_eq!((&*instance.id, instance.vpc), ("i-0123456789abcdef0", VpcIndex(1)));
+    assert_eq!(instance.private_ip_address, Some([10, 1, 20, 42].into()));
+    assert_eq!(instance.public_ip_address, Some([203, 0, 113, 42].into()));
+    assert_eq!(instance.ipv6_address, "2001:db8:1::42".parse().ok());
+    let options = instance.private_dns_name_options;
+    assert_eq!(options.hostname_type, HostnameType::ResourceName);
+    let enabled = (options.enable_resource_name_dns_a_record, options.enable_resource_name_dns_aaaa_record);
+    assert_eq!(enabled, (true, false));
     let inbound = &model.inbound_endpoints[0];
     assert_eq!((&*inbound.id, inbound.vpc), ("rslvr-in-0a1", VpcIndex(0)));
     assert_eq!(strings(&inbound.listen), ["127.0.0.22:5300", "127.0.0.23:5300"]);
@@ -187,6 +208,44 @@ fn doors_without_allow_let_in_own_networks() {
     assert_eq!(strings(&model.vpcs[0].allow), with_clients);
     assert_eq!(strings(&model.inbound_endpoints[0].allow), with_clients);
     assert_eq!(strings(&model.inbound_endpoints[0].listen), ["127.0.0.3:53"]);
+}
+
+#[test]
+fn reverse_zones_are_there_until_they_are_turned_off_for_good() {
+    let text = |state| {
+        format!(
+            "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n\
+             [[resolver_config]]\nresource_id = 'v'\nautodefined_reverse = '{state}'\n"
+        )
+    };
+    for (state, is_on) in [
+        ("ENABLED", true),
+        ("ENABLING", false),
+        ("DISABLING", true),
+        ("DISABLED", false),
+        ("USE_LOCAL_RESOURCE_SETTING", true),
+        ("UPDATING_TO_USE_LOCAL_RESOURCE_SETTING", true),
+        ("disable", false),
+    ] {
+        assert_eq!(configuration(&text(state), &["192.0.2.53"]).model.vpcs[0].autodefined_reverse, is_on, "{state}");
+    }
+}
+
+#[test]
+fn an_instance_is_called_as_aws_does_where_nothing_is_said() {
+    let text = |addresses| {
+        format!(
+            "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n\
+             cidrs = ['10.0.0.0/16', '2001:db8::/56']\n[[instance]]\nid = 'i-0a'\nvpc = 'v'\n{addresses}\n"
+        )
+    };
+    let options =
+        |addresses| configuration(&text(addresses), &["192.0.2.53"]).model.instances[0].private_dns_name_options;
+    let (ipv4, ipv6) = (options("private_ip_address = '10.0.0.5'"), options("ipv6_address = '2001:db8::5'"));
+    assert_eq!((ipv4.hostname_type, ipv6.hostname_type), (HostnameType::IpName, HostnameType::ResourceName));
+    for options in [ipv4, ipv6] {
+        assert!(!options.enable_resource_name_dns_a_record && !options.enable_resource_name_dns_aaaa_record);
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn every_query_is_counted_once_and_by_what_became_of_it() {
         (LOOPBACK, Question::new("www.corp.example", "A").octets(1)),
         (LOOPBACK, Question::new("gone.corp.example", "A").octets(2)),
         (LOOPBACK, Question::new("localhost", "A").octets(3)),
+        (LOOPBACK, Question::new("5.0.0.10.in-addr.arpa", "PTR").octets(8)),
         (LOOPBACK, Question::new("www.public.example", "A").octets(4)),
         (LOOPBACK, Question::new("www.public.example", "A").octets(5)),
         (LOOPBACK, vec![0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -41,16 +42,17 @@ fn every_query_is_counted_once_and_by_what_became_of_it() {
         ask::over_udp(*client, door, query).expect("a reply over UDP");
     }
     let udp = running.daemon.counts();
-    assert_eq!((udp.queries, udp.silent, udp.send_failed, udp.in_flight_limit), (7, 0, 0, 0), "{udp:?}");
-    assert_eq!((udp.replies_noerror, udp.replies_nxdomain), (4, 1), "{udp:?}");
+    assert_eq!((udp.queries, udp.silent, udp.send_failed, udp.in_flight_limit), (8, 0, 0, 0), "{udp:?}");
+    assert_eq!((udp.replies_noerror, udp.replies_nxdomain), (4, 2), "{udp:?}");
     assert_eq!((udp.replies_formerr, udp.replies_refused), (1, 1), "{udp:?}");
     assert_eq!((udp.from_hosted_zone, udp.from_built_in, udp.from_forward), (2, 1, 2), "{udp:?}");
+    assert_eq!(udp.from_autodefined, 1, "{udp:?}");
     assert_eq!((udp.cache_misses, udp.cache_hits, udp.malformed, udp.not_allowed), (1, 1, 1, 1), "{udp:?}");
     for (client, query) in &queries {
         ask::over_tcp(*client, door, query).expect("a reply over TCP");
     }
     let both = running.daemon.counts();
-    assert_eq!((both.queries, both.cache_misses, both.cache_hits), (14, 1, 3), "{both:?}");
+    assert_eq!((both.queries, both.cache_misses, both.cache_hits), (16, 1, 3), "{both:?}");
     assert_eq!((both.malformed, both.not_allowed, both.from_hosted_zone), (2, 2, 4), "{both:?}");
     running.daemon.stop();
 }

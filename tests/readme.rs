@@ -122,7 +122,7 @@ fn sample_keys(sample: &str) -> BTreeSet<String> {
             in_records = in_records && !line.starts_with(']');
             continue;
         };
-        if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_') {
+        if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_') {
             keys.insert(format!("{section}.{key}"));
             in_records = key == "records" && value.trim() == "[";
         }

@@ -43,6 +43,8 @@ enum Asked {
     Wildcard,
     /// Names that do not exist.
     NxDomain,
+    /// IP names of the VPC's addresses, which are computed.
+    IpNames,
     /// Names that an upstream has answered for before.
     Cached,
 }
@@ -57,6 +59,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false },
     Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
     Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
+    Case { name: "ip_names", names: 256, vpcs: 1, asked: Asked::IpNames, edns: false },
     Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false },
 ];
 
@@ -110,6 +113,7 @@ impl Workload {
                 Asked::Names => worlds::sized_name(index),
                 Asked::Wildcard => format!("host{index}.any.{zone}"),
                 Asked::NxDomain => format!("nohost{index}.{zone}"),
+                Asked::IpNames => format!("ip-10-0-0-{}.ap-northeast-2.compute.internal", index % 256),
                 Asked::Cached => cached(index),
             };
             messages.extend_from_slice(&worlds::query(id as u16, &qname, Rtype::A, case.edns));
@@ -118,7 +122,7 @@ impl Workload {
         }
         let (rcode, answers) = match case.asked {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
-            Asked::One | Asked::Names | Asked::Wildcard | Asked::Cached => (Rcode::NOERROR, 1),
+            Asked::One | Asked::Names | Asked::Wildcard | Asked::IpNames | Asked::Cached => (Rcode::NOERROR, 1),
         };
         Self { server, messages, starts, clients, rcode, answers }
     }

@@ -33,6 +33,29 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
         format!("{} in {}, {}, {what}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
     });
     section(&mut text, "endpoints", endpoints);
+    let interfaces = model.network_interfaces.iter().map(|interface| {
+        let addresses = interface.private_ip_addresses.iter().map(|address| match address.public_ip {
+            Some(public) => format!("{} (public {public})", address.private_ip_address),
+            None => address.private_ip_address.to_string(),
+        });
+        format!("{} in {}, {}", interface.id, model.vpc(interface.vpc).id, list(addresses))
+    });
+    section(&mut text, "network interfaces", interfaces);
+    let instances = model.instances.iter().map(|instance| {
+        let addresses = [
+            instance.private_ip_address.map(|address| address.to_string()),
+            instance.public_ip_address.map(|address| format!("public {address}")),
+            instance.ipv6_address.map(|address| address.to_string()),
+        ];
+        format!("{} in {}, {}", instance.id, model.vpc(instance.vpc).id, list(addresses.into_iter().flatten()))
+    });
+    section(&mut text, "instances", instances);
+    let peerings = model.vpc_peerings.iter().map(|peering| {
+        let seen =
+            peering.resolutions(model).map(|(from, of)| format!("{} sees {}", model.vpc(from).id, model.vpc(of).id));
+        format!("{}: {}", peering.id, list(seen))
+    });
+    section(&mut text, "peering connections, and whose names are seen over them", peerings);
     let rules = model.resolver_rules.iter().map(|rule| {
         let action = match &rule.action {
             RuleAction::Forward(group) => format!("forwarded to {}", targets(group)),

@@ -23,6 +23,10 @@ impl<'t> Builder<'t, '_> {
             let Some(vpc) = vpc else { continue };
             let private = table.private_ip_address.as_ref();
             let private = private.and_then(|text| self.private_ipv4(text, &table.label, vpc));
+            if let Some(private) = private {
+                let text = table.private_ip_address.as_ref();
+                self.refuse_shared_address(text, &table.label, ("instances", vpc, private));
+            }
             let public = self.instance_public_address(table, vpc, private);
             let ipv6 = table.ipv6_address.as_ref().and_then(|text| self.ipv6(text, &table.label, vpc));
             let options = self.private_dns_name_options(table);
@@ -49,7 +53,8 @@ impl<'t> Builder<'t, '_> {
         if !is_one {
             let problem = format!("`id` {} is not that of an instance", quoted(&id.value));
             let rule = "it is `i-` and hexadecimal digits in lower case: names begin with it";
-            self.reading.report(self.reading.error(id.at, label, problem).rule(rule));
+            let hint = "write it as AWS shows it: i-0123456789abcdef0";
+            self.reading.report(self.reading.error(id.at, label, problem).rule(rule).hint(hint));
         }
         is_one
     }
@@ -74,7 +79,7 @@ impl<'t> Builder<'t, '_> {
             let rule = "a public IPv4 address is associated with a private one";
             self.reading.report(error.rule(rule).hint("add `private_ip_address`, or remove it"));
         }
-        self.public_ipv4(text, &table.label, "public_ip_address", (vpc, private?))
+        self.public_ipv4(text, &table.label, "public_ip_address", (vpc, private))
     }
 
     /// What is not said is as AWS has it: IP names, or resource names where there is no IPv4 address.

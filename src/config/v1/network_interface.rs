@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(super) struct AddressOwners {
     /// Which private address a public one is associated with.
     public: HashMap<Ipv4Addr, (VpcIndex, Ipv4Addr, usize, String)>,
-    /// The network interface of a private address.
-    private: HashMap<(VpcIndex, Ipv4Addr), (usize, String)>,
+    /// Who has a private address, among things of one kind.
+    private: HashMap<(&'static str, VpcIndex, Ipv4Addr), (usize, String)>,
 }
 
 impl<'t> Builder<'t, '_> {
@@ -31,7 +31,8 @@ impl<'t> Builder<'t, '_> {
                 match addresses.iter_mut().find(|known| known.private_ip_address == address.private_ip_address) {
                     Some(known) => known.public_ip = known.public_ip.or(address.public_ip),
                     None => {
-                        self.refuse_shared_address(written, vpc, address.private_ip_address);
+                        let text = written.private_ip_address.as_ref();
+                        self.refuse_shared_address(text, &written.label, (INTERFACES, vpc, address.private_ip_address));
                         addresses.push(address);
                     }
                 }
@@ -43,24 +44,28 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn private_ip_address(&mut self, table: &PrivateIpAddressTable<'t>, vpc: VpcIndex) -> Option<PrivateIpAddress> {
-        let text = table.private_ip_address.as_ref()?;
-        let address = self.private_ipv4(text, &table.label, vpc)?;
-        let public_ip =
-            table.public_ip.as_ref().and_then(|text| self.public_ipv4(text, &table.label, "public_ip", (vpc, address)));
-        Some(PrivateIpAddress { private_ip_address: address, public_ip })
+        let written = table.private_ip_address.as_ref();
+        let address = written.and_then(|text| self.private_ipv4(text, &table.label, vpc));
+        let public = table.public_ip.as_ref();
+        let public_ip = public.and_then(|text| self.public_ipv4(text, &table.label, "public_ip", (vpc, address)));
+        Some(PrivateIpAddress { private_ip_address: address?, public_ip })
     }
 
-    /// Two network interfaces of a VPC have no address in common.
-    fn refuse_shared_address(&mut self, table: &PrivateIpAddressTable<'t>, vpc: VpcIndex, address: Ipv4Addr) {
-        let at = table.private_ip_address.as_ref().map_or(0, |text| text.at);
-        let Some((other_at, other)) = self.address_owners.private.get(&(vpc, address)) else {
-            self.address_owners.private.insert((vpc, address), (at, table.label.clone()));
+    /// Two things of one kind have no address of a VPC in common.
+    pub(super) fn refuse_shared_address(
+        &mut self,
+        text: Option<&Text<'t>>,
+        label: &str,
+        (kind, vpc, address): (&'static str, VpcIndex, Ipv4Addr),
+    ) {
+        let Some(text) = text else { return };
+        let Some((other_at, other)) = self.address_owners.private.get(&(kind, vpc, address)) else {
+            self.address_owners.private.insert((kind, vpc, address), (text.at, label.to_owned()));
             return;
         };
-        let problem = format!("two network interfaces of {} have the address {address}", self.model.vpc(vpc).id);
-        let also = self.reading.place(*other_at, other);
-        let error = self.reading.error(at, &table.label, problem).also(also);
-        self.reading.report(error.hint("each network interface has its own"));
+        let problem = format!("two {kind} of {} have the address {address}", self.model.vpc(vpc).id);
+        let error = self.reading.error(text.at, label, problem).also(self.reading.place(*other_at, other));
+        self.reading.report(error.hint("each has its own: correct one of them"));
     }
 
     /// Reads a private IPv4 address, which is in one of the VPC's CIDR blocks.
@@ -104,7 +109,7 @@ impl<'t> Builder<'t, '_> {
         text: &Text<'t>,
         label: &str,
         key: &str,
-        (vpc, private): (VpcIndex, Ipv4Addr),
+        (vpc, private): (VpcIndex, Option<Ipv4Addr>),
     ) -> Option<Ipv4Addr> {
         let Some(public) = text.value.parse::<Ipv4Addr>().ok().filter(|address| is_public(*address)) else {
             let problem = format!("{} is not a public IPv4 address", quoted(&text.value));
@@ -113,6 +118,7 @@ impl<'t> Builder<'t, '_> {
             return None;
         };
         self.warn_of_vpc_attributes(text.at, label, key, vpc);
+        let private = private?;
         let owner = (vpc, private, text.at, label.to_owned());
         let (other_vpc, other, at, other_label) = self.address_owners.public.entry(public).or_insert(owner);
         if (*other_vpc, *other) == (vpc, private) {
@@ -125,6 +131,9 @@ impl<'t> Builder<'t, '_> {
         None
     }
 }
+
+/// Network interfaces in messages.
+const INTERFACES: &str = "network interfaces";
 
 /// Whether an address can be one that AWS gives out to the Internet.
 fn is_public(address: Ipv4Addr) -> bool {
