@@ -144,7 +144,8 @@ impl Steps {
             let view = snapshot.view_for(DoorIndex(0), workload.client(first + slot)).expect("a VPC's client");
             let view = snapshot.view(view);
             let located = snapshot.locate(view, &query.qname);
-            let ask = Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0 };
+            let ask =
+                Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0, pick: 0, health: &snapshot.health };
             let resolution = resolve(snapshot, view, ask, located, &mut self.last);
             assert!(!matches!(resolution.end, End::NobodyToAsk | End::ChainTooLong));
             black_box(&resolution);

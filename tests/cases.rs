@@ -11,7 +11,7 @@ use plustwo::dns::reply::Transport;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{ForwardLimits, Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot};
-use plustwo::snapshot::{DoorIndex, Snapshot};
+use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -234,7 +234,12 @@ struct Pure {
 
 impl Pure {
     fn new(configuration: &Configuration) -> Self {
-        let snapshot = compile::compile(&configuration.model, &mut Contexts::default(), HashSeed(rand::random()));
+        let snapshot = compile::compile(
+            &configuration.model,
+            &mut Contexts::default(),
+            &HealthStates::default(),
+            HashSeed(rand::random()),
+        );
         let settings = &configuration.settings;
         let forwarder = Forwarder::new(ForwardLimits {
             cache_octets_max: 1 << 20,

@@ -52,7 +52,7 @@ fn records(zone: &HostedZone, owner: &str, rtype: Rtype) -> (u32, Vec<String>) {
 }
 
 fn alias<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype) -> &'z AliasTarget {
-    let RecordData::Alias(target) = &set(zone, owner, rtype).data else { panic!("no alias") };
+    let RecordData::Alias { target, .. } = &set(zone, owner, rtype).data else { panic!("no alias") };
     target
 }
 

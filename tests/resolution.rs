@@ -141,7 +141,7 @@ proptest! {
             let qtype = if address { Rtype::A } else { Rtype::TXT };
             let (mut folded, mut last) = (FoldedName::default(), FoldedName::default());
             folded.read(&worlds::wire(&qname), snapshot.seed).expect("a legal name");
-            let ask = Ask { name: &folded, qtype, cnames_before: 0 };
+            let ask = Ask { name: &folded, qtype, cnames_before: 0, pick: 0, health: &snapshot.health };
             let resolution = resolve(&snapshot, view, ask, snapshot.locate(view, &folded), &mut last);
             let end = match resolution.end {
                 End::Records { records, .. } => Expected::Records(*records.templates.last().expect("not empty")),

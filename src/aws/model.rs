@@ -1,6 +1,6 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
-use super::{HostedZone, InboundEndpoint, ResolverRule, Vpc, VpcEndpoint};
+use super::{HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, ResolverRule, Vpc, VpcEndpoint};
 use crate::dns::TargetGroup;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -24,6 +24,8 @@ pub struct Model {
     pub inbound_endpoints: Vec<InboundEndpoint>,
     /// VPC endpoints.
     pub endpoints: Vec<VpcEndpoint>,
+    /// Health checks, each behind those that it looks at.
+    pub health_checks: Vec<HealthCheck>,
     /// Private hosted zones.
     pub hosted_zones: Vec<HostedZone>,
     /// Resolver rules.
@@ -45,5 +47,10 @@ impl Model {
     /// The VPC at an index that this model gave out.
     pub fn vpc(&self, index: VpcIndex) -> &Vpc {
         &self.vpcs[index.0 as usize]
+    }
+
+    /// The health check at an index that this model gave out.
+    pub fn health_check(&self, index: HealthCheckIndex) -> &HealthCheck {
+        &self.health_checks[index.0 as usize]
     }
 }

@@ -7,20 +7,24 @@ mod authority;
 mod builtin;
 mod contexts;
 mod endpoint;
+mod health_check;
 mod hosted_zone;
+mod routing_policy;
 mod zone;
 
 pub use contexts::Contexts;
 
 use crate::aws::{Model, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, Ingress, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
 use authority::ClaimsByView;
+use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
 use zone::ZonesBuilder;
 
-/// Turns what cannot be wrong into what cannot be slow.
-pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapshot {
+/// Turns what cannot be wrong into what cannot be slow. Contexts and health are what outlives one snapshot.
+pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, seed: HashSeed) -> Snapshot {
+    let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
     let contexts = contexts.of_model(model);
@@ -29,7 +33,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
         endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
     }
     for hosted_zone in &model.hosted_zones {
-        hosted_zone::compile(model, hosted_zone, &mut zones, &mut claims);
+        hosted_zone::compile(hosted_zone, &mut zones, &mut policies, &mut claims, model);
     }
     for (rule, context) in model.resolver_rules.iter().zip(&contexts.of_rules) {
         claims.resolver_rule(rule, *context);
@@ -40,21 +44,26 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
         View {
             vpc: vpc.id.clone(),
             ingress: tables.ingress,
+            region: policies.region(&vpc.region),
             dns_support: vpc.dns_support,
             table: tables.own,
             base: tables.base,
             otherwise: contexts.upstream,
         }
     });
+    let views = views.collect();
     let (zones, nodes) = zones.build();
+    let (policies, plan) = policies.build();
     Snapshot {
         seed,
         doors: doors(model).into(),
         clients: PrefixMap::new(clients(model)),
-        views: views.collect(),
+        views,
         authorities,
         zones,
         nodes,
+        policies,
+        health: health.table(plan),
         contexts: contexts.contexts.into(),
     }
 }
@@ -134,13 +143,14 @@ mod tests {
                 owner: name(&format!("www.zone{index}.example")),
                 rtype: Rtype::A,
                 data: data.clone(),
+                routing: None,
             }],
         };
         Model { vpcs: (0..vpcs).map(vpc).collect(), hosted_zones: (0..zones).map(zone).collect(), ..Model::default() }
     }
 
     fn compiled(model: &Model) -> Snapshot {
-        compile(model, &mut Contexts::default(), HashSeed(5))
+        compile(model, &mut Contexts::default(), &HealthStates::default(), HashSeed(5))
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
-use crate::snapshot::{Generation, Publisher};
+use crate::snapshot::{Generation, HealthStates, Publisher};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub struct Daemon {
     configured: Vec<SocketAddr>,
     settings: Settings,
     contexts: Contexts,
+    health: HealthStates,
     seed: HashSeed,
 }
 
@@ -55,8 +56,9 @@ impl Daemon {
         let Configuration { model, settings } = configuration;
         let worker_count = worker_count(settings);
         let mut contexts = Contexts::default();
+        let health = HealthStates::default();
         let seed = HashSeed(rand::random());
-        let snapshot = compile::compile(model, &mut contexts, seed);
+        let snapshot = compile::compile(model, &mut contexts, &health, seed);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
@@ -87,6 +89,7 @@ impl Daemon {
             configured,
             settings: settings.clone(),
             contexts,
+            health,
             seed,
         })
     }
@@ -99,6 +102,11 @@ impl Daemon {
     /// What all doors share.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// What is known of health checks: whoever owns one sets it there, and answers have it with the next query.
+    pub fn health(&self) -> &HealthStates {
+        &self.health
     }
 
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
@@ -114,7 +122,7 @@ impl Daemon {
         if settings.limits != self.settings.limits || settings.cache != self.settings.cache {
             return Err(ReloadError::Limits);
         }
-        let snapshot = compile::compile(model, &mut self.contexts, self.seed);
+        let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
         Ok(self.server.publisher.publish(snapshot))
     }
 

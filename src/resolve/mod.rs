@@ -1,14 +1,18 @@
-//! What one query gets in one view. Pure: same snapshot, same question, same resolution; no I/O, no clock, no log, no
-//! allocation.
+//! What one query gets in one view. Pure: same snapshot, question, health and random number, same resolution; no I/O, no
+//! clock, no log, no allocation.
 //!
 //! Which source answers is one longest match (`aws-semantics` 1.1, R53:resolver-overview-forward-vpc-to-network-
 //! domain-name-matches); a private zone never falls through. CNAMEs of our own zones are followed here, inside the
 //! view and across zones; where a chain leaves for others, the resolution says whom to ask for what.
 
+mod routing_policy;
 mod zone;
 
+pub use routing_policy::Several;
+
 use crate::dns::{FoldedName, Rtype};
-use crate::snapshot::{Authority, ContextIndex, Located, Records, Snapshot, View, Zone};
+use crate::snapshot::{Authority, ContextIndex, HealthTable, Located, PolicyIndex, Records, Snapshot, View, Zone};
+use routing_policy::{Chosen, choose, mixed};
 use zone::Found;
 
 /// CNAMEs followed for one query before we give up with SERVFAIL. BIND's and unbound's `max-query-restarts` is 11 too;
@@ -55,7 +59,14 @@ pub enum End<'s> {
         /// Whose they are.
         zone: &'s Zone,
     },
-    /// The name exists without that type.
+    /// Sets of a multivalue policy, with their records.
+    Several {
+        /// The records.
+        several: Several<'s>,
+        /// Whose they are.
+        zone: &'s Zone,
+    },
+    /// The name exists without that type, or with nothing of it for this region.
     NoData(Negative<'s>),
     /// There is no such name.
     NxDomain(Negative<'s>),
@@ -94,6 +105,10 @@ pub struct Ask<'q> {
     pub qtype: Rtype,
     /// CNAMEs before this name.
     pub cnames_before: usize,
+    /// A random number: routing policies choose by it.
+    pub pick: u32,
+    /// What is healthy now.
+    pub health: &'q HealthTable,
 }
 
 /// Decides what a query gets. `located` is [`Snapshot::locate`] of the name; `last` receives the name that the end is
@@ -125,7 +140,7 @@ pub fn follow<'s>(
     let mut cnames = 0;
     loop {
         let name = if cnames == 0 { ask.name } else { &*last };
-        let target = match step(snapshot, view, name, ask.qtype, located) {
+        let target = match step(snapshot, view, name, ask, located) {
             Step::End(end) => return end,
             Step::Cname { record, target } => {
                 if ask.cnames_before + cnames >= CNAME_CHAIN_MAX {
@@ -159,7 +174,7 @@ enum Step<'s> {
 
 /// What the authority of one name says.
 #[inline(always)]
-fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
+fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, ask: Ask<'_>, located: Located) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,
         Authority::Forward(context) => return Step::End(End::Forward(context)),
@@ -168,12 +183,40 @@ fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, qtype: Rtype
     let zone = snapshot.zone(index);
     let apex_at = name.suffix_start(usize::from(zone.apex_labels));
     let negative = Negative { zone, apex_at };
-    match zone::lookup(&snapshot.nodes, index, zone, name, qtype, located.node_hash) {
+    match zone::lookup(&snapshot.nodes, index, zone, name, ask.qtype, located.node_hash) {
         Found::Records(records) => Step::End(End::Records { records, zone }),
         Found::Cname { record, target } => Step::Cname { record, target },
         Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
+        Found::Policy { index, is_cname } => {
+            // Each name its own random number: the choices of a chain of CNAMEs must not follow each other.
+            let ask = Ask { pick: ask.pick ^ located.node_hash as u32, ..ask };
+            routed(snapshot, view, ask, index, is_cname, negative)
+        }
         Found::NoData => Step::End(End::NoData(negative)),
         Found::NxDomain => Step::End(End::NxDomain(negative)),
+    }
+}
+
+/// What a routing policy comes to.
+#[inline(never)]
+fn routed<'s>(
+    snapshot: &'s Snapshot,
+    view: &View,
+    ask: Ask<'_>,
+    index: PolicyIndex,
+    is_cname: bool,
+    negative: Negative<'s>,
+) -> Step<'s> {
+    match choose(snapshot, ask.health, view.region, index, mixed(ask.pick)) {
+        Chosen::Records(records) if is_cname => {
+            let (record, target) = zone::cname_of(records);
+            Step::Cname { record, target }
+        }
+        Chosen::Records(records) => Step::End(End::Records { records, zone: negative.zone }),
+        Chosen::Several(several) => Step::End(End::Several { several, zone: negative.zone }),
+        Chosen::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
+        // R53:routing-policy-geo calls it "no answer".
+        Chosen::Nothing => Step::End(End::NoData(negative)),
     }
 }
 

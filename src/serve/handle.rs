@@ -12,7 +12,7 @@ use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
-use crate::resolve::{self, End, Negative};
+use crate::resolve::{self, End, Negative, Several};
 use crate::snapshot::{
     Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
 };
@@ -59,7 +59,8 @@ pub struct Surroundings<'a> {
     pub forwarder: &'a Forwarder,
     /// Now.
     pub now: Millis,
-    /// A random number: multi-value answers start at a random record (R53:routing-policy-simple).
+    /// A random number: multi-value answers start at a random record (R53:routing-policy-simple), and routing policies
+    /// choose by it, unless something has been fetched: see [`Miss::pick`].
     pub pick: u32,
     /// How the reply travels.
     pub transport: Transport,
@@ -90,6 +91,9 @@ pub struct Miss {
     pub dnssec_ok: bool,
     /// CD as the client set it.
     pub checking_disabled: bool,
+    /// The random number by which routing policies chose on the way to this question. Whoever answers the query again
+    /// chooses by it too: another choice would ask for another name, and weights would not be what they say.
+    pub pick: u32,
 }
 
 /// What becomes of a query.
@@ -281,7 +285,13 @@ impl<'b> Work<'_, 'b> {
     #[inline(always)]
     fn step(&mut self, name: &FoldedName, located: Located, scratch: &mut Scratch) -> Next {
         let Self { view, around, .. } = *self;
-        let ask = resolve::Ask { name, qtype: self.query.qtype, cnames_before: self.cnames };
+        let ask = resolve::Ask {
+            name,
+            qtype: self.query.qtype,
+            cnames_before: self.cnames,
+            pick: self.pick(),
+            health: &around.snapshot.health,
+        };
         let before = self.cnames;
         let end = resolve::follow(around.snapshot, view, ask, located, &mut scratch.last, |link| {
             if let Some(target_at) = self.writer.push_template(Section::Answer, self.owner_at, link) {
@@ -305,6 +315,10 @@ impl<'b> Work<'_, 'b> {
                 self.push_records(records);
                 done(Rcode::NOERROR, Source::Zone(zone.kind))
             }
+            End::Several { several, zone } => {
+                self.push_several(several);
+                done(Rcode::NOERROR, Source::Zone(zone.kind))
+            }
             End::NoData(negative) => self.negative(Rcode::NOERROR, negative),
             End::NxDomain(negative) => self.negative(Rcode::NXDOMAIN, negative),
             End::Forward(context) => self.forward(context, name, onward),
@@ -312,6 +326,31 @@ impl<'b> Work<'_, 'b> {
             End::NobodyToAsk if self.writer.has_answer() => done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone)),
             End::NobodyToAsk => Next::Refuse(Refusal::NobodyToAsk),
             End::ChainTooLong => Next::Refuse(Refusal::ChainTooLong),
+        }
+    }
+
+    /// The random number by which routing policies choose: the same in every round of a query.
+    #[inline]
+    fn pick(&self) -> u32 {
+        self.around.fetched.first().map_or(self.around.pick, |fetched| fetched.miss.pick)
+    }
+
+    /// Writes some sets of a multivalue policy.
+    #[inline(never)]
+    fn push_several(&mut self, several: Several<'_>) {
+        for records in several.runs() {
+            let whole = self.owner_at == QNAME_AT
+                && self.writer.push_templates(Section::Answer, records.templates, records.count);
+            if !whole {
+                self.push_one_by_one(records);
+            }
+        }
+    }
+
+    /// Writes records that are not the question's own, or do not all fit.
+    fn push_one_by_one(&mut self, records: Records<'_>) {
+        for template in records.iter() {
+            self.writer.push_template(Section::Answer, self.owner_at, template);
         }
     }
 
@@ -332,9 +371,7 @@ impl<'b> Work<'_, 'b> {
             };
         if !whole {
             for templates in [first, rest] {
-                for template in (Records { templates, count: 0 }).iter() {
-                    self.writer.push_template(Section::Answer, self.owner_at, template);
-                }
+                self.push_one_by_one(Records { templates, count: 0 });
             }
         }
     }
@@ -424,6 +461,7 @@ impl<'b> Work<'_, 'b> {
             qtype: self.query.qtype,
             dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: self.query.checking_disabled,
+            pick: self.pick(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Views: what one (VPC, from inside | via inbound) pair sees.
 
 use super::authority::{Authority, AuthorityTable};
+use super::routing_policy::RegionIndex;
 
 /// Which of [`super::Snapshot::views`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +23,9 @@ pub struct View {
     pub vpc: Box<str>,
     /// How queries come in.
     pub ingress: Ingress,
+    /// Where the VPC is: policies by latency and location are answered from there, whoever asks
+    /// (R53:hosted-zone-private-considerations).
+    pub region: RegionIndex,
     /// `enableDnsSupport`; without it every query is refused.
     pub dns_support: bool,
     /// What the view itself claims: rules, hosted zones, private names.

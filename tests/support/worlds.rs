@@ -12,7 +12,7 @@ use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
-use plustwo::snapshot::{Authority, Snapshot};
+use plustwo::snapshot::{Authority, HealthStates, Snapshot};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// The seed of every world here: figures repeat from run to run.
@@ -55,7 +55,8 @@ pub(crate) fn records<'r>(owner: &str, rtype: Rtype, rdatas: impl IntoIterator<I
     for rdata in rdatas {
         push_rdata(&mut packed, rdata);
     }
-    RecordSet { owner: name(owner), rtype, data: RecordData::Records { ttl: Ttl::DEFAULT, rdatas: packed.into() } }
+    let data = RecordData::Records { ttl: Ttl::DEFAULT, rdatas: packed.into() };
+    RecordSet { owner: name(owner), rtype, data, routing: None }
 }
 
 /// A VPC that owns 10.x.y.0/24, by its number.
@@ -176,7 +177,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
 
 /// The snapshot of a model.
 pub(crate) fn snapshot(model: &Model) -> Snapshot {
-    compile(model, &mut Contexts::default(), SEED)
+    compile(model, &mut Contexts::default(), &HealthStates::default(), SEED)
 }
 
 /// A forwarder that has asked nothing yet.

@@ -9,12 +9,14 @@ mod conflict;
 mod document;
 mod door;
 mod endpoint;
+mod health_check;
 mod hosted_zone;
 mod inbound_endpoint;
 mod name;
 mod private_name;
 mod record_set;
 mod resolver_rule;
+mod routing_policy;
 mod settings;
 mod source;
 mod table;
@@ -24,11 +26,11 @@ mod zone_file;
 mod zone_sets;
 
 use super::{Configuration, Loaded, Surroundings};
-use crate::aws::{Model, VpcIndex};
+use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
 use source::Reading;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use table::Table;
 use toml::de::DeTable;
 
@@ -90,6 +92,7 @@ fn settle<'t>(
         vpc_names: Vec::new(),
         vpc_places: Vec::new(),
         doors: Doors::default(),
+        health_check_indexes: BTreeMap::new(),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let settings = settings::settle(&document.settings, &mut builder.reading);
@@ -102,6 +105,7 @@ fn settle<'t>(
     builder.settle_upstream(document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
+    builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
     (Configuration { model: builder.model, settings }, builder.reading)
 }
@@ -119,6 +123,8 @@ struct Builder<'t, 's> {
     vpc_places: Vec<(usize, String)>,
     /// Every address that queries come in by.
     doors: Doors,
+    /// Health checks by their ids; none: it has been refused.
+    health_check_indexes: BTreeMap<String, Option<HealthCheckIndex>>,
     /// `[server] open_resolver`.
     is_open_resolver: bool,
 }
