@@ -3,12 +3,13 @@
 #[path = "support/worlds.rs"]
 mod worlds;
 
+use plustwo::compile::{Contexts, compile};
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{Rcode, Rtype};
 use plustwo::forward::cache::LOOKUPS_MAX;
 use plustwo::forward::{Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
-use plustwo::snapshot::{DoorIndex, Snapshot};
+use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -145,6 +146,30 @@ fn an_answer_from_here_allocates_nothing() {
             let message = worlds::query(0xabcd, qname, qtype, edns);
             let expected = Expected { rcode, answers, authority };
             hold(world, &message, worlds::client(0), Some(&expected), &format!("{what}, EDNS {edns}"));
+        }
+    }
+}
+
+#[test]
+fn a_routing_policy_allocates_nothing() {
+    let forwarder = worlds::forwarder();
+    let policies = [
+        ("weighted", worlds::Sets::Weighted(3), 1),
+        ("failover", worlds::Sets::Failover, 1),
+        ("latency", worlds::Sets::Latency, 1),
+        ("a tree", worlds::Sets::Tree, 1),
+        ("multivalue, all", worlds::Sets::Multivalue(8), 8),
+        ("multivalue, eight of twelve", worlds::Sets::Multivalue(12), 8),
+    ];
+    for (what, sets, answers) in policies {
+        for status in [true, false] {
+            let health = HealthStates::default();
+            let model = worlds::routed_model(10, sets);
+            let snapshot = compile(&model, &mut Contexts::default(), &health, worlds::SEED);
+            assert!(health.set("check", status), "the world has this check");
+            let message = worlds::query(0xabcd, &worlds::sized_name(7), Rtype::A, true);
+            let expected = Expected { rcode: Rcode::NOERROR, answers, authority: 0 };
+            hold((&snapshot, &forwarder), &message, worlds::client(0), Some(&expected), &format!("{what}, {status}"));
         }
     }
 }

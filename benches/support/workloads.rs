@@ -45,6 +45,8 @@ enum Asked {
     NxDomain,
     /// Names that an upstream has answered for before.
     Cached,
+    /// Names whose record sets are these.
+    Sets(worlds::Sets),
 }
 
 /// All workloads.
@@ -57,6 +59,13 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false },
     Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
     Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
+    Case { name: "values_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Values(8)), edns: false },
+    Case { name: "weighted_3", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Weighted(3)), edns: false },
+    Case { name: "failover", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Failover), edns: false },
+    Case { name: "latency_4", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Latency), edns: false },
+    Case { name: "tree_2", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Tree), edns: false },
+    Case { name: "multivalue_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(8)), edns: false },
+    Case { name: "multivalue_12", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(12)), edns: false },
     Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false },
 ];
 
@@ -96,6 +105,8 @@ impl Workload {
             let all: Vec<String> = (0..names).map(cached).collect();
             worlds::fill_cache(&forwarder, &snapshot, &all);
             snapshot
+        } else if let Asked::Sets(sets) = case.asked {
+            worlds::snapshot(&worlds::routed_model(names, sets))
         } else {
             worlds::snapshot(&worlds::sized_model(names, vpcs))
         };
@@ -107,7 +118,7 @@ impl Workload {
             let zone = worlds::sized_zone(index / worlds::NAMES_PER_ZONE);
             let qname = match case.asked {
                 Asked::One => worlds::sized_name(7),
-                Asked::Names => worlds::sized_name(index),
+                Asked::Names | Asked::Sets(_) => worlds::sized_name(index),
                 Asked::Wildcard => format!("host{index}.any.{zone}"),
                 Asked::NxDomain => format!("nohost{index}.{zone}"),
                 Asked::Cached => cached(index),
@@ -118,6 +129,7 @@ impl Workload {
         }
         let (rcode, answers) = match case.asked {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
+            Asked::Sets(sets) => (Rcode::NOERROR, sets.answers()),
             Asked::One | Asked::Names | Asked::Wildcard | Asked::Cached => (Rcode::NOERROR, 1),
         };
         Self { server, messages, starts, clients, rcode, answers }

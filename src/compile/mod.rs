@@ -108,7 +108,9 @@ fn doors(model: &Model) -> Vec<Door> {
 mod tests {
     use super::*;
     use crate::aws::record_set::push_rdata;
-    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, RuleAction, Vpc};
+    use crate::aws::{
+        HostedZone, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, region,
+    };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
@@ -164,6 +166,33 @@ mod tests {
         assert_eq!(many.nodes.octets(), one.nodes.octets());
         assert_eq!(many.zones.len(), one.zones.len());
         assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn orders_by_location_stand_once_a_region_and_not_once_a_vpc() {
+        let routed = |vpcs: u32, regions: &[&str]| {
+            let mut model = shared(vpcs, 1);
+            for (vpc, region) in model.vpcs.iter_mut().zip(regions.iter().cycle()) {
+                vpc.region = (*region).into();
+            }
+            let template = model.hosted_zones[0].record_sets[0].clone();
+            let set = |(identifier, name): (&str, &str)| RecordSet {
+                routing: Some(Box::new(Routing {
+                    set_identifier: identifier.into(),
+                    policy: RoutingPolicy::Latency(region::find(name).expect("in the table")),
+                    health_check: None,
+                })),
+                ..template.clone()
+            };
+            model.hosted_zones[0].record_sets = [("a", "us-east-1"), ("b", "eu-west-1")].map(set).to_vec();
+            compiled(&model)
+        };
+        let regions = ["us-west-2", "eu-central-1", "ap-northeast-2"];
+        let (one, three, many) = (routed(1, &regions), routed(3, &regions), routed(3000, &regions));
+        assert_eq!(many.policies.octets(), three.policies.octets());
+        // Two more regions, two sets: four octets.
+        assert_eq!(three.policies.octets(), one.policies.octets() + 4);
+        assert_eq!([0, 2, 4, 6].map(|view| many.views[view].region.0), [0, 1, 2, 0]);
     }
 
     #[test]

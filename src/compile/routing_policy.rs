@@ -160,7 +160,7 @@ impl<'m> PoliciesBuilder<'m> {
 
     /// A multivalue policy that always answers with all of its sets is a plain RRset.
     fn plain_multivalue(&self, sets: &mut [RoutedSet<'m>]) -> Option<EncodedRrset> {
-        let is_plain = sets.len() <= MULTIVALUE_SETS_MAX as usize
+        let is_plain = sets.len() <= MULTIVALUE_SETS_MAX
             && sets.iter().all(|set| *set.policy == RoutingPolicy::Multivalue && set.health == HealthIndex::ALWAYS);
         if sets.is_empty() || !is_plain {
             return None;

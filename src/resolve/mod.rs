@@ -12,7 +12,7 @@ pub use routing_policy::Several;
 
 use crate::dns::{FoldedName, Rtype};
 use crate::snapshot::{Authority, ContextIndex, HealthTable, Located, PolicyIndex, Records, Snapshot, View, Zone};
-use routing_policy::{Chosen, choose, mixed};
+use routing_policy::{Chosen, choose, first_choice, mixed};
 use zone::Found;
 
 /// CNAMEs followed for one query before we give up with SERVFAIL. BIND's and unbound's `max-query-restarts` is 11 too;
@@ -189,25 +189,28 @@ fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, ask: Ask<'_>
         Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
         Found::Policy { index, is_cname } => {
             // Each name its own random number: the choices of a chain of CNAMEs must not follow each other.
-            let ask = Ask { pick: ask.pick ^ located.node_hash as u32, ..ask };
-            routed(snapshot, view, ask, index, is_cname, negative)
+            let pick = mixed(ask.pick ^ located.node_hash as u32);
+            match first_choice(snapshot, ask.health, view.region, index, pick) {
+                Some(records) if !is_cname => Step::End(End::Records { records, zone }),
+                _ => routed(snapshot, view, (ask.health, pick), index, is_cname, negative),
+            }
         }
         Found::NoData => Step::End(End::NoData(negative)),
         Found::NxDomain => Step::End(End::NxDomain(negative)),
     }
 }
 
-/// What a routing policy comes to.
+/// What a routing policy comes to, wherever that is.
 #[inline(never)]
 fn routed<'s>(
     snapshot: &'s Snapshot,
     view: &View,
-    ask: Ask<'_>,
+    (health, pick): (&HealthTable, u32),
     index: PolicyIndex,
     is_cname: bool,
     negative: Negative<'s>,
 ) -> Step<'s> {
-    match choose(snapshot, ask.health, view.region, index, mixed(ask.pick)) {
+    match choose(snapshot, health, view.region, index, pick) {
         Chosen::Records(records) if is_cname => {
             let (record, target) = zone::cname_of(records);
             Step::Cname { record, target }

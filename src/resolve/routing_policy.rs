@@ -21,7 +21,32 @@ pub(super) enum Chosen<'s> {
     Nothing,
 }
 
-/// Walks from a policy to what is answered. `pick` is random; each policy on the way makes its own of it.
+/// What a policy comes to where that is near at hand: its first choice is healthy and has records of its own, or it is
+/// multivalue, and all is answered. By itself, so that it becomes part of the caller.
+#[inline(always)]
+pub(super) fn first_choice<'s>(
+    snapshot: &'s Snapshot,
+    health: &HealthTable,
+    region: RegionIndex,
+    index: PolicyIndex,
+    pick: u32,
+) -> Option<Records<'s>> {
+    let policy = snapshot.policies.policy(index);
+    let set = match policy.kind() {
+        PolicyKind::Weighted => policy.set_by_weight(pick)?,
+        PolicyKind::InOrder => policy.first_in_order(region)?,
+        PolicyKind::Multivalue => {
+            let is_all = policy.sets().len() <= MULTIVALUE_SETS_MAX && health.is_healthy(policy.all());
+            return is_all.then(|| policy.all_records()).filter(|records| records.count > 0);
+        }
+    };
+    match policy.data(set) {
+        RrsetData::Records(records) if health.is_healthy(set.health) => Some(records),
+        _ => None,
+    }
+}
+
+/// Walks from a policy to what is answered. `pick` is random; each further policy on the way makes its own of it.
 pub(super) fn choose<'s>(
     snapshot: &'s Snapshot,
     health: &HealthTable,
@@ -32,7 +57,6 @@ pub(super) fn choose<'s>(
     let (mut index, mut pick) = (index, pick);
     // Ends: a set leads only to policies before its own.
     loop {
-        pick = mixed(pick);
         let policy = snapshot.policies.policy(index);
         let set = match policy.kind() {
             PolicyKind::Weighted => weighted(policy, health, pick),
@@ -45,6 +69,7 @@ pub(super) fn choose<'s>(
             Some(RrsetData::Policy(next)) => index = next,
             None => return Chosen::Nothing,
         }
+        pick = mixed(pick);
     }
 }
 
@@ -96,27 +121,14 @@ fn in_order<'s>(policy: Policy<'s>, health: &HealthTable, region: RegionIndex) -
 /// that each has the same chance. If none is healthy, as if all were.
 #[inline]
 fn multivalue<'s>(policy: Policy<'s>, health: &HealthTable, pick: u32) -> Chosen<'s> {
-    let full = first_members(u128::MAX, policy.sets().len() as u32);
-    if full == 0 {
-        return Chosen::Nothing;
+    let count = policy.sets().len();
+    let members = if health.is_healthy(policy.all()) { 0 } else { healthy_members(policy, health) };
+    match (count, members) {
+        (0, _) => Chosen::Nothing,
+        (1..=MULTIVALUE_SETS_MAX, 0) => Chosen::Records(policy.all_records()),
+        (_, 0) => Chosen::Several(Several { policy, start: part_of(pick, count as u32) as u8, members: None }),
+        (_, members) => some_members(policy, members, pick),
     }
-    let mut members = full;
-    if !health.is_healthy(policy.all()) {
-        members = healthy_members(policy, health);
-        if members == 0 {
-            members = full;
-        }
-    }
-    let healthy = members.count_ones();
-    if members == full && healthy <= MULTIVALUE_SETS_MAX {
-        return Chosen::Records(policy.run(0..policy.sets().len()));
-    }
-    let start = nth_member(members, part_of(pick, healthy));
-    // In two stretches: from the start on, then from the beginning.
-    let from_start = members >> start << start;
-    let mut stretches = [first_members(from_start, MULTIVALUE_SETS_MAX), 0];
-    stretches[1] = first_members(members ^ from_start, MULTIVALUE_SETS_MAX - stretches[0].count_ones());
-    Chosen::Several(Several { policy, stretches: stretches.map(halves) })
 }
 
 /// The positions of the healthy sets, as bits.
@@ -126,60 +138,63 @@ fn healthy_members(policy: Policy<'_>, health: &HealthTable) -> u128 {
     policy.sets().iter().enumerate().map(bit).fold(0, |members, bit| members | bit)
 }
 
-/// The position of the member with this number, from 0.
-#[inline]
+/// Up to eight of these members.
+#[cold]
+fn some_members(policy: Policy<'_>, members: u128, pick: u32) -> Chosen<'_> {
+    let start = nth_member(members, part_of(pick, members.count_ones()));
+    let from_start = first_members(members >> start << start, MULTIVALUE_SETS_MAX as u32);
+    let before_start = members & ((1 << start) - 1);
+    let chosen = from_start | first_members(before_start, MULTIVALUE_SETS_MAX as u32 - from_start.count_ones());
+    Chosen::Several(Several { policy, start: start as u8, members: Some([chosen as u64, (chosen >> 64) as u64]) })
+}
+
+/// The position of the member with this number, from 0; there are more members than that.
 fn nth_member(members: u128, number: u32) -> u32 {
-    let mut rest = members;
-    // Where all are members, as nearly always, the number is the position.
-    if rest.trailing_ones() > number {
-        return number;
-    }
-    for _ in 0..number {
-        rest &= rest - 1;
-    }
-    rest.trailing_zeros()
+    (0..number).fold(members, |rest, _| rest & (rest - 1)).trailing_zeros()
 }
 
 /// So many members from the lowest on, or all.
-#[inline]
 fn first_members(members: u128, most: u32) -> u128 {
     if members.count_ones() <= most {
         return members;
     }
-    let end = nth_member(members, most);
-    members & ((1 << end) - 1)
+    members & ((1 << nth_member(members, most)) - 1)
 }
 
 /// Several sets of a multivalue policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Several<'s> {
     policy: Policy<'s>,
-    /// Members by position, as bits, low half first; the first stretch goes before the second.
-    stretches: [[u64; 2]; 2],
+    /// The position of the first.
+    start: u8,
+    /// The sets by position, as bits, low half first; none: eight of the ring from the first on.
+    members: Option<[u64; 2]>,
 }
 
 impl<'s> Several<'s> {
-    /// The records, neighbouring sets as one run.
-    pub fn runs(self) -> impl Iterator<Item = Records<'s>> {
-        self.stretches.into_iter().flat_map(move |[low, high]| {
-            let mut left = u128::from(high) << 64 | u128::from(low);
-            std::iter::from_fn(move || {
-                if left == 0 {
-                    return None;
-                }
+    /// Gives the records to a writer, neighbouring sets as one run, from the first on.
+    #[inline]
+    pub fn each_run(self, mut write: impl FnMut(Records<'s>)) {
+        let Some([low, high]) = self.members else {
+            let (count, end) = (self.policy.sets().len() as u8, self.start + MULTIVALUE_SETS_MAX as u8);
+            write(self.policy.run(self.start..end.min(count)));
+            if end > count {
+                write(self.policy.run(0..end - count));
+            }
+            return;
+        };
+        let members = u128::from(high) << 64 | u128::from(low);
+        let from_start = members >> self.start << self.start;
+        for stretch in [from_start, members ^ from_start] {
+            let mut left = stretch;
+            while left != 0 {
                 let start = left.trailing_zeros();
                 let end = start + (left >> start).trailing_ones();
-                left = if end < u128::BITS { left >> end << end } else { 0 };
-                Some(self.policy.run(start as usize..end as usize))
-            })
-        })
+                left = left >> end << end;
+                write(self.policy.run(start as u8..end as u8));
+            }
+        }
     }
-}
-
-/// Both halves of so many bits, so that what holds them is aligned like everything else.
-#[inline]
-fn halves(members: u128) -> [u64; 2] {
-    [members as u64, (members >> 64) as u64]
 }
 
 /// A random part of a count: no division.
@@ -205,9 +220,8 @@ mod tests {
         let members = 0b1011_0010u128;
         assert_eq!([0, 1, 2, 3].map(|number| nth_member(members, number)), [1, 4, 5, 7]);
         assert_eq!([0, 1, 3, 4, 9].map(|most| first_members(members, most)), [0, 0b10, 0b11_0010, members, members]);
-        let ends = 1u128 << 127 | 1;
-        assert_eq!([nth_member(ends, 0), nth_member(ends, 1)], [0, 127]);
-        assert_eq!(nth_member(u128::MAX, 99), 99);
+        let ends = 1u128 << 126 | 1;
+        assert_eq!([nth_member(ends, 0), nth_member(ends, 1)], [0, 126]);
     }
 
     #[test]

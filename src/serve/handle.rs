@@ -338,13 +338,13 @@ impl<'b> Work<'_, 'b> {
     /// Writes some sets of a multivalue policy.
     #[inline(never)]
     fn push_several(&mut self, several: Several<'_>) {
-        for records in several.runs() {
+        several.each_run(|records| {
             let whole = self.owner_at == QNAME_AT
                 && self.writer.push_templates(Section::Answer, records.templates, records.count);
             if !whole {
                 self.push_one_by_one(records);
             }
-        }
+        });
     }
 
     /// Writes records that are not the question's own, or do not all fit.

@@ -48,6 +48,10 @@ struct PolicyHead {
     order_stride: u8,
     first_order: u32,
     all: HealthIndex,
+    /// Where what its sets hold begins, and how many octets and records that is.
+    at: u32,
+    length: u32,
+    records: u16,
 }
 
 /// One policy.
@@ -70,6 +74,8 @@ pub struct PolicySet {
     other: u8,
     /// Records; 0: its octets say what it leads to.
     records: u16,
+    /// Records of the policy's sets before this one.
+    records_before: u16,
     at: u32,
     length: u32,
 }
@@ -120,10 +126,26 @@ impl<'s> Policy<'s> {
     /// (Walker's alias method): no sum and no search.
     #[inline]
     pub fn set_by_weight(self, pick: u32) -> Option<&'s PolicySet> {
-        let sets = self.sets();
-        let wide = u64::from(pick) * sets.len() as u64;
-        let own = sets.get((wide >> 32) as usize)?;
-        if (wide as u32) < own.threshold { Some(own) } else { sets.get(usize::from(own.other)) }
+        if self.head.sets == 0 {
+            return None;
+        }
+        let wide = u64::from(pick) * u64::from(self.head.sets);
+        let own = self.set((wide >> 32) as u8);
+        Some(if (wide as u32) < own.threshold { own } else { self.set(own.other) })
+    }
+
+    /// The set at a position.
+    #[inline]
+    fn set(self, position: u8) -> &'s PolicySet {
+        &self.table.sets[self.head.first_set as usize + usize::from(position)]
+    }
+
+    /// The set that a region prefers to all others; none if it may have none.
+    #[inline]
+    pub fn first_in_order(self, region: RegionIndex) -> Option<&'s PolicySet> {
+        let start = self.head.first_order as usize + region.0 as usize * usize::from(self.head.order_stride);
+        let position = *self.table.orders.get(start).filter(|_| self.head.sets > 0)?;
+        (position != NO_SET).then(|| self.set(position))
     }
 
     /// The sets in the order in which a region prefers them; those that it may not have are left out.
@@ -135,15 +157,19 @@ impl<'s> Policy<'s> {
         order.iter().take_while(|position| **position != NO_SET).map(move |position| &sets[usize::from(*position)])
     }
 
-    /// The records of neighbouring sets as one run, for sets that hold records.
+    /// The records of neighbouring sets as one run, for sets that hold records. At least one set.
     #[inline]
-    pub fn run(self, sets: std::ops::Range<usize>) -> Records<'s> {
-        let sets = &self.sets()[sets];
-        let (Some(first), Some(last)) = (sets.first(), sets.last()) else {
-            return Records { templates: &[], count: 0 };
-        };
+    pub fn run(self, sets: std::ops::Range<u8>) -> Records<'s> {
+        let (first, last) = (self.set(sets.start), self.set(sets.end - 1));
         let templates = &self.table.octets[first.at as usize..last.at as usize + last.length as usize];
-        Records { templates, count: sets.iter().map(|set| set.records).sum() }
+        Records { templates, count: last.records_before + last.records - first.records_before }
+    }
+
+    /// The records of all sets, for sets that hold records.
+    #[inline]
+    pub fn all_records(self) -> Records<'s> {
+        let templates = &self.table.octets[self.head.at as usize..][..self.head.length as usize];
+        Records { templates, count: self.head.records }
     }
 }
 
@@ -192,7 +218,8 @@ impl PolicyTableBuilder {
     ) -> PolicyIndex {
         assert!(sets.len() <= SETS_MAX, "a policy has at most {SETS_MAX} sets");
         let weights: Vec<u8> = sets.iter().map(|set| set.weight).collect();
-        let first_set = offset(self.sets.len());
+        let (first_set, first_octet) = (offset(self.sets.len()), offset(self.octets.len()));
+        let mut records_before = 0u16;
         for (set, (threshold, other)) in sets.iter().zip(shares(&weights)) {
             let at = offset(self.octets.len());
             self.octets.extend_from_slice(set.octets);
@@ -202,9 +229,11 @@ impl PolicyTableBuilder {
                 threshold,
                 other,
                 records: set.records,
+                records_before,
                 at,
                 length: offset(set.octets.len()),
             });
+            records_before = records_before.checked_add(set.records).expect("127 sets of 400 records are below 2^16");
         }
         let first_order = offset(self.orders.len());
         let count = sets.len() as u8;
@@ -223,7 +252,17 @@ impl PolicyTableBuilder {
                 count
             }
         };
-        self.policies.push(PolicyHead { kind, first_set, sets: count, order_stride, first_order, all });
+        self.policies.push(PolicyHead {
+            kind,
+            first_set,
+            sets: count,
+            order_stride,
+            first_order,
+            all,
+            at: first_octet,
+            length: offset(self.octets.len()) - first_octet,
+            records: records_before,
+        });
         PolicyIndex(offset(self.policies.len() - 1))
     }
 
@@ -264,7 +303,7 @@ fn shares(weights: &[u8]) -> Vec<(u32, u8)> {
 /// Sets of one policy: positions are octets, and members the bits of 128. Route 53 takes fewer.
 pub const SETS_MAX: usize = 127;
 /// Sets that a multivalue policy answers with (Route 53 Developer Guide, routing-policy-multivalue).
-pub const MULTIVALUE_SETS_MAX: u32 = 8;
+pub const MULTIVALUE_SETS_MAX: usize = 8;
 /// No set.
 const NO_SET: u8 = u8::MAX;
 

@@ -8,9 +8,11 @@ use asking::{Asking, told};
 
 use plustwo::aws::endpoint::PrivateName;
 use plustwo::aws::record_set::push_rdata;
+use plustwo::aws::region;
+use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
-    EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
-    ZonalAddresses,
+    AliasTarget, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind, HostedZone, Model,
+    RecordData, RecordSet, Routing, RoutingPolicy, SharedDoors, Vpc, VpcEndpoint, VpcIndex, ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -132,6 +134,85 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
             }
         })
         .collect();
+    model
+}
+
+/// The record sets of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sets {
+    /// One with so many addresses.
+    Values(u8),
+    /// So many weighted ones with one address each and a health check.
+    Weighted(u8),
+    /// A healthy primary and a secondary.
+    Failover,
+    /// Four of different regions, none of them the VPC's, with health checks.
+    Latency,
+    /// Failover whose primary is an alias of a weighted name of three, health evaluated.
+    Tree,
+    /// So many multivalue ones with one address each and a health check.
+    Multivalue(u8),
+}
+
+impl Sets {
+    /// Records of an answer.
+    pub(crate) fn answers(self) -> u16 {
+        match self {
+            Self::Values(count) => count.into(),
+            Self::Weighted(_) | Self::Failover | Self::Latency | Self::Tree => 1,
+            Self::Multivalue(count) => count.min(8).into(),
+        }
+    }
+
+    /// The sets themselves.
+    fn of(self, owner: &str) -> Vec<RecordSet> {
+        let address = |last: u8| [10, 1, 1, last];
+        let routed = |last: u8, policy: RoutingPolicy| {
+            let mut set = records(owner, Rtype::A, [address(last).as_slice()]);
+            let (set_identifier, health_check) = (last.to_string().into(), Some(HealthCheckIndex(0)));
+            set.routing = Some(Box::new(Routing { set_identifier, policy, health_check }));
+            set
+        };
+        let weighted = |owner: &str, count: u8| -> Vec<RecordSet> {
+            let sets = (1..=count).map(|weight| routed(weight, RoutingPolicy::Weighted(weight)));
+            sets.map(|set| RecordSet { owner: name(owner), ..set }).collect()
+        };
+        let primary = || routed(1, RoutingPolicy::Failover(FailoverRole::Primary));
+        let secondary = || routed(2, RoutingPolicy::Failover(FailoverRole::Secondary));
+        match self {
+            Self::Values(count) => {
+                let addresses: Vec<[u8; 4]> = (1..=count).map(address).collect();
+                vec![records(owner, Rtype::A, addresses.iter().map(<[u8; 4]>::as_slice))]
+            }
+            Self::Weighted(count) => weighted(owner, count),
+            Self::Failover => vec![primary(), secondary()],
+            Self::Latency => {
+                let regions = ["us-west-2", "eu-west-1", "ap-southeast-1", "sa-east-1"];
+                let region = |name| region::find(name).expect("in the table");
+                let sets = (1..).zip(regions);
+                sets.map(|(last, name)| routed(last, RoutingPolicy::Latency(region(name)))).collect()
+            }
+            Self::Tree => {
+                let below = format!("below-{owner}");
+                let mut primary = primary();
+                let target = AliasTarget::SameZone(name(&below));
+                primary.data = RecordData::Alias { target, evaluate_target_health: true };
+                weighted(&below, 3).into_iter().chain([primary, secondary()]).collect()
+            }
+            Self::Multivalue(count) => (1..=count).map(|last| routed(last, RoutingPolicy::Multivalue)).collect(),
+        }
+    }
+}
+
+/// A world of that many names with these sets, one VPC, and one health check, which is healthy.
+pub(crate) fn routed_model(names: usize, sets: Sets) -> Model {
+    let mut model = sized_model(names, 1);
+    let kind = HealthCheckKind::Manual { healthy: true };
+    model.health_checks = vec![HealthCheck { id: "check".into(), kind, inverted: false, disabled: false }];
+    for (zone, hosted_zone) in model.hosted_zones.iter_mut().enumerate() {
+        let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
+        hosted_zone.record_sets = of_zone.flat_map(|index| sets.of(&sized_name(index))).collect();
+    }
     model
 }
 

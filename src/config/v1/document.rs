@@ -179,6 +179,8 @@ pub(super) struct RoutingTable<'t> {
     pub(super) multivalue: Option<At<bool>>,
     /// The keys of policies that are there, right or wrong.
     pub(super) policies: Vec<&'static str>,
+    /// Whether it is IP-based, which is refused on the spot.
+    pub(super) is_by_address: bool,
 }
 
 /// `geolocation`.
@@ -458,7 +460,7 @@ fn read_record<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> RecordTab
     let rule = "private hosted zones have every policy but this (Route 53 Developer Guide, \
                 hosted-zone-private-considerations)";
     let hint = "use weight, failover, region, geolocation, geoproximity or multivalue";
-    table.refuse(reading, "cidr_routing_config", "the record set has IP-based routing", rule, hint);
+    table.refuse(reading, BY_ADDRESS_KEY, "the record set has IP-based routing", rule, hint);
     table.finish(reading);
     record
 }
@@ -482,6 +484,7 @@ fn read_routing<'t>(table: &mut Table<'t>, reading: &mut Reading<'t>) -> Routing
             .map(|table| At { at: table.at, value: read_geoproximity(table, reading) }),
         multivalue: table.boolean(reading, "multivalue"),
         policies,
+        is_by_address: table.has(BY_ADDRESS_KEY),
     };
     if routing.multivalue.is_some_and(|multivalue| !multivalue.value) {
         // AWS takes no `false` at all; here it says what is so anyway.
@@ -490,6 +493,8 @@ fn read_routing<'t>(table: &mut Table<'t>, reading: &mut Reading<'t>) -> Routing
     routing
 }
 
+/// The key of the policy that private hosted zones do not have (Route 53 API, CidrRoutingConfig).
+const BY_ADDRESS_KEY: &str = "cidr_routing_config";
 /// The keys that say which policy a record set has.
 const POLICY_KEYS: [&str; 6] = ["weight", "region", "failover", "geolocation", "geoproximity", "multivalue"];
 

@@ -25,6 +25,9 @@ impl<'t> Builder<'t, '_> {
         label: &str,
     ) -> Result<Option<Box<Routing>>, Refused> {
         let table = &record.routing;
+        if table.is_by_address {
+            return Err(Refused);
+        }
         let key = match (&*table.policies, &table.set_identifier) {
             ([], None) => {
                 if let Some(check) = &table.health_check {

@@ -176,7 +176,7 @@ impl<'t> Table<'t> {
         };
         match read.filter(|number| number.is_finite()) {
             Some(number) => Some(At { value: number, at: value.at }),
-            None => self.wrong_type(reading, key, &value, "a number"),
+            None => self.wrong_type(reading, key, &value, "a finite number"),
         }
     }
 
