@@ -19,9 +19,9 @@ pub(super) fn compile<'m>(
     claims: &mut ClaimsByView,
     model: &Model,
 ) {
-    // Sets of one owner stand together, and of these those of one type.
+    // Sets of one owner stand together, and of these those of one type, which their identifiers will put in order.
     let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
-    sets.sort_by(|a, b| (&a.owner, a.rtype).cmp(&(&b.owner, b.rtype)));
+    sets.sort_unstable_by(|a, b| (&a.owner, a.rtype).cmp(&(&b.owner, b.rtype)));
     let mut zone_sets = ZoneSets::of(&sets);
     let mut encoded: Vec<(Rtype, EncodedRrset)> = Vec::with_capacity(sets.len() + 2);
     let mut owners: Vec<(&Name, std::ops::Range<usize>)> = Vec::with_capacity(sets.len());
