@@ -13,7 +13,7 @@ use criterion::{Criterion, Throughput};
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{FoldedName, Query};
 use plustwo::forward::Millis;
-use plustwo::resolve::{Ask, End, resolve};
+use plustwo::resolve::{Ask, Chance, End, resolve};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::hint::black_box;
@@ -144,9 +144,9 @@ impl Steps {
             let view = snapshot.view_for(DoorIndex(0), workload.client(first + slot)).expect("a VPC's client");
             let view = snapshot.view(view);
             let located = snapshot.locate(view, &query.qname);
-            let ask =
-                Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0, pick: 0, health: &snapshot.health };
-            let resolution = resolve(snapshot, view, ask, located, &mut self.last);
+            let ask = Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0 };
+            let chance = Chance { pick: 0, health: &snapshot.health };
+            let resolution = resolve(snapshot, view, ask, located, chance, &mut self.last);
             assert!(!matches!(resolution.end, End::NobodyToAsk | End::ChainTooLong));
             black_box(&resolution);
         }

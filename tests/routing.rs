@@ -11,7 +11,7 @@ use plustwo::config::{self, Surroundings};
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{FoldedName, HashSeed, Rcode, Rtype};
 use plustwo::forward::{ExchangeError, Millis};
-use plustwo::resolve::{Ask, End, resolve};
+use plustwo::resolve::{Ask, Chance, End, resolve};
 use plustwo::serve::handle::{self, Fetched, Outcome, Scratch, Slot};
 use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use proptest::prelude::*;
@@ -78,8 +78,9 @@ impl Pure {
         let view = &self.snapshot.views[region * 2];
         let (mut folded, mut last) = (FoldedName::default(), FoldedName::default());
         folded.read(&ask::wire_name(name), self.snapshot.seed).expect("a legal name");
-        let ask = Ask { name: &folded, qtype: Rtype::A, cnames_before: 0, pick, health: &self.snapshot.health };
-        let resolution = resolve(&self.snapshot, view, ask, self.snapshot.locate(view, &folded), &mut last);
+        let ask = Ask { name: &folded, qtype: Rtype::A, cnames_before: 0 };
+        let chance = Chance { pick, health: &self.snapshot.health };
+        let resolution = resolve(&self.snapshot, view, ask, self.snapshot.locate(view, &folded), chance, &mut last);
         let mut runs = Vec::new();
         match resolution.end {
             End::Records { records, .. } => runs.push(records),

@@ -105,42 +105,50 @@ pub struct Ask<'q> {
     pub qtype: Rtype,
     /// CNAMEs before this name.
     pub cnames_before: usize,
-    /// A random number: routing policies choose by it.
-    pub pick: u32,
-    /// What is healthy now.
-    pub health: &'q HealthTable,
 }
 
-/// Decides what a query gets. `located` is [`Snapshot::locate`] of the name; `last` receives the name that the end is
-/// about where the chain is not empty.
+/// What routing policies choose by.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance<'h> {
+    /// A random number.
+    pub pick: u32,
+    /// What is healthy now.
+    pub health: &'h HealthTable,
+}
+
+/// Decides what a query gets, routing policies by `chance`. `located` is [`Snapshot::locate`] of the name; `last` receives
+/// the name that the end is about where the chain is not empty.
 pub fn resolve<'s>(
     snapshot: &'s Snapshot,
     view: &View,
     ask: Ask<'_>,
     located: Located,
+    chance: Chance<'_>,
     last: &mut FoldedName,
 ) -> Resolution<'s> {
     let mut chain = Chain::default();
-    let end = follow(snapshot, view, ask, located, last, |record| chain.push(record));
+    let end = follow(snapshot, view, ask, located, || chance, last, |record| chain.push(record));
     Resolution { chain, end }
 }
 
 /// The same for whoever has room of its own for the chain: `on_cname` is given each record of it, in order.
 ///
-/// Inlined to the last step, so that what is found need not travel through memory as one enum after another.
+/// Inlined to the last step, so that what is found need not travel through memory as one enum after another. `chance` is
+/// asked only where a routing policy stands.
 #[inline(always)]
-pub fn follow<'s>(
+pub fn follow<'s, 'h>(
     snapshot: &'s Snapshot,
     view: &View,
     ask: Ask<'_>,
     mut located: Located,
+    chance: impl Fn() -> Chance<'h>,
     last: &mut FoldedName,
     mut on_cname: impl FnMut(&'s [u8]),
 ) -> End<'s> {
     let mut cnames = 0;
     loop {
         let name = if cnames == 0 { ask.name } else { &*last };
-        let target = match step(snapshot, view, name, ask, located) {
+        let target = match step(snapshot, view, name, ask.qtype, located, &chance) {
             Step::End(end) => return end,
             Step::Cname { record, target } => {
                 if ask.cnames_before + cnames >= CNAME_CHAIN_MAX {
@@ -174,7 +182,14 @@ enum Step<'s> {
 
 /// What the authority of one name says.
 #[inline(always)]
-fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, ask: Ask<'_>, located: Located) -> Step<'s> {
+fn step<'s, 'h>(
+    snapshot: &'s Snapshot,
+    view: &View,
+    name: &FoldedName,
+    qtype: Rtype,
+    located: Located,
+    chance: impl Fn() -> Chance<'h>,
+) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,
         Authority::Forward(context) => return Step::End(End::Forward(context)),
@@ -183,16 +198,17 @@ fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, ask: Ask<'_>
     let zone = snapshot.zone(index);
     let apex_at = name.suffix_start(usize::from(zone.apex_labels));
     let negative = Negative { zone, apex_at };
-    match zone::lookup(&snapshot.nodes, index, zone, name, ask.qtype, located.node_hash) {
+    match zone::lookup(&snapshot.nodes, index, zone, name, qtype, located.node_hash) {
         Found::Records(records) => Step::End(End::Records { records, zone }),
         Found::Cname { record, target } => Step::Cname { record, target },
         Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
         Found::Policy { index, is_cname } => {
+            let Chance { pick, health } = chance();
             // Each name its own random number: the choices of a chain of CNAMEs must not follow each other.
-            let pick = mixed(ask.pick ^ located.node_hash as u32);
-            match first_choice(snapshot, ask.health, view.region, index, pick) {
+            let chance = Chance { pick: mixed(pick ^ located.node_hash as u32), health };
+            match first_choice(snapshot, view.region, index, chance) {
                 Some(records) if !is_cname => Step::End(End::Records { records, zone }),
-                _ => routed(snapshot, view, (ask.health, pick), index, is_cname, negative),
+                _ => routed(snapshot, view, chance, index, is_cname, negative),
             }
         }
         Found::NoData => Step::End(End::NoData(negative)),
@@ -205,12 +221,12 @@ fn step<'s>(snapshot: &'s Snapshot, view: &View, name: &FoldedName, ask: Ask<'_>
 fn routed<'s>(
     snapshot: &'s Snapshot,
     view: &View,
-    (health, pick): (&HealthTable, u32),
+    chance: Chance<'_>,
     index: PolicyIndex,
     is_cname: bool,
     negative: Negative<'s>,
 ) -> Step<'s> {
-    match choose(snapshot, health, view.region, index, pick) {
+    match choose(snapshot, view.region, index, chance) {
         Chosen::Records(records) if is_cname => {
             let (record, target) = zone::cname_of(records);
             Step::Cname { record, target }

@@ -4,6 +4,7 @@
 //! the target's health) needs no walk back: the health table holds what a branch comes to
 //! (R53:dns-failover-complex-configs).
 
+use super::Chance;
 use crate::snapshot::routing_policy::MULTIVALUE_SETS_MAX;
 use crate::snapshot::{
     HealthTable, Policy, PolicyIndex, PolicyKind, PolicySet, Records, RegionIndex, RrsetData, Snapshot,
@@ -26,10 +27,9 @@ pub(super) enum Chosen<'s> {
 #[inline(always)]
 pub(super) fn first_choice<'s>(
     snapshot: &'s Snapshot,
-    health: &HealthTable,
     region: RegionIndex,
     index: PolicyIndex,
-    pick: u32,
+    Chance { pick, health }: Chance<'_>,
 ) -> Option<Records<'s>> {
     let policy = snapshot.policies.policy(index);
     let set = match policy.kind() {
@@ -46,13 +46,12 @@ pub(super) fn first_choice<'s>(
     }
 }
 
-/// Walks from a policy to what is answered. `pick` is random; each further policy on the way makes its own of it.
+/// Walks from a policy to what is answered. Each further policy on the way makes its own of the random number.
 pub(super) fn choose<'s>(
     snapshot: &'s Snapshot,
-    health: &HealthTable,
     region: RegionIndex,
     index: PolicyIndex,
-    pick: u32,
+    Chance { pick, health }: Chance<'_>,
 ) -> Chosen<'s> {
     let (mut index, mut pick) = (index, pick);
     // Ends: a set leads only to policies before its own.

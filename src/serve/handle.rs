@@ -12,7 +12,7 @@ use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
 use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
-use crate::resolve::{self, End, Negative, Several};
+use crate::resolve::{self, Chance, End, Negative, Several};
 use crate::snapshot::{
     Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
 };
@@ -68,6 +68,13 @@ pub struct Surroundings<'a> {
     pub looked_up: Option<&'a forward::Outcome>,
     /// What has been fetched for this query, for which the cache need not be asked.
     pub fetched: &'a [Fetched],
+}
+
+impl Surroundings<'_> {
+    /// The random number by which routing policies choose: the same in every round of a query.
+    fn choice_pick(&self) -> u32 {
+        self.fetched.first().map_or(self.pick, |fetched| fetched.miss.pick)
+    }
 }
 
 /// What somebody else said, or failed to say.
@@ -285,15 +292,10 @@ impl<'b> Work<'_, 'b> {
     #[inline(always)]
     fn step(&mut self, name: &FoldedName, located: Located, scratch: &mut Scratch) -> Next {
         let Self { view, around, .. } = *self;
-        let ask = resolve::Ask {
-            name,
-            qtype: self.query.qtype,
-            cnames_before: self.cnames,
-            pick: self.pick(),
-            health: &around.snapshot.health,
-        };
+        let ask = resolve::Ask { name, qtype: self.query.qtype, cnames_before: self.cnames };
+        let chance = || Chance { pick: around.choice_pick(), health: &around.snapshot.health };
         let before = self.cnames;
-        let end = resolve::follow(around.snapshot, view, ask, located, &mut scratch.last, |link| {
+        let end = resolve::follow(around.snapshot, view, ask, located, chance, &mut scratch.last, |link| {
             if let Some(target_at) = self.writer.push_template(Section::Answer, self.owner_at, link) {
                 self.owner_at = target_at;
             }
@@ -327,12 +329,6 @@ impl<'b> Work<'_, 'b> {
             End::NobodyToAsk => Next::Refuse(Refusal::NobodyToAsk),
             End::ChainTooLong => Next::Refuse(Refusal::ChainTooLong),
         }
-    }
-
-    /// The random number by which routing policies choose: the same in every round of a query.
-    #[inline]
-    fn pick(&self) -> u32 {
-        self.around.fetched.first().map_or(self.around.pick, |fetched| fetched.miss.pick)
     }
 
     /// Writes some sets of a multivalue policy.
@@ -461,7 +457,7 @@ impl<'b> Work<'_, 'b> {
             qtype: self.query.qtype,
             dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: self.query.checking_disabled,
-            pick: self.pick(),
+            pick: self.around.choice_pick(),
         }
     }
 
