@@ -9,6 +9,7 @@ use plustwo::config::Configuration;
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{HashSeed, Ttl};
 use plustwo::forward::cache::CacheLimits;
+use plustwo::forward::exchange::Options;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{ForwardLimits, Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot};
@@ -260,6 +261,9 @@ impl Pure {
                 prefetch: true,
             },
             in_flight_max: settings.limits.in_flight,
+            in_flight_per_target_max: 1,
+            sockets_max: 1,
+            options: Options::default(),
         });
         Self { snapshot, forwarder, configuration: configuration.clone() }
     }

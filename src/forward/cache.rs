@@ -87,6 +87,12 @@ impl ReplyCache {
         look_up(&self.read(self.shard_of(name_hash)), ask, name_hash, now).map(Entry::outcome)
     }
 
+    /// The hash of a question, which clients cannot foresee. Questions for one name and different types differ in it.
+    #[inline]
+    pub(super) fn question_hash(&self, ask: &Ask<'_>) -> u64 {
+        entry_hash(self.random.hash_one(NameOf(ask)), ask.qtype)
+    }
+
     /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
     #[inline]
     pub fn get_all<'q>(
