@@ -1,5 +1,6 @@
 //! Wiring and life: start, reload, signals.
 
+mod cache_file;
 mod error;
 mod log;
 mod open_files;
@@ -11,6 +12,8 @@ pub mod system_roots;
 pub use error::{ReloadError, StartError};
 pub use run::run;
 pub use source::{BUILT_IN_TEXT, Source};
+
+use cache_file::CacheFile;
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -54,6 +57,7 @@ pub struct Daemon {
     streams: Option<Streams>,
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
+    cache_file: Option<CacheFile>,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -83,6 +87,8 @@ impl Daemon {
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
+        let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
+        let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
@@ -104,6 +110,7 @@ impl Daemon {
             streams: Some(streams),
             lanes,
             streams_to_targets,
+            cache_file,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -183,6 +190,9 @@ impl Daemon {
         });
         // Who waits even now is told that nothing comes.
         self.lanes.stop();
+        if let Some(file) = self.cache_file {
+            file.stop();
+        }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }

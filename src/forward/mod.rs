@@ -213,6 +213,11 @@ impl Forwarder {
         self.0.sockets.open()
     }
 
+    /// The cache, to be emptied, saved or loaded.
+    pub fn cache(&self) -> &ReplyCache {
+        &self.0.cache
+    }
+
     /// Octets and entries of the cache.
     pub fn cache_size(&self) -> (u64, usize) {
         (self.0.cache.octets(), self.0.cache.len())

@@ -27,7 +27,8 @@ pub struct TtlLimits {
 // SIG(0); behind them is one place a record, in order; no TTL is above the limits it was made with.
 #[derive(Debug)]
 pub struct UpstreamReply {
-    received_at: Millis,
+    /// On the clock of [`Millis`]; negative for a reply of an earlier process.
+    received_at: i64,
     /// Until when it is served beyond its lifetime without asking again, in milliseconds as [`Millis`]; 0: it has not
     /// been served beyond its lifetime.
     stale_until: AtomicU64,
@@ -129,7 +130,7 @@ impl UpstreamReply {
     /// `protected`: nobody on the way could have changed it, so its AD means what it says.
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis, protected: bool) -> Option<Self> {
         let mut reply = Self {
-            received_at,
+            received_at: received_at.0 as i64,
             stale_until: AtomicU64::new(0),
             lifetime: NOT_KEPT,
             message_octets: 0,
@@ -280,10 +281,22 @@ impl UpstreamReply {
         self.lifetime
     }
 
+    /// The same reply, received so many seconds earlier.
+    pub(super) fn aged(mut self, seconds: u64) -> Self {
+        self.received_at = self.received_at.saturating_sub_unsigned(seconds.saturating_mul(1000));
+        self
+    }
+
+    /// How old it is; 0 where that moment was before it came.
+    #[inline]
+    pub(super) fn age_millis(&self, now: Millis) -> u64 {
+        u64::try_from((now.0 as i64).saturating_sub(self.received_at)).unwrap_or(0)
+    }
+
     /// Whether it may still be served.
     #[inline]
     pub fn is_fresh(&self, now: Millis) -> bool {
-        now.since(self.received_at) < u64::from(self.lifetime.seconds()) * 1000
+        self.age_millis(now) < u64::from(self.lifetime.seconds()) * 1000
     }
 
     /// Whether it is being served beyond its lifetime: it was fresh no more, and the cache gave it out all the same
@@ -299,7 +312,7 @@ impl UpstreamReply {
         if self.is_stale(now) {
             return Age::Stale;
         }
-        Age::Seconds(u32::try_from(now.since(self.received_at) / 1000).unwrap_or(u32::MAX))
+        Age::Seconds(u32::try_from(self.age_millis(now) / 1000).unwrap_or(u32::MAX))
     }
 
     /// True for one caller in the last tenth of a lifetime of 10 seconds or more: that one is to ask again, so that the
@@ -307,7 +320,7 @@ impl UpstreamReply {
     #[inline]
     pub fn claim_prefetch(&self, now: Millis) -> bool {
         let lifetime_millis = u64::from(self.lifetime.seconds()) * 1000;
-        let age_millis = now.since(self.received_at);
+        let age_millis = self.age_millis(now);
         // Fresh, and nine tenths of the lifetime are over.
         age_millis < lifetime_millis && age_millis * 10 >= lifetime_millis * 9 && self.claim_prefetch_now()
     }
@@ -336,7 +349,7 @@ impl UpstreamReply {
     pub(super) fn may_be_served_for(&self, now: Millis, stale_seconds: u32) -> bool {
         let lifetime = u64::from(self.lifetime.seconds());
         let end = (lifetime + u64::from(stale_seconds)) * 1000;
-        self.is_an_answer() && lifetime > 0 && now.since(self.received_at) < end
+        self.is_an_answer() && lifetime > 0 && self.age_millis(now) < end
     }
 
     /// Serves it beyond its lifetime, until then without asking again.
@@ -350,8 +363,8 @@ impl UpstreamReply {
         self.is_fresh(now) || now.0 < self.stale_until.load(Ordering::Relaxed)
     }
 
-    /// When it was received.
-    pub(super) fn received_at(&self) -> Millis {
+    /// When it was received, on the clock of [`Millis`]; negative for a reply of an earlier process.
+    pub(super) fn received_at(&self) -> i64 {
         self.received_at
     }
 

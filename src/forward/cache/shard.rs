@@ -28,6 +28,17 @@ pub(super) struct Shard {
     stale_seconds: u32,
 }
 
+/// An entry that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visited<'s> {
+    /// What it is about.
+    pub(super) key: &'s CacheKey,
+    /// The entry.
+    pub(super) entry: &'s Entry,
+    /// Whether it has been asked for again since it came.
+    pub(super) is_established: bool,
+}
+
 /// The classes of entries, as indexes of queues.
 const ANSWERS: usize = 0;
 const NEGATIVE: usize = 1;
@@ -124,19 +135,42 @@ impl Shard {
 
     /// Puts an entry in, in the place of the one with its key if there is one, and makes room.
     pub(super) fn insert(&mut self, hash: u64, key: CacheKey, entry: Entry, now: Millis) {
-        let class = if entry.is_negative() { NEGATIVE } else { ANSWERS };
-        let octets = entry_octets(&key, &entry);
         let (asked, queue) = match self.take_out(hash, |kept| *kept == key) {
             Some(before) => (before.asked.into_inner(), usize::from(before.queue)),
             None if self.has_left(hash) => (0, MAIN),
             None => (0, SMALL),
         };
+        self.put_in(hash, key, entry, asked, queue);
+        self.make_room(now);
+    }
+
+    /// Puts an entry of long ago in, unless there is one with its key; whether it did. `is_established`: it is no
+    /// newcomer.
+    pub(super) fn insert_old(
+        &mut self,
+        hash: u64,
+        key: CacheKey,
+        entry: Entry,
+        is_established: bool,
+        now: Millis,
+    ) -> bool {
+        if self.find(hash, |kept| *kept == key).is_some() {
+            return false;
+        }
+        self.put_in(hash, key, entry, 0, if is_established { MAIN } else { SMALL });
+        self.make_room(now);
+        true
+    }
+
+    /// Puts an entry whose key is not there into a queue.
+    fn put_in(&mut self, hash: u64, key: CacheKey, entry: Entry, asked: u8, queue: usize) {
+        let class = if entry.is_negative() { NEGATIVE } else { ANSWERS };
+        let octets = entry_octets(&key, &entry);
         // Class and queue are set where it is put into a queue.
         let slot = self.slots.put(Held { key, entry, asked: asked.into(), class: 0, queue: 0, octets, hash });
         let slots = &self.slots;
         self.index.insert_unique(hash, slot, |&slot| slots.hash(slot));
         self.enqueue(slot, class, queue);
-        self.make_room(now);
     }
 
     /// Takes the entry with this hash out whose key is the one, if there is one.
@@ -160,19 +194,20 @@ impl Shard {
     }
 
     /// Looks at the entries in `count` slots from `first` on.
-    pub(super) fn visit(&self, first: u32, count: u32, mut look: impl FnMut(&CacheKey, &Entry)) {
+    pub(super) fn visit(&self, first: u32, count: u32, mut look: impl FnMut(Visited<'_>)) {
         for slot in first..first.saturating_add(count).min(self.slots.used) {
             if let Some(held) = self.slots.get(slot) {
-                look(&held.key, &held.entry);
+                let is_established = usize::from(held.queue) == MAIN;
+                look(Visited { key: &held.key, entry: &held.entry, is_established });
             }
         }
     }
 
     /// Takes those out of `count` slots from `first` on that are to go; returns how many.
-    pub(super) fn sweep(&mut self, first: u32, count: u32, is_to_go: impl Fn(&CacheKey, &Entry) -> bool) -> u64 {
+    pub(super) fn sweep(&mut self, first: u32, count: u32, is_to_go: impl Fn(&CacheKey) -> bool) -> u64 {
         let mut gone = 0;
         for slot in first..first.saturating_add(count).min(self.slots.used) {
-            if self.slots.get(slot).is_some_and(|held| is_to_go(&held.key, &held.entry)) {
+            if self.slots.get(slot).is_some_and(|held| is_to_go(&held.key)) {
                 self.drop_slot(slot);
                 gone += 1;
             }

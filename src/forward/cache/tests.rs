@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dns::message::Message;
-use crate::dns::{Rcode, Ttl};
+use crate::dns::{Name, Rcode, Ttl};
 use crate::forward::reply::TtlLimits;
 
 const T0: Millis = Millis(1_000);
@@ -329,6 +329,49 @@ fn bounded_in_octets() {
     // The largest reply is kept too.
     insert(&cache, &ask(QNAME), &reply(QNAME, 60, 65_000));
     assert!(cache.get(&ask(QNAME), T0).is_some());
+}
+
+#[test]
+fn a_flush_takes_what_it_names_and_says_how_much() {
+    let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name");
+    let fill = |cache: &ReplyCache| {
+        for context in [1, 2] {
+            for qname in [b"\x03www\x07example\x00".as_slice(), b"\x04xwww\x07example\x00", b"\x07example\x00", b"\x00"]
+            {
+                for qtype in [Rtype::A, Rtype::AAAA] {
+                    let ask = Ask { context: ContextId(context), qtype, ..ask(qname) };
+                    insert(cache, &ask, &reply(qname, 60, 4));
+                    insert(cache, &Ask { dnssec_ok: true, ..ask }, &Err(ExchangeError::TimedOut));
+                }
+            }
+        }
+        for number in 0..3_000u32 {
+            let qname = [b"\x06".as_slice(), format!("{number:06}").as_bytes(), b"\x03net\x00"].concat();
+            insert(cache, &Ask { context: ContextId(3), ..ask(&qname) }, &reply(&qname, 60, 4));
+        }
+    };
+    for (what, expected) in [
+        (Flush::All, 3_032),
+        (Flush::Name(name("www.example")), 8),
+        (Flush::Suffix(name("example")), 24),
+        (Flush::Suffix(name("www.example")), 8),
+        (Flush::Suffix(name("ww.example")), 0),
+        (Flush::Suffix(name("net")), 3_000),
+        (Flush::Suffix(Name::root()), 3_032),
+        (Flush::Context(ContextId(1)), 16),
+        (Flush::Context(ContextId(4)), 0),
+    ] {
+        let cache = cache(8 << 20);
+        fill(&cache);
+        assert_eq!(cache.len(), 3_032);
+        assert_eq!(cache.flush(&what), expected, "{what:?}");
+        assert_eq!(cache.len(), 3_032 - expected as usize, "{what:?}");
+        assert_eq!(cache.flush(&what), 0, "{what:?}");
+        let is_there = cache.get(&Ask { context: ContextId(2), ..ask(QNAME) }, T0).is_some();
+        assert_eq!(is_there, matches!(expected, 0 | 3_000 | 16), "{what:?}");
+        fill(&cache);
+        assert_eq!(cache.len(), 3_032, "it can be filled again");
+    }
 }
 
 /// How often each of 1,000 names was not there when it was asked for, while a flood of others passes: `asked` others

@@ -179,10 +179,13 @@ fn slots_are_visited_and_swept_in_parts() {
     (0..200).for_each(|number| shard.put(number, &reply(4)));
     let mut seen = 0;
     for first in (0..shard.slots()).step_by(30) {
-        shard.visit(first, 30, |_, _| seen += 1);
+        shard.visit(first, 30, |entry| {
+            assert!(!entry.is_established);
+            seen += 1;
+        });
     }
     assert_eq!(seen, 200);
-    let odd = |key: &CacheKey, _: &Entry| key.ask().qname[6] % 2 == 1;
+    let odd = |key: &CacheKey| key.ask().qname[6] % 2 == 1;
     assert_eq!(shard.sweep(0, 100, odd), 50);
     assert_eq!(shard.sweep(100, u32::MAX, odd), 50);
     shard.check();
@@ -250,7 +253,7 @@ proptest! {
                     }
                 }
                 Step::Sweep(number) => {
-                    shard.sweep(0, u32::MAX, |kept, _| *kept == key(number));
+                    shard.sweep(0, u32::MAX, |kept| *kept == key(number));
                     prop_assert!(!shard.has(number));
                     model.remove(&number);
                 }
