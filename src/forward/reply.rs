@@ -60,16 +60,19 @@ struct Place {
     end: u16,
 }
 
+/// Octets of a place as it is kept.
+const PLACE_OCTETS: usize = 4;
+
 impl Place {
     /// As it is kept behind the message.
-    fn to_octets(self) -> [u8; 4] {
+    fn to_octets(self) -> [u8; PLACE_OCTETS] {
         let ([a, b], [c, d]) = (self.ttl_at.to_ne_bytes(), self.end.to_ne_bytes());
         [a, b, c, d]
     }
 
     /// The inverse.
     #[inline]
-    fn of([a, b, c, d]: [u8; 4]) -> Self {
+    fn of([a, b, c, d]: [u8; PLACE_OCTETS]) -> Self {
         Self { ttl_at: u16::from_ne_bytes([a, b]), end: u16::from_ne_bytes([c, d]) }
     }
 }
@@ -119,28 +122,84 @@ impl UpstreamReply {
     ///
     /// `protected`: nobody on the way could have changed it, so its AD means what it says.
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis, protected: bool) -> Option<Self> {
-        let mut octets = without_hop_by_hop(message).filter(|octets| octets.len() <= STREAM_MESSAGE_OCTETS_MAX)?;
-        octets[..2].fill(0);
-        if !protected {
-            octets[3] &= !FLAG_AD;
-        }
-        limit_ttls(&mut octets, limits)?;
-        // Read anew: a hostile name may point at a TTL that has just been changed.
-        let message = Message::parse(&octets).ok()?;
-        let places = message.records().map(|r| Place { ttl_at: r.ttl_at as u16, end: r.end as u16 });
-        let content = [message.octets(), places.flat_map(Place::to_octets).collect::<Vec<_>>().as_slice()].concat();
-        Some(Self {
+        let mut reply = Self {
             received_at,
             stale_until: AtomicU64::new(0),
-            lifetime: lifetime(&message, limits),
-            message_octets: octets.len() as u16,
-            question_end: message.question_end() as u16,
-            counts: message.section_counts(),
+            lifetime: NOT_KEPT,
+            message_octets: 0,
+            question_end: 0,
+            counts: [0; 3],
             rcode: message.rcode(),
-            has_cname: message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME),
+            has_cname: false,
             prefetch_claimed: AtomicBool::new(false),
-            content: Content::new(content),
-        })
+            content: Content::Inline([0; CONTENT_OCTETS_INLINE]),
+        };
+        let flags_cleared = if protected { 0 } else { FLAG_AD };
+        match reply.fill(message, limits, flags_cleared) {
+            Ok(()) => {}
+            Err(NotKept::Broken) => return None,
+            Err(NotKept::HopByHopAmongOthers) => {
+                let octets = without_hop_by_hop(message)?;
+                reply.content = Content::Inline([0; CONTENT_OCTETS_INLINE]);
+                reply.fill(&Message::parse(&octets).ok()?, limits, flags_cleared).ok()?;
+            }
+        }
+        Some(reply)
+    }
+
+    /// Takes over a message up to its OPT, which stands last almost always, in one walk over its records. Of the octet
+    /// of flags that holds AD, some are cleared.
+    #[inline]
+    fn fill(&mut self, message: &Message<'_>, limits: TtlLimits, flags_cleared: u8) -> Result<(), NotKept> {
+        let whole = message.octets();
+        let mut counts = message.section_counts();
+        let end = match message.opt_record() {
+            Some(opt) if opt.end < whole.len() => return Err(NotKept::HopByHopAmongOthers),
+            Some(opt) => {
+                counts[Section::Additional as usize] -= 1;
+                opt.start
+            }
+            None => whole.len(),
+        };
+        if end > STREAM_MESSAGE_OCTETS_MAX {
+            return Err(NotKept::Broken);
+        }
+        let records: usize = counts.iter().map(|&count| usize::from(count)).sum();
+        let content_octets = end + records * PLACE_OCTETS;
+        if content_octets > CONTENT_OCTETS_INLINE {
+            self.content = Content::Boxed(vec![0; content_octets].into());
+        }
+        self.message_octets = end as u16;
+        self.question_end = message.question_end() as u16;
+        self.counts = counts;
+        self.has_cname = false;
+        let (octets, places) = self.content.octets_mut()[..content_octets].split_at_mut(end);
+        octets.copy_from_slice(&whole[..end]);
+        octets[..2].fill(0);
+        octets[3] &= !flags_cleared;
+        octets[10..HEADER_OCTETS].copy_from_slice(&counts[Section::Additional as usize].to_be_bytes());
+        let (rcode, qtype) = (self.rcode, message.question_type());
+        let mut ttls = Ttls { limits, rcode, qtype, answer: None, negative: None, any: false };
+        let mut changed = false;
+        for (record, place) in message.records().zip(places.as_chunks_mut().0) {
+            if is_hop_by_hop(message, &record) {
+                return Err(NotKept::HopByHopAmongOthers);
+            }
+            self.has_cname |= record.section == Section::Answer && record.rtype == Rtype::CNAME;
+            let ttl = ttls.limited(message, &record).seconds().to_be_bytes();
+            let field = &mut octets[record.ttl_at..record.ttl_at + 4];
+            if *field != ttl {
+                field.copy_from_slice(&ttl);
+                changed = true;
+            }
+            *place = Place { ttl_at: record.ttl_at as u16, end: record.end as u16 }.to_octets();
+        }
+        // A hostile name may point at a TTL that has just been changed.
+        if changed && Message::parse(octets).is_err() {
+            return Err(NotKept::Broken);
+        }
+        self.lifetime = ttls.lifetime();
+        Ok(())
     }
 
     /// The whole message: header with id 0 and the upstream's flags, question, records.
@@ -151,7 +210,7 @@ impl UpstreamReply {
 
     /// Where the records have their TTLs and end, in order.
     #[inline]
-    fn places(&self) -> &[[u8; 4]] {
+    fn places(&self) -> &[[u8; PLACE_OCTETS]] {
         &self.content.octets()[usize::from(self.message_octets)..].as_chunks().0[..self.record_count()]
     }
 
@@ -343,15 +402,11 @@ impl UpstreamReply {
 }
 
 impl Content {
-    /// Keeps these octets.
-    fn new(octets: Vec<u8>) -> Self {
-        let mut inline = [0; CONTENT_OCTETS_INLINE];
-        match inline.get_mut(..octets.len()) {
-            Some(part) => {
-                part.copy_from_slice(&octets);
-                Self::Inline(inline)
-            }
-            None => Self::Boxed(octets.into()),
+    /// The octets, to be written.
+    fn octets_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Inline(octets) => octets,
+            Self::Boxed(octets) => octets,
         }
     }
 
@@ -365,12 +420,77 @@ impl Content {
     }
 }
 
-/// The octets of a message without EDNS and transaction signatures.
+/// Why a message is not kept as it stands.
+enum NotKept {
+    /// Something for one hop stands before records that are not.
+    HopByHopAmongOthers,
+    /// It is too long, or a name in it points at a TTL that had to be changed.
+    Broken,
+}
+
+/// What the TTLs of a message come to, while its records are walked in order.
+struct Ttls {
+    limits: TtlLimits,
+    rcode: Rcode,
+    qtype: Rtype,
+    /// The smallest of the answer section.
+    answer: Option<Ttl>,
+    /// How long the SOA says that nothing is there, where that is what the message says.
+    negative: Option<Ttl>,
+    /// Whether the answer section holds a record of the type asked.
+    any: bool,
+}
+
+impl Ttls {
+    /// The TTL of the next record, capped. What others keep after us must not outlive what we keep: the SOA of a
+    /// negative reply counts down from the negative TTL, not from its own (RFC 2308 section 5).
+    fn limited(&mut self, message: &Message<'_>, record: &Record) -> Ttl {
+        let ttl = record.ttl.min(self.limits.ttl_max);
+        match record.section {
+            Section::Answer => {
+                self.any |= record.rtype == self.qtype || self.qtype == Rtype::ANY;
+                self.answer = Some(self.answer.map_or(ttl, |smallest| smallest.min(ttl)));
+                ttl
+            }
+            Section::Authority if record.rtype == Rtype::SOA && self.is_negative() && self.negative.is_none() => {
+                // The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
+                let minimum = message.rdata(record).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+                let ttl = record.ttl.min(Ttl::from_wire(minimum)).min(self.limits.negative_ttl_max);
+                self.negative = Some(ttl);
+                ttl
+            }
+            Section::Authority | Section::Additional => ttl,
+        }
+    }
+
+    /// Whether it is NXDOMAIN or NODATA (RFC 2308 sections 2.1 and 2.2); the answer section has been walked.
+    fn is_negative(&self) -> bool {
+        self.rcode == Rcode::NXDOMAIN || self.rcode == Rcode::NOERROR && !self.any
+    }
+
+    /// How long the reply may be kept.
+    fn lifetime(&self) -> Ttl {
+        if !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+            return self.limits.failure_ttl;
+        }
+        match (self.negative, self.answer) {
+            // A CNAME chain that ends in nothing lives as long as its shortest part.
+            (Some(negative), answer) => answer.map_or(negative, |ttl| ttl.min(negative)),
+            // A CNAME that the upstream did not follow is no negative answer but all that it has.
+            (None, Some(ttl)) if self.rcode == Rcode::NOERROR => ttl,
+            // RFC 2308 section 5: without SOA a negative answer is not kept.
+            (None, _) => NOT_KEPT,
+        }
+    }
+}
+
+/// The lifetime of what is not kept.
+const NOT_KEPT: Ttl = Ttl::from_wire(0);
+
+/// The octets of a message without EDNS and transaction signatures, wherever they stand.
 fn without_hop_by_hop(message: &Message<'_>) -> Option<Vec<u8>> {
     let is_hop_by_hop = |record: &Record| is_hop_by_hop(message, record);
-    let Some(first) = message.records().find(is_hop_by_hop) else {
-        return Some(message.octets().to_vec());
-    };
+    let first = message.records().find(is_hop_by_hop)?;
     let dropped = message.records().filter(is_hop_by_hop).count() as u16;
     let mut octets = if message.records().all(|record| record.start < first.start || is_hop_by_hop(&record)) {
         message.octets()[..first.start].to_vec()
@@ -409,58 +529,6 @@ fn expanded(message: &Message<'_>, wanted: impl Fn(&Record) -> bool) -> Option<V
         }
     }
     Some(octets)
-}
-
-/// Caps the TTLs. What others keep after us must not outlive what we keep: the SOA of a negative reply counts down from
-/// the negative TTL, not from its own (RFC 2308 section 5).
-fn limit_ttls(octets: &mut [u8], limits: TtlLimits) -> Option<()> {
-    let message = Message::parse(octets).ok()?;
-    let negative_soa = negative_soa(&message);
-    let limited = |record: Record| {
-        let limit = if negative_soa == Some(record) { negative_ttl(&message, &record, limits) } else { limits.ttl_max };
-        (record.ttl_at, record.ttl.min(limit))
-    };
-    let ttls: Vec<_> = message.records().map(limited).collect();
-    for (at, ttl) in ttls {
-        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
-    }
-    Some(())
-}
-
-/// The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
-fn negative_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
-    let minimum = message.rdata(soa).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
-    soa.ttl.min(Ttl::from_wire(minimum)).min(limits.negative_ttl_max)
-}
-
-/// How long a reply may be kept, once its TTLs are capped.
-fn lifetime(message: &Message<'_>, limits: TtlLimits) -> Ttl {
-    if !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
-        return limits.failure_ttl;
-    }
-    let answer = message.records().filter(|record| record.section == Section::Answer).map(|record| record.ttl).min();
-    match (negative_soa(message), answer) {
-        // A CNAME chain that ends in nothing lives as long as its shortest part.
-        (Some(soa), answer) => answer.map_or(soa.ttl, |ttl| ttl.min(soa.ttl)),
-        // A CNAME that the upstream did not follow is no negative answer but all that it has.
-        (None, Some(ttl)) if message.rcode() == Rcode::NOERROR => ttl,
-        // RFC 2308 section 5: without SOA a negative answer is not kept.
-        (None, _) => NOT_KEPT,
-    }
-}
-
-/// The lifetime of what is not kept.
-const NOT_KEPT: Ttl = Ttl::from_wire(0);
-
-/// The SOA of an NXDOMAIN or NODATA reply (RFC 2308 sections 2.1 and 2.2).
-fn negative_soa(message: &Message<'_>) -> Option<Record> {
-    let qtype = message.question_type();
-    let has_answer = message
-        .records()
-        .any(|record| record.section == Section::Answer && (record.rtype == qtype || qtype == Rtype::ANY));
-    let is_negative = message.rcode() == Rcode::NXDOMAIN || message.rcode() == Rcode::NOERROR && !has_answer;
-    let mut records = message.records().filter(|_| is_negative);
-    records.find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA)
 }
 
 #[cfg(test)]
