@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// With one of two targets gone, the first answer may take this long: half of what glibc waits before it asks again
-/// is 2.5 s, and a browser gives up on a name after about that.
+/// With one of two targets gone, the first answer may take this long: glibc asks again after five seconds, and people
+/// notice well before.
 pub(crate) const FIRST_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// And what is asked a second later: the median of them, for a machine that is busy makes some wait.
 pub(crate) const LATER_ANSWER_MAX: Duration = Duration::from_millis(50);

@@ -11,6 +11,7 @@ pub(crate) mod bars;
 pub(crate) mod binary;
 pub(crate) mod case;
 pub(crate) mod netns;
+pub(crate) mod peers;
 pub(crate) mod present;
 pub(crate) mod raw;
 pub(crate) mod script;

@@ -121,13 +121,23 @@ struct Shared {
 impl Scripted {
     /// Starts one on an ephemeral port of 127.0.0.1, UDP and TCP.
     pub(crate) fn start(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        Self::at(super::binary::free_port(Ipv4Addr::LOCALHOST.into()), script)
+        loop {
+            let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().expect("bound")) {
+                return Self::on(udp, tcp, script);
+            }
+        }
     }
 
     /// Starts one at an address, UDP and TCP.
     pub(crate) fn at(address: SocketAddr, script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let udp = UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         let tcp = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        Self::on(udp, tcp, script)
+    }
+
+    fn on(udp: UdpSocket, tcp: TcpListener, script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let address = udp.local_addr().expect("bound");
         let shared =
             Arc::new(Shared { script: Box::new(script), asked: Mutex::default(), over: AtomicBool::new(false) });
         let (for_udp, for_tcp) = (Arc::clone(&shared), Arc::clone(&shared));
