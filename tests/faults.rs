@@ -1,4 +1,39 @@
 //! Forwarding under faults of the network: the real program between real links, in namespaces of the test's own.
+//!
+//! Which rule and which bar of forwarding is shown by which test, here and elsewhere (`the_table_is_true` checks that
+//! each is there):
+//!
+//! | rule or bar | test |
+//! |---|---|
+//! | one of two targets dead: first answer within 1.0 s, none lost, then within 50 ms | `faults::one_target_of_two_in_a_black_hole`, `faults::a_target_that_falls_into_a_black_hole_while_it_is_used`, `faults_peers::one_of_two_peers_dies` |
+//! | all targets dead: SERVFAIL with extended error 22 or 23 within 4 s, what is here answered all the while | `faults::all_targets_in_a_black_hole`, `faults::all_targets_refuse` |
+//! | a link goes and comes back: answers within 2 s | `faults::a_link_that_goes_and_comes_back` |
+//! | upstreams killed, stopped, started again | `faults_peers::a_peer_that_comes_and_goes` |
+//! | 300 lookups of a second each | `faults::three_hundred_slow_names_at_once` |
+//! | 40 identical questions: at most 2 upstream | `faults::forty_clients_that_ask_the_same` |
+//! | RFC 1034 section 4.3.2, 6604: CNAMEs through upstreams | `cases/forward/cname-chain-comes-back.case`, `cases/forward/cname-into-a-private-zone-is-cut.case`, `cases/zone/cname-goes-out-and-back-in.case` |
+//! | RFC 2181 section 8: top bit of a TTL, TTL 0 | `faults_rules::a_ttl_of_nothing_is_not_kept` |
+//! | RFC 2308: denials, with SOA and without | `faults_rules::a_denial_lives_as_long_as_its_soa_says`, `faults_rules::a_denial_without_soa_is_not_kept_for_long` |
+//! | RFC 3597: unknown types octet for octet | `faults_rules::any_type_goes_through`, `faults_peers::bind_behind` |
+//! | RFC 4343: case | `faults_rules::one_name_in_many_cases_is_asked_once`, `faults_replies::the_answer_in_another_case_is_the_answer` |
+//! | RFC 5452: source, id, question, QR, opcode; the wait goes on | `faults_replies::the_wait_goes_on_after_what_is_not_the_answer`, `faults_replies::what_is_not_the_answer_is_never_told`, `faults_replies::a_stream_of_forgeries_does_not_win` |
+//! | RFC 5452 section 6, MaginotDNS: answers stay in their rule | `faults_rules::the_answers_of_a_rule_stay_in_the_rule`, `faults_rules::new_targets_start_afresh`, `doors::nobody_poisons_a_cache` |
+//! | RFC 5625: any type, large messages, TCP, EDNS, AD and CD | `faults_rules::any_type_goes_through`, `faults_rules::the_query_to_an_upstream_is_our_own`, `faults_rules::cd_is_passed_on_and_ad_is_not` |
+//! | RFC 6303, 6761, 7686: never forwarded; RD clear, transfers, classes, opcodes | `faults_rules::what_is_never_forwarded` |
+//! | RFC 6891 section 6.2.2: upstreams without EDNS | `faults_replies::upstreams_that_know_no_edns`, `cases/forward/upstream-without-edns.case` |
+//! | RFC 7766: TC leads to TCP, up to 65,535 octets; broken streams | `faults_replies::upstreams_that_truncate_everything`, `faults_replies::what_may_go_wrong_over_tcp`, `faults_rules::the_largest_answers_come_whole` |
+//! | RFC 8482: ANY | `faults_rules::what_is_never_forwarded`, `cases/protocol/any-of-a-forwarded-name.case` |
+//! | RFC 8767 section 4: TTLs are capped and count down | `faults_rules::a_ttl_counts_down_and_ends` |
+//! | RFC 9460: SvcParams octet for octet | `faults_peers::unbound_behind`, `faults_peers::knot_behind` |
+//! | RFC 9520: failures are remembered | `faults_rules::failures_do_not_hammer_the_upstream` |
+//! | RFC 9715: 1232 octets offered, and at most sent | `faults_rules::the_query_to_an_upstream_is_our_own`, `faults_rules::the_largest_answers_come_whole` |
+//! | DO and RRSIG variants kept apart | `faults_peers::nsd_behind` |
+//! | failing and unreadable replies | `faults_replies::failures_of_an_upstream_are_no_success`, `faults_replies::answers_that_cannot_be_read`, `faults_replies::the_answer_twice_is_one_answer` |
+//! | private names never go upstream | `doors::private_names_stay_here` |
+//! | a suffix matches by label | `cases/precedence/suffix-is-by-label.case` |
+//!
+//! RFC 6303's empty zones for private networks' reverse names and RFC 6762's `local` are forwarded on purpose: the
+//! README says what differs.
 
 mod support;
 
@@ -206,4 +241,23 @@ fn forty_clients_that_ask_the_same() {
     }
     let asked = upstream.asked_for("same.public.example");
     assert!(asked <= 2, "{asked} questions for 40 clients that ask the same");
+}
+
+/// Every test and case that the table above names is there.
+#[test]
+fn the_table_is_true() {
+    let table: Vec<&str> = include_str!("faults.rs").lines().filter(|line| line.starts_with("//! | ")).collect();
+    let named: Vec<&str> = table.iter().flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    assert!(table.len() > 20 && named.len() > table.len(), "{} rows, {} names", table.len(), named.len());
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for name in named {
+        let is_there = match name.split_once("::") {
+            Some((file, test)) => {
+                let text = std::fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default();
+                text.contains(&format!("#[test]\nfn {test}()")) || text.contains(&format!("\nasync fn {test}()"))
+            }
+            None => root.join(name).is_file(),
+        };
+        assert!(is_there, "no test {name}");
+    }
 }

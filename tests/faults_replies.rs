@@ -272,8 +272,11 @@ fn upstreams_that_truncate_everything() {
     assert!(reply.took < SERVFAIL_MAX, "{:?}", reply.took);
 }
 
+/// Makes of a query what an upstream does.
+type Does = fn(&Asked) -> Vec<Act>;
+
 /// What an upstream may do over TCP instead of answering.
-const STREAMS: [(&str, fn(&Asked) -> Vec<Act>); 8] = [
+const STREAMS: [(&str, Does); 8] = [
     ("closes", |_| vec![Act::Close]),
     ("says nothing", |_| Vec::new()),
     ("half a length", |_| vec![Act::Write(vec![0]), Act::Close]),
