@@ -3,14 +3,18 @@
 use super::ask;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::Record;
+use socket2::SockRef;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// Between two looks whether it is over.
+const POLL: Duration = Duration::from_millis(50);
 
 /// A query that has arrived.
 #[derive(Clone, Debug)]
@@ -110,6 +114,8 @@ type Script = dyn Fn(&Asked) -> Vec<Act> + Send + Sync;
 pub(crate) struct Scripted {
     shared: Arc<Shared>,
     address: SocketAddr,
+    listener: TcpListener,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 struct Shared {
@@ -140,10 +146,14 @@ impl Scripted {
         let address = udp.local_addr().expect("bound");
         let shared =
             Arc::new(Shared { script: Box::new(script), asked: Mutex::default(), over: AtomicBool::new(false) });
+        udp.set_read_timeout(Some(POLL)).expect("a timeout that is not zero");
+        let listener = tcp.try_clone().expect("a descriptor is left");
         let (for_udp, for_tcp) = (Arc::clone(&shared), Arc::clone(&shared));
-        std::thread::spawn(move || serve_udp(&udp, &for_udp));
-        std::thread::spawn(move || serve_tcp(&tcp, &for_tcp));
-        Self { shared, address }
+        let threads = vec![
+            std::thread::spawn(move || serve_udp(&udp, &for_udp)),
+            std::thread::spawn(move || serve_tcp(&tcp, &for_tcp)),
+        ];
+        Self { shared, address, listener, threads }
     }
 
     /// Where it listens.
@@ -165,10 +175,11 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        // Wake both threads; whether it arrives does not matter to a process that is ending.
-        let any = SocketAddr::new(self.address.ip(), 0);
-        let _ = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], self.address));
-        let _ = TcpStream::connect(self.address);
+        // Whoever waits for a connection is woken; the port is free when both threads have gone.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -185,15 +196,17 @@ impl Shared {
 fn serve_udp(socket: &UdpSocket, shared: &Shared) {
     let (later, waiting) = channel();
     let late = socket.try_clone().expect("a descriptor is left");
-    std::thread::spawn(move || send_later(&late, &waiting));
+    let sender = std::thread::spawn(move || send_later(&late, &waiting));
     let mut buffer = [0; 65_535];
     while !shared.over.load(Ordering::SeqCst) {
-        // What a closed client says of an earlier reply comes back here as an error.
+        // An error is the time that is over, or what a closed client says of an earlier reply.
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         for act in shared.take(false, from, &buffer[..length]).unwrap_or_default() {
             perform(socket, from, act, &later);
         }
     }
+    drop(later);
+    let _ = sender.join();
 }
 
 /// Does over UDP what the script says. Replies to a client that has gone are lost, as they would be anywhere.
