@@ -191,8 +191,7 @@ fn a_cached_reply_allocates_nothing() {
     let upstream = worlds::Upstream::start();
     let snapshot = worlds::snapshot(&worlds::small_model(vec![upstream.address]));
     let forwarder = worlds::forwarder();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    worlds::fill_cache(&forwarder, &snapshot, &["www.outside.example".to_owned()], &runtime);
+    worlds::fill_cache(&forwarder, &snapshot, &["www.outside.example".to_owned()]);
     let world = (&snapshot, &forwarder);
     for edns in [false, true] {
         let direct = worlds::query(1, "Www.Outside.Example", Rtype::A, edns);

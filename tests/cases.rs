@@ -6,8 +6,10 @@ mod support;
 use hickory_proto::op::Message;
 use plustwo::compile::{self, Contexts};
 use plustwo::config::Configuration;
-use plustwo::dns::HashSeed;
 use plustwo::dns::reply::Transport;
+use plustwo::dns::{HashSeed, Ttl};
+use plustwo::forward::cache::CacheLimits;
+use plustwo::forward::exchange::Options;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{ForwardLimits, Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot};
@@ -237,9 +239,20 @@ impl Pure {
         let snapshot = compile::compile(&configuration.model, &mut Contexts::default(), HashSeed(rand::random()));
         let settings = &configuration.settings;
         let forwarder = Forwarder::new(ForwardLimits {
-            cache_octets_max: 1 << 20,
-            ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
+            cache: CacheLimits {
+                octets_max: 1 << 20,
+                ttls: TtlLimits {
+                    ttl_max: settings.cache.max_ttl,
+                    negative_ttl_max: settings.cache.negative_max_ttl,
+                    failure_ttl: Ttl::from_wire(5),
+                },
+                stale_seconds: 86_400,
+                prefetch: true,
+            },
             in_flight_max: settings.limits.in_flight,
+            in_flight_per_target_max: 1,
+            sockets_max: 1,
+            options: Options::default(),
         });
         Self { snapshot, forwarder, configuration: configuration.clone() }
     }

@@ -6,9 +6,7 @@
 pub(crate) mod worlds;
 
 use plustwo::dns::{Rcode, Rtype};
-use plustwo::serve::in_flight::InFlight;
 use plustwo::serve::server::Server;
-use plustwo::snapshot::Publisher;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::net::IpAddr;
@@ -83,7 +81,6 @@ pub(crate) struct Workload {
     clients: Vec<IpAddr>,
     rcode: Rcode,
     answers: u16,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl Workload {
@@ -91,19 +88,18 @@ impl Workload {
     pub(crate) fn new(case: Case, extent: Extent) -> Self {
         let names = if extent == Extent::Quick { case.names.min(2000) } else { case.names };
         let vpcs = if extent == Extent::Quick { case.vpcs.min(100) } else { case.vpcs };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let forwarder = worlds::forwarder();
         let cached = |index: usize| format!("host{index}.outside.example");
         let snapshot = if case.asked == Asked::Cached {
             let upstream = worlds::Upstream::start();
             let snapshot = worlds::snapshot(&worlds::model(vpcs, vec![upstream.address]));
             let all: Vec<String> = (0..names).map(cached).collect();
-            worlds::fill_cache(&forwarder, &snapshot, &all, &runtime);
+            worlds::fill_cache(&forwarder, &snapshot, &all);
             snapshot
         } else {
             worlds::snapshot(&worlds::sized_model(names, vpcs))
         };
-        let server = Server::new(Publisher::new(snapshot), forwarder, InFlight::new(1, 1), 1, runtime.handle().clone());
+        let server = worlds::server(snapshot, &forwarder);
         let mut random = SmallRng::seed_from_u64(1);
         let (mut messages, mut starts, mut clients) = (Vec::new(), vec![0], Vec::new());
         for id in 0..if extent == Extent::Full { QUERIES } else { QUERIES_FEW } {
@@ -124,7 +120,7 @@ impl Workload {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
             Asked::One | Asked::Names | Asked::Wildcard | Asked::Cached => (Rcode::NOERROR, 1),
         };
-        Self { server, messages, starts, clients, rcode, answers, _runtime: runtime }
+        Self { server, messages, starts, clients, rcode, answers }
     }
 
     /// Number of queries, a multiple of [`BATCH`].

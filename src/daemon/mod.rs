@@ -14,11 +14,17 @@ pub use source::{BUILT_IN_TEXT, Source};
 use crate::compile::{self, Contexts};
 use crate::config::{Configuration, Settings};
 use crate::dns::HashSeed;
+use crate::forward::cache::CacheLimits;
+use crate::forward::clock::Clock;
+use crate::forward::exchange::Options;
+use crate::forward::lane::{LaneSetup, LaneThreads, Lanes};
 use crate::forward::reply::TtlLimits;
-use crate::forward::{ForwardLimits, Forwarder};
+use crate::forward::streams::StreamSettings;
+use crate::forward::{ForwardLimits, Forwarder, Millis};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
+use crate::serve::later::{Waiter, Waiters};
 use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
@@ -31,7 +37,7 @@ use tokio::runtime::Runtime;
 
 /// How long stopping waits for what is in flight.
 pub const DRAIN_SECONDS_MAX: u64 = 5;
-/// Threads of the forwarding runtime: misses and streams; the UDP workers have their own.
+/// Threads of the runtime of streams; UDP workers and lanes have their own.
 pub const RUNTIME_THREADS_MAX: usize = 4;
 
 /// A daemon that serves.
@@ -39,6 +45,7 @@ pub struct Daemon {
     server: Server,
     workers: Workers,
     streams: Option<Streams>,
+    lanes: LaneThreads<Waiter>,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -61,12 +68,16 @@ impl Daemon {
         let runtime = runtime().map_err(StartError::Runtime)?;
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
         let limits = &settings.limits;
-        let in_flight_max = open_files::in_flight(settings, configured.len() * (worker_count.get() + 1));
-        let forwarder = Forwarder::new(forward_limits(settings, in_flight_max));
-        let in_flight = InFlight::new(in_flight_max, limits.in_flight_per_client);
-        let publisher = Publisher::new(snapshot);
         let workers = worker_count.get();
-        let server = Server::new(publisher, forwarder, in_flight, workers, runtime.handle().clone());
+        let sockets_max = open_files::upstream_sockets(settings, configured.len() * (workers + 1), workers);
+        let forwarder = Forwarder::new(forward_limits(settings, sockets_max));
+        let clock = Clock::at(Millis(0));
+        let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
+        let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
+        let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
+        let setup = LaneSetup { runtime: runtime.handle().clone(), streams: StreamSettings::default(), clock };
+        let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
+        let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
             let _entered = runtime.enter();
             let limits = StreamLimits {
@@ -82,6 +93,7 @@ impl Daemon {
             server,
             workers,
             streams: Some(streams),
+            lanes,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -136,16 +148,18 @@ impl Daemon {
             // Those that are left hold a permit each; the last one to go says so.
             let _ = tokio::time::timeout(left(until), in_flight.none_left()).await;
         });
+        // Who waits even now is told that nothing comes.
+        self.lanes.stop();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
 
-/// The runtime of misses and streams.
+/// The runtime of streams, those of clients and those to targets.
 fn runtime() -> std::io::Result<Runtime> {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cpus.min(RUNTIME_THREADS_MAX))
-        .thread_name("forward")
+        .thread_name("stream")
         .enable_all()
         .build()
 }
@@ -157,11 +171,27 @@ fn worker_count(settings: &Settings) -> NonZeroUsize {
         .unwrap_or(NonZeroUsize::MIN)
 }
 
-/// What forwarding may take.
-fn forward_limits(settings: &Settings, in_flight_max: usize) -> ForwardLimits {
+/// What forwarding may take, and how it asks.
+fn forward_limits(settings: &Settings, sockets_max: usize) -> ForwardLimits {
+    let Settings { cache, limits, upstream, .. } = settings;
     ForwardLimits {
-        cache_octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
-        ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
-        in_flight_max,
+        cache: CacheLimits {
+            octets_max: usize::try_from(cache.max_memory_octets).unwrap_or(usize::MAX),
+            ttls: TtlLimits {
+                ttl_max: cache.max_ttl,
+                negative_ttl_max: cache.negative_max_ttl,
+                failure_ttl: cache.failure_ttl,
+            },
+            stale_seconds: u32::try_from(cache.serve_stale.as_secs()).unwrap_or(u32::MAX),
+            prefetch: cache.prefetch,
+        },
+        in_flight_max: limits.in_flight,
+        in_flight_per_target_max: u32::try_from(limits.in_flight_per_target).unwrap_or(u32::MAX),
+        sockets_max,
+        options: Options {
+            case_randomization: upstream.case_randomization,
+            cookies: upstream.cookies,
+            ..Options::default()
+        },
     }
 }

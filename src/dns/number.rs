@@ -112,6 +112,7 @@ impl Rcode {
     pub const NOTIMP: Self = Self(4);
     pub const REFUSED: Self = Self(5);
     pub const BADVERS: Self = Self(16);
+    pub const BADCOOKIE: Self = Self(23);
 }
 
 impl fmt::Display for Rcode {
@@ -124,6 +125,7 @@ impl fmt::Display for Rcode {
             Self::NOTIMP => f.write_str("NOTIMP"),
             Self::REFUSED => f.write_str("REFUSED"),
             Self::BADVERS => f.write_str("BADVERS"),
+            Self::BADCOOKIE => f.write_str("BADCOOKIE"),
             Self(other) => write!(f, "RCODE{other}"),
         }
     }

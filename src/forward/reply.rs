@@ -1,5 +1,7 @@
 //! An upstream's reply as it is kept and served: its octets without what was meant for one hop only.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use super::Millis;
 use crate::dns::message::{Message, Record};
 use crate::dns::name::NAME_OCTETS_MAX;
@@ -14,10 +16,9 @@ pub struct TtlLimits {
     pub ttl_max: Ttl,
     /// The same for NXDOMAIN and NODATA (RFC 2308 section 5).
     pub negative_ttl_max: Ttl,
+    /// How long a failure is remembered: at least 1 second, at most 5 minutes (RFC 9520 section 3.2).
+    pub failure_ttl: Ttl,
 }
-
-/// How long a failure is remembered: at least 1 second, at most 5 minutes (RFC 9520 section 3.2).
-pub const FAILURE_TTL: Ttl = Ttl::from_wire(5);
 
 /// A reply of an upstream, ready to be served: the records are copied behind the client's question, then the TTLs set.
 ///
@@ -27,12 +28,17 @@ pub const FAILURE_TTL: Ttl = Ttl::from_wire(5);
 #[derive(Debug)]
 pub struct UpstreamReply {
     received_at: Millis,
+    /// Until when it is served beyond its lifetime without asking again, in milliseconds as [`Millis`]; 0: it has not
+    /// been served beyond its lifetime.
+    stale_until: AtomicU64,
     lifetime: Ttl,
     message_octets: u16,
     question_end: u16,
     counts: [u16; 3],
     rcode: Rcode,
     has_cname: bool,
+    /// Whether somebody is asking again before the lifetime ends, or nobody is to.
+    prefetch_claimed: AtomicBool,
     content: Content,
 }
 
@@ -45,7 +51,7 @@ enum Content {
 }
 
 /// Content that needs no allocation of its own, in octets: with it a reply in its `Arc` fills an allocation of 256.
-const CONTENT_OCTETS_INLINE: usize = 199;
+const CONTENT_OCTETS_INLINE: usize = 191;
 
 /// Where a record has its TTL, and where it ends. 65,535 octets at most, so 16 bits hold both.
 #[derive(Clone, Copy, Debug)]
@@ -79,12 +85,45 @@ pub struct Fitting<'r> {
     pub complete: bool,
 }
 
+/// How old a reply is, as far as its TTLs tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// So many whole seconds.
+    Seconds(u32),
+    /// Its lifetime is over, and it is served all the same.
+    Stale,
+}
+
+impl Age {
+    /// What is told of a TTL in seconds: less the age and never below 0; of a stale reply 30 seconds for every record
+    /// (RFC 8767 section 4).
+    #[inline]
+    pub fn ttl(self, received: u32) -> u32 {
+        match self {
+            Self::Seconds(seconds) => received.saturating_sub(seconds),
+            Self::Stale => STALE_TTL_SECONDS,
+        }
+    }
+}
+
+/// The TTL of stale records, in seconds (RFC 8767 section 4).
+const STALE_TTL_SECONDS: u32 = 30;
+/// Shorter lifetimes are not renewed before they end, in seconds: it would double the questions for them.
+const PREFETCH_LIFETIME_MIN: u32 = 10;
+/// AD in octet 3 of a header.
+const FLAG_AD: u8 = 0x20;
+
 impl UpstreamReply {
     /// Keeps what an upstream said. None if it does not fit into 65,535 octets with its names written out, which is
     /// only done when something for one hop stands among the other records.
-    pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis) -> Option<Self> {
+    ///
+    /// `protected`: nobody on the way could have changed it, so its AD means what it says.
+    pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis, protected: bool) -> Option<Self> {
         let mut octets = without_hop_by_hop(message).filter(|octets| octets.len() <= STREAM_MESSAGE_OCTETS_MAX)?;
         octets[..2].fill(0);
+        if !protected {
+            octets[3] &= !FLAG_AD;
+        }
         limit_ttls(&mut octets, limits)?;
         // Read anew: a hostile name may point at a TTL that has just been changed.
         let message = Message::parse(&octets).ok()?;
@@ -92,12 +131,14 @@ impl UpstreamReply {
         let content = [message.octets(), places.flat_map(Place::to_octets).collect::<Vec<_>>().as_slice()].concat();
         Some(Self {
             received_at,
-            lifetime: lifetime(&message),
+            stale_until: AtomicU64::new(0),
+            lifetime: lifetime(&message, limits),
             message_octets: octets.len() as u16,
             question_end: message.question_end() as u16,
             counts: message.section_counts(),
             rcode: message.rcode(),
             has_cname: message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME),
+            prefetch_claimed: AtomicBool::new(false),
             content: Content::new(content),
         })
     }
@@ -173,10 +214,78 @@ impl UpstreamReply {
         now.since(self.received_at) < u64::from(self.lifetime.seconds()) * 1000
     }
 
-    /// How old it is in whole seconds.
+    /// Whether it is being served beyond its lifetime: it was fresh no more, and the cache gave it out all the same
+    /// (RFC 8767). What was fetched for a query and has ended since is not stale.
     #[inline]
-    pub fn age_seconds(&self, now: Millis) -> u32 {
-        u32::try_from(now.since(self.received_at) / 1000).unwrap_or(u32::MAX)
+    pub fn is_stale(&self, now: Millis) -> bool {
+        !self.is_fresh(now) && self.stale_until.load(Ordering::Relaxed) != 0
+    }
+
+    /// How old it is, as far as its TTLs tell.
+    #[inline]
+    pub fn age(&self, now: Millis) -> Age {
+        if self.is_stale(now) {
+            return Age::Stale;
+        }
+        Age::Seconds(u32::try_from(now.since(self.received_at) / 1000).unwrap_or(u32::MAX))
+    }
+
+    /// True for one caller in the last tenth of a lifetime of 10 seconds or more: that one is to ask again, so that the
+    /// next client does not wait. Never for a failure.
+    #[inline]
+    pub fn claim_prefetch(&self, now: Millis) -> bool {
+        let lifetime_millis = u64::from(self.lifetime.seconds()) * 1000;
+        let age_millis = now.since(self.received_at);
+        // Fresh, and nine tenths of the lifetime are over.
+        age_millis < lifetime_millis && age_millis * 10 >= lifetime_millis * 9 && self.claim_prefetch_now()
+    }
+
+    /// The same once the moment is right.
+    #[cold]
+    fn claim_prefetch_now(&self) -> bool {
+        self.lifetime.seconds() >= PREFETCH_LIFETIME_MIN
+            && self.is_an_answer()
+            && !self.prefetch_claimed.load(Ordering::Relaxed)
+            && !self.prefetch_claimed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Nobody is to ask again before the lifetime ends.
+    pub(super) fn forgo_prefetch(&self) {
+        self.prefetch_claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the upstream answered, be it that there is nothing; else its rcode is a failure.
+    pub fn is_an_answer(&self) -> bool {
+        matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+    }
+
+    /// Whether it may be served where nobody can say anything newer: an answer that could be kept, whose lifetime is
+    /// not over for longer than that (RFC 8767 section 5: "maximum stale timer").
+    pub(super) fn may_be_served_for(&self, now: Millis, stale_seconds: u32) -> bool {
+        let lifetime = u64::from(self.lifetime.seconds());
+        let end = (lifetime + u64::from(stale_seconds)) * 1000;
+        self.is_an_answer() && lifetime > 0 && now.since(self.received_at) < end
+    }
+
+    /// Serves it beyond its lifetime, until then without asking again.
+    pub(super) fn serve_stale_until(&self, until: Millis) {
+        self.stale_until.fetch_max(until.0.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether it may be served without asking anybody: it is fresh, or asking has failed a moment ago.
+    #[inline]
+    pub(super) fn may_be_served(&self, now: Millis) -> bool {
+        self.is_fresh(now) || now.0 < self.stale_until.load(Ordering::Relaxed)
+    }
+
+    /// When it was received.
+    pub(super) fn received_at(&self) -> Millis {
+        self.received_at
+    }
+
+    /// Whether the upstream said that it validated the answer (RFC 4035 section 3.2.3) and could be believed.
+    pub fn authentic_data(&self) -> bool {
+        self.octets()[3] & FLAG_AD != 0
     }
 
     /// The records that fit into a message of `octets_max` octets, its header and question included.
@@ -197,11 +306,10 @@ impl UpstreamReply {
         Fitting { records, counts, complete: counts[..2] == self.counts[..2] }
     }
 
-    /// Sets the TTLs in a message that begins with header, question and records of this reply: each is what the
-    /// upstream gave less the age, never below 0.
+    /// Sets the TTLs in a message that begins with header, question and records of this reply, as [`Age::ttl`] says.
     #[inline]
-    pub fn write_ttls(&self, message: &mut [u8], age_seconds: u32) {
-        if age_seconds == 0 {
+    pub fn write_ttls(&self, message: &mut [u8], age: Age) {
+        if age == Age::Seconds(0) {
             return;
         }
         let octets = self.octets();
@@ -212,13 +320,8 @@ impl UpstreamReply {
             let at = usize::from(place.ttl_at);
             let field = &octets[at..at + 4];
             let ttl = u32::from_be_bytes([field[0], field[1], field[2], field[3]]);
-            message[at..at + 4].copy_from_slice(&ttl.saturating_sub(age_seconds).to_be_bytes());
+            message[at..at + 4].copy_from_slice(&age.ttl(ttl).to_be_bytes());
         }
-    }
-
-    /// What the record whose TTL stands at `ttl_at` has left at this age.
-    pub fn ttl_seconds_left(&self, record: &Record, age_seconds: u32) -> u32 {
-        record.ttl.seconds().saturating_sub(age_seconds)
     }
 
     /// Reads an octet of each stretch of memory that serving it will read; what they come to means nothing.
@@ -331,9 +434,9 @@ fn negative_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
 }
 
 /// How long a reply may be kept, once its TTLs are capped.
-fn lifetime(message: &Message<'_>) -> Ttl {
+fn lifetime(message: &Message<'_>, limits: TtlLimits) -> Ttl {
     if !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
-        return FAILURE_TTL;
+        return limits.failure_ttl;
     }
     let answer = message.records().filter(|record| record.section == Section::Answer).map(|record| record.ttl).min();
     match (negative_soa(message), answer) {

@@ -9,7 +9,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: TtlLimits = TtlLimits { ttl_max: Ttl::from_wire(86_400), negative_ttl_max: Ttl::from_wire(3_600) };
+const LIMITS: TtlLimits = TtlLimits {
+    ttl_max: Ttl::from_wire(86_400),
+    negative_ttl_max: Ttl::from_wire(3_600),
+    failure_ttl: Ttl::from_wire(5),
+};
 const T0: Millis = Millis(5_000);
 
 fn record(owner: &str, ttl: u32, rdata: RData) -> JudgeRecord {
@@ -41,7 +45,7 @@ fn reply(rcode: ResponseCode, answers: Vec<JudgeRecord>, authority: Vec<JudgeRec
 
 fn kept(reply: &Judge) -> UpstreamReply {
     let octets = reply.to_vec().expect("the judge writes");
-    UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).expect("small")
+    UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).expect("small")
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn lifetimes() {
 /// What is served of a reply at a moment, as the judge reads it.
 fn served(reply: &UpstreamReply, now: Millis) -> Judge {
     let mut octets = reply.octets().to_vec();
-    reply.write_ttls(&mut octets, reply.age_seconds(now));
+    reply.write_ttls(&mut octets, reply.age(now));
     Judge::from_vec(&octets).expect("the judge reads it")
 }
 
@@ -100,7 +104,7 @@ fn ttls_count_down_and_never_below_zero() {
     // A worker's clock may be read a moment before the reply came.
     assert_eq!(served(&reply, Millis(0)).answers[0].ttl, 300);
     let first = reply.message().records().next().expect("one record");
-    assert_eq!(reply.ttl_seconds_left(&first, 7), 293);
+    assert_eq!(Age::Seconds(7).ttl(first.ttl.seconds()), 293);
 }
 
 #[test]
@@ -165,7 +169,7 @@ fn edns_and_signatures_among_the_records_are_taken_out() {
         let mut octets = [&without[..additional], &middle, &without[additional..], &end].concat();
         octets[11] = count;
         let message = Message::parse(&octets).expect(what);
-        let reply = UpstreamReply::new(&message, LIMITS, T0).expect("small");
+        let reply = UpstreamReply::new(&message, LIMITS, T0, false).expect("small");
         let served = served(&reply, T0);
         assert_eq!(served.answers, judge.answers, "{what}");
         assert_eq!(served.authorities, judge.authorities, "{what}");
@@ -183,7 +187,7 @@ fn what_would_not_fit_is_refused() {
     octets.extend(b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x05\x00\x04\x00\x01\xc0\x0c".repeat(3000));
     octets.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
     octets.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01");
-    assert!(UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).is_none());
+    assert!(UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).is_none());
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn as_many_records_as_fit() {
 
     let mut octets = reply.octets()[..reply.question_end() + 48].to_vec();
     octets[6..10].copy_from_slice(&[0, 3, 0, 0]);
-    reply.write_ttls(&mut octets, 10);
+    reply.write_ttls(&mut octets, Age::Seconds(10));
     let served = Judge::from_vec(&octets).expect("the judge reads it");
     assert!(served.answers.iter().all(|record| record.ttl == 50));
 
@@ -229,9 +233,9 @@ fn a_name_that_points_into_a_ttl_does_not_break_us() {
     octets.extend_from_slice(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x05\x00\x02\xc0\x1a");
     let message = Message::parse(&octets).expect("the root stands at octet 26");
     // Capped, the TTL is 0x00015180: a label of one octet, and then no label at all.
-    assert!(UpstreamReply::new(&message, LIMITS, T0).is_none());
+    assert!(UpstreamReply::new(&message, LIMITS, T0, false).is_none());
     let no_cap = TtlLimits { ttl_max: Ttl::MAX, ..LIMITS };
-    assert!(UpstreamReply::new(&message, no_cap, T0).is_some());
+    assert!(UpstreamReply::new(&message, no_cap, T0, false).is_some());
 }
 
 proptest! {
@@ -243,7 +247,7 @@ proptest! {
             let at = at.index(octets.len());
             octets[at] = octet;
         }
-        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0));
+        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0, false));
         if let Some(reply) = reply {
             prop_assert!(reply.message().opt().is_none());
             prop_assert_eq!(reply.message().octets(), reply.octets());
@@ -253,7 +257,7 @@ proptest! {
                 prop_assert!(fitting.records.is_empty() || reply.question_end() + fitting.records.len() <= octets_max);
             }
             let mut served = reply.octets().to_vec();
-            reply.write_ttls(&mut served, age);
+            reply.write_ttls(&mut served, Age::Seconds(age));
             prop_assert!(reply.lifetime() <= LIMITS.ttl_max);
         }
     }

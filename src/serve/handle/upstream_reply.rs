@@ -243,7 +243,7 @@ impl Work<'_, '_> {
         section: Section,
         owner: Owner<'_>,
     ) -> Option<usize> {
-        let ttl_seconds = reply.ttl_seconds_left(record, reply.age_seconds(self.around.now));
+        let ttl_seconds = reply.age(self.around.now).ttl(record.ttl.seconds());
         let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds };
         self.writer.push_with(section, owner, head, |out| message.expand_rdata(record, out))
     }
@@ -253,7 +253,7 @@ impl Work<'_, '_> {
     fn copy_whole(&mut self, reply: &UpstreamReply) {
         let fitting = reply.fitting(self.writer.room());
         self.writer.push_verbatim(fitting.records, fitting.counts);
-        reply.write_ttls(self.writer.written_mut(), reply.age_seconds(self.around.now));
+        reply.write_ttls(self.writer.written_mut(), reply.age(self.around.now));
         if !fitting.complete {
             self.writer.set_truncated();
         }
@@ -263,7 +263,7 @@ impl Work<'_, '_> {
     /// the end of the target's chain, and no others (RFC 5452 section 6); whether there were any.
     pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply, target: &[u8]) -> bool {
         let message = reply.message();
-        let age_seconds = reply.age_seconds(self.around.now);
+        let ttl_left = |record: &Record| reply.age(self.around.now).ttl(record.ttl.seconds());
         let mut last: Option<Expanded> = None;
         // The chain is not shown, so its shortest TTL counts for all.
         let mut shortest = u32::MAX;
@@ -274,13 +274,13 @@ impl Work<'_, '_> {
             else {
                 break;
             };
-            shortest = shortest.min(reply.ttl_seconds_left(&cname, age_seconds));
+            shortest = shortest.min(ttl_left(&cname));
             last = Expanded::of(&message, cname.rdata_at);
         }
         let name = last.as_ref().map_or(target, Expanded::as_wire);
         let qtype = self.query.qtype;
         let wanted = || answers(&message).filter(|record| record.rtype == qtype && is_of(&message, record, name));
-        shortest = wanted().map(|record| reply.ttl_seconds_left(&record, age_seconds)).fold(shortest, u32::min);
+        shortest = wanted().map(|record| ttl_left(&record)).fold(shortest, u32::min);
         let mut any = false;
         for record in wanted() {
             any = true;
