@@ -29,12 +29,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// Words that have a home, and the homes. Test modules are exempt.
 const HOMES: &[(Word, &[&str])] = &[
-    (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/"]),
+    (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs"]),
+    (Word::Prefix("rustls"), &["src/forward/streams/", "src/daemon/system_roots.rs"]),
+    (Word::Prefix("tokio_rustls"), &["src/forward/streams/"]),
+    (Word::Prefix("h2"), &["src/forward/streams/"]),
+    (Word::Prefix("quinn"), &["src/forward/streams/"]),
     (Word::Prefix("tokio"), &["src/forward/", "src/serve/", "src/daemon/", "src/cli/"]),
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),
-    (Word::Path("Instant", "now"), &["src/serve/", "src/forward/upstream.rs", "src/daemon/"]),
+    (Word::Path("Instant", "now"), &["src/serve/", "src/forward/upstream.rs", "src/forward/streams/", "src/daemon/"]),
     (Word::Keyword("unsafe"), &["src/udp/"]),
 ];
 

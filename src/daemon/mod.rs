@@ -6,6 +6,7 @@ mod open_files;
 mod run;
 mod source;
 mod summary;
+pub mod system_roots;
 
 pub use error::{ReloadError, StartError};
 pub use run::run;
