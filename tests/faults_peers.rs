@@ -1,12 +1,15 @@
 //! Real authorities behind: unbound, NSD, BIND and Knot with a signed zone of the test's own. What they say arrives
-//! octet for octet, over UDP and TCP, with DNSSEC and without; and while they are away, stopped or back again.
+//! octet for octet, over UDP, TCP, TLS and HTTPS, with DNSSEC and without; and while they are away, stopped or back
+//! again.
 
 mod support;
 
 use std::time::{Duration, Instant};
 use support::ask::Question;
 use support::bars::{FIRST_ANSWER_MAX, RETURN_MAX, SERVFAIL_MAX, is_servfail_with_a_reason};
-use support::peers::{HUGE_RECORDS, LARGE_STRINGS, Peer, SERVICE_RDATA, Serving, UNKNOWN_RDATA, ZONE, text_rdata};
+use support::peers::{
+    Encrypted, HUGE_RECORDS, LARGE_STRINGS, Peer, SERVER_NAME, SERVICE_RDATA, Serving, UNKNOWN_RDATA, ZONE, text_rdata,
+};
 use support::raw;
 use support::served::{Reply, Served, forwarding_to, rule};
 
@@ -39,6 +42,12 @@ fn count(reply: &Reply, section: u8, rtype: u16) -> usize {
 /// The types of a reply besides its OPT.
 fn types(reply: &Reply) -> Vec<u16> {
     raw::records(&reply.octets).iter().map(|record| record.rtype).filter(|rtype| *rtype != OPT).collect()
+}
+
+/// The program, forwarding the zone to a peer, with another line of `[upstream]`.
+fn serve_with(line: &str, serving: &Serving) -> Served {
+    let text = forwarding_to(&[]).replace("targets = []", &format!("targets = []\n{line}"));
+    Served::on_loopback(&(text + &rule(1, ZONE, &[serving.address])))
 }
 
 /// Starts a peer and the program that forwards the zone to it by a rule; none where a tool is missing.
@@ -75,6 +84,30 @@ fn bind_behind() {
 #[test]
 fn knot_behind() {
     ask_all(Peer::Knot);
+}
+
+/// Names in random case: every one of them answers as before.
+#[test]
+fn peers_asked_in_random_case() {
+    for peer in [Peer::Unbound, Peer::Nsd, Peer::Bind, Peer::Knot] {
+        let Some(serving) = Serving::start(peer) else { return };
+        let served = serve_with("case_randomization = true", &serving);
+        addresses_and_denials(&served);
+        large_texts(&served);
+        what_nobody_knows(&served);
+        with_dnssec_and_without(&served);
+    }
+}
+
+/// RFC 7873: BIND wants its cookie back, and answers nothing over UDP before it has it.
+#[test]
+fn bind_that_requires_cookies() {
+    let Some(serving) = Serving::start_with(Peer::Bind, " require-server-cookie yes;\n") else { return };
+    for line in ["", "cookies = true", "cookies = false"] {
+        let served = serve_with(line, &serving);
+        addresses_and_denials(&served);
+        with_dnssec_and_without(&served);
+    }
 }
 
 /// Twice each: from the peer, and from the cache.
@@ -213,5 +246,87 @@ fn one_of_two_peers_dies() {
             1 => first.start_again(),
             _ => {}
         }
+    }
+}
+
+/// How a peer is asked encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Tls,
+    Https,
+}
+
+impl Protocol {
+    /// The targets of a rule that asks a peer so, its certificate being for this name.
+    fn target(self, encrypted: &Encrypted, server_name: &str) -> String {
+        let (at, protocol) = match self {
+            Self::Tls => (encrypted.tls, "DoT"),
+            Self::Https => (encrypted.https, "DoH"),
+        };
+        format!(
+            "{{ ip = \"{}\", port = {}, protocol = \"{protocol}\", server_name_indication = \"{server_name}\" }}",
+            at.ip(),
+            at.port()
+        )
+    }
+}
+
+/// The program, forwarding the zone to these targets by a rule, and trusting who signed the peer's certificate.
+fn serve_encrypted(targets: &[String], roots: &str) -> Served {
+    let text = forwarding_to(&[]).replace("targets = []", "targets = []\ntls_roots = \"ca.pem\"")
+        + &rule(1, ZONE, &[]).replace("targets = []", &format!("targets = [{}]", targets.join(", ")));
+    Served::on_loopback_beside(&text, &[("ca.pem", roots)])
+}
+
+/// All that is asked of a peer, encrypted.
+fn ask_all_encrypted(peer: Peer, protocol: Protocol) {
+    let Some(serving) = Serving::start_encrypted(peer) else { return };
+    let encrypted = serving.encrypted.as_ref().expect("it was asked for");
+    let served = serve_encrypted(&[protocol.target(encrypted, SERVER_NAME)], &encrypted.roots);
+    addresses_and_denials(&served);
+    large_texts(&served);
+    what_nobody_knows(&served);
+    with_dnssec_and_without(&served);
+}
+
+#[test]
+fn unbound_behind_tls() {
+    ask_all_encrypted(Peer::Unbound, Protocol::Tls);
+}
+
+#[test]
+fn unbound_behind_https() {
+    ask_all_encrypted(Peer::Unbound, Protocol::Https);
+}
+
+#[test]
+fn bind_behind_tls() {
+    ask_all_encrypted(Peer::Bind, Protocol::Tls);
+}
+
+#[test]
+fn bind_behind_https() {
+    ask_all_encrypted(Peer::Bind, Protocol::Https);
+}
+
+/// Killed, started again, stopped: SERVFAIL says why, and answers are back with it.
+#[test]
+fn an_encrypted_peer_that_comes_and_goes() {
+    for protocol in [Protocol::Tls, Protocol::Https] {
+        let Some(mut serving) = Serving::start_encrypted(Peer::Bind) else { return };
+        let encrypted = serving.encrypted.as_ref().expect("it was asked for");
+        let served = serve_encrypted(&[protocol.target(encrypted, SERVER_NAME)], &encrypted.roots);
+        let ask = |label: &str| served.ask_for(&question(&format!("{label}.wild"), "A"));
+        assert_eq!(ask("before").rcode(), "NOERROR");
+        serving.kill();
+        let reply = ask("killed");
+        assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
+        serving.start_again();
+        await_answer("back", Instant::now(), &ask);
+        serving.signal("STOP");
+        let reply = ask("stopped");
+        assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
+        serving.signal("CONT");
+        await_answer("again", Instant::now(), &ask);
     }
 }

@@ -46,15 +46,35 @@ impl Peer {
         }
     }
 
-    /// Its configuration, for a zone file at `zone.signed` in a folder.
-    fn configuration(self, folder: &Path, at: SocketAddr) -> String {
+    /// What its configuration says besides, so that it answers over TLS and over HTTPS too: with the certificate of its
+    /// folder, and in a place that `configuration` leaves for it.
+    fn encrypted(self, folder: &Path, tls: SocketAddr, https: SocketAddr) -> String {
+        let (folder, address) = (folder.display(), tls.ip());
+        match self {
+            Self::Unbound => format!(
+                " interface: {address}@{0}\n interface: {address}@{1}\n tls-port: {0}\n https-port: {1}\n \
+                 tls-service-key: \"{folder}/server.key\"\n tls-service-pem: \"{folder}/server.pem\"\n",
+                tls.port(),
+                https.port()
+            ),
+            Self::Bind => format!(
+                " listen-on port {} tls own {{ {address}; }};\n listen-on port {} tls own http own {{ {address}; }};\n",
+                tls.port(),
+                https.port()
+            ),
+            Self::Nsd | Self::Knot => panic!("{self:?} is asked in the clear only"),
+        }
+    }
+
+    /// Its configuration, for a zone file at `zone.signed` in a folder, with further lines for the server.
+    fn configuration(self, folder: &Path, at: SocketAddr, further: &str) -> String {
         let (folder, address, port) = (folder.display(), at.ip(), at.port());
         match self {
             Self::Unbound => format!(
                 "server:\n interface: {address}@{port}\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n \
                  use-syslog: no\n logfile: \"\"\n do-daemonize: no\n verbosity: 1\n num-threads: 1\n \
                  module-config: \"iterator\"\n do-not-query-localhost: no\n access-control: 0.0.0.0/0 allow\n \
-                 do-ip6: no\nremote-control:\n control-enable: no\nauth-zone:\n name: \"{ZONE}\"\n \
+                 do-ip6: no\n{further}remote-control:\n control-enable: no\nauth-zone:\n name: \"{ZONE}\"\n \
                  zonefile: \"{folder}/zone.signed\"\n for-downstream: yes\n for-upstream: no\n fallback-enabled: no\n"
             ),
             Self::Nsd => format!(
@@ -64,7 +84,8 @@ impl Peer {
                  remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: zone.signed\n"
             ),
             Self::Bind => format!(
-                "options {{\n directory \"{folder}\";\n listen-on port {port} {{ {address}; }};\n \
+                "tls own {{ cert-file \"{folder}/server.pem\"; key-file \"{folder}/server.key\"; }};\n\
+                 http own {{ endpoints {{ \"/dns-query\"; }}; }};\noptions {{\n{further} directory \"{folder}\";\n listen-on port {port} {{ {address}; }};\n \
                  listen-on-v6 {{ none; }};\n pid-file none;\n session-keyfile \"{folder}/session.key\";\n \
                  recursion no;\n allow-query {{ any; }};\n notify no;\n minimal-responses no;\n}};\ncontrols {{ }};\n\
                  zone \"{ZONE}\" {{ type primary; file \"zone.signed\"; }};\n"
@@ -91,12 +112,28 @@ impl Peer {
     }
 }
 
+/// The name in the certificate of peers that answer over TLS and HTTPS.
+pub(crate) const SERVER_NAME: &str = "dns.peers.example";
+
+/// Where a peer answers encrypted.
+pub(crate) struct Encrypted {
+    /// DNS over TLS.
+    pub(crate) tls: SocketAddr,
+    /// DNS over HTTPS, at /dns-query.
+    pub(crate) https: SocketAddr,
+    /// The certificate of who signed its certificate, as text.
+    pub(crate) roots: String,
+}
+
 /// A peer that serves the zone.
 pub(crate) struct Serving {
     peer: Peer,
     tool: PathBuf,
     /// Where it answers.
     pub(crate) address: SocketAddr,
+    /// The same, encrypted.
+    pub(crate) encrypted: Option<Encrypted>,
+    further: String,
     program: Option<Program>,
     folder: tempfile::TempDir,
 }
@@ -104,25 +141,60 @@ pub(crate) struct Serving {
 impl Serving {
     /// Signs the zone and starts the peer on a free port of 127.0.0.1; none, with a loud word, where a tool is missing.
     pub(crate) fn start(peer: Peer) -> Option<Self> {
+        Self::prepare(peer)?.start_somewhere()
+    }
+
+    /// The same, with further lines for the server in its configuration.
+    pub(crate) fn start_with(peer: Peer, further: &str) -> Option<Self> {
+        let mut serving = Self::prepare(peer)?;
+        further.clone_into(&mut serving.further);
+        serving.start_somewhere()
+    }
+
+    /// The same, and it answers over TLS and HTTPS too.
+    pub(crate) fn start_encrypted(peer: Peer) -> Option<Self> {
+        let openssl = need_tool("openssl")?;
+        let mut serving = Self::prepare(peer)?;
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let roots = certify(serving.folder.path(), &openssl);
+        serving.encrypted = Some(Encrypted { tls: nowhere, https: nowhere, roots });
+        serving.start_somewhere()
+    }
+
+    fn prepare(peer: Peer) -> Option<Self> {
         let (tool, keygen) = (need_tool(peer.program())?, need_tool("dnssec-keygen")?);
         let signzone = need_tool("dnssec-signzone")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         sign(folder.path(), &keygen, &signzone);
-        let mut serving =
-            Self { peer, tool, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), program: None, folder };
-        for _ in 0..PORT_TRIES {
-            serving.address = free_port(Ipv4Addr::LOCALHOST.into());
-            if serving.begin() {
-                return Some(serving);
-            }
-        }
-        panic!("{peer:?} does not start:\n{}", serving.program.map_or_else(String::new, |program| program.said()));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Some(Self { peer, tool, address, encrypted: None, further: String::new(), program: None, folder })
     }
 
-    /// Starts the program at its address; whether it serves.
+    fn start_somewhere(mut self) -> Option<Self> {
+        for _ in 0..PORT_TRIES {
+            let loopback = Ipv4Addr::LOCALHOST.into();
+            self.address = free_port(loopback);
+            if let Some(encrypted) = &mut self.encrypted {
+                (encrypted.tls, encrypted.https) = (free_port(loopback), free_port(loopback));
+            }
+            if self.begin() {
+                return Some(self);
+            }
+        }
+        panic!("{:?} does not start:\n{}", self.peer, self.program.map_or_else(String::new, |program| program.said()));
+    }
+
+    /// Starts the program at its addresses; whether it serves.
     fn begin(&mut self) -> bool {
-        let configuration = self.folder.path().join("peer.conf");
-        let text = self.peer.configuration(self.folder.path(), self.address);
+        let folder = self.folder.path();
+        let further = self.encrypted.as_ref().map(|at| self.peer.encrypted(folder, at.tls, at.https));
+        let further = further.unwrap_or_default() + &self.further;
+        let mut text = self.peer.configuration(folder, self.address, &further);
+        if self.encrypted.is_none() && self.peer == Peer::Bind {
+            // It looks for certificates that it is told of, whether it needs them or not.
+            text = text.lines().skip(2).fold(String::new(), |text, line| text + line + "\n");
+        }
+        let configuration = folder.join("peer.conf");
         std::fs::write(&configuration, text).expect("a file can be written");
         let program = Program::start(&mut self.peer.command(&self.tool, &configuration));
         let serves = program.wait_for(self.peer.ready()).is_some();
@@ -155,6 +227,27 @@ fn sign(folder: &Path, keygen: &Path, signzone: &Path) {
         let (code, stdout, stderr) = outcome(Command::new(tool).args(arguments).current_dir(folder));
         assert_eq!(code, 0, "{}: {stdout}{stderr}", tool.display());
     }
+}
+
+/// Makes a certificate for `SERVER_NAME` and who signs it; the certificate of the latter, as text.
+fn certify(folder: &Path, openssl: &Path) -> String {
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let signer = ["req", "-x509", "-days", "2", "-subj", "/CN=signer", "-keyout", "ca.key", "-out", "ca.pem"];
+    let is_signer = ["-addext", "keyUsage=critical,keyCertSign"];
+    let server = ["req", "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr", "-addext"];
+    let name = format!("subjectAltName=DNS:{SERVER_NAME}");
+    let sign =
+        ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
+    let signed = ["-copy_extensions", "copy", "-out", "server.pem"];
+    for arguments in [
+        [&signer[..], &key, &is_signer].concat(),
+        [&server[..], &[name.as_str()], &key].concat(),
+        [&sign[..], &signed].concat(),
+    ] {
+        let (code, stdout, stderr) = outcome(Command::new(openssl).args(&arguments).current_dir(folder));
+        assert_eq!(code, 0, "openssl {arguments:?}: {stdout}{stderr}");
+    }
+    std::fs::read_to_string(folder.join("ca.pem")).expect("just written")
 }
 
 /// Octets of a type that nobody knows; two of them look like a compression pointer.

@@ -28,7 +28,15 @@ pub(crate) struct Served {
 impl Served {
     /// Serves a configuration on the loopback; `@DOOR@` in it is the door, on a free port.
     pub(crate) fn on_loopback(text: &str) -> Self {
+        Self::on_loopback_beside(text, &[])
+    }
+
+    /// The same, with further files in the configuration's folder: name and text of each.
+    pub(crate) fn on_loopback_beside(text: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a file can be written");
+        }
         let mut last = String::new();
         for _ in 0..PORT_TRIES {
             let door = free_port(LOOPBACK);
