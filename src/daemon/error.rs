@@ -1,5 +1,6 @@
 //! Why the daemon does not start, or does not reload: for the person who must act.
 
+use crate::forward::streams::TlsRootsError;
 use crate::serve::doors::DoorError;
 use std::{fmt, io};
 
@@ -10,6 +11,13 @@ pub enum StartError {
     Doors(Vec<DoorError>),
     /// The system refused threads or other basic things.
     Runtime(io::Error),
+    /// A certificate that `tls_roots` names cannot be a root.
+    TlsRoots {
+        /// The file, as the configuration names it.
+        file: Box<str>,
+        /// Which certificate, and why.
+        error: TlsRootsError,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -24,6 +32,11 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
+            Self::TlsRoots { file, error } => write!(
+                f,
+                "error: [upstream] tls_roots: {file}: {error}\n\
+                 hint: take that certificate out of the file; the names of encrypted targets are checked against the rest"
+            ),
             Self::Runtime(error) => write!(
                 f,
                 "error: the system refuses threads or file descriptors: {error}\n\
@@ -44,6 +57,8 @@ pub enum ReloadError {
     Workers,
     /// `[limits]` or `[cache]` was changed.
     Limits,
+    /// `[upstream]` was changed in more than its targets and their order.
+    Upstream,
 }
 
 impl fmt::Display for ReloadError {
@@ -52,6 +67,7 @@ impl fmt::Display for ReloadError {
             Self::Doors => "doors (`listen`)",
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
+            Self::Upstream => "`[upstream]` in more than `targets` and `order`",
         };
         write!(f, "the file changes {what}, which a running plustwo cannot; restart it to serve the new file")
     }

@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use super::cache::CacheKey;
 use super::clock::Clock;
 use super::loops::LoopProbe;
-use super::streams::{StreamSettings, StreamTargets};
+use super::streams::StreamTargets;
 use super::{Ask, ContextId, Forwarder, Millis, Outcome};
 use crate::dns::{Class, Rtype, TargetGroup};
 pub use inbox::INBOX_MAX;
@@ -105,10 +105,8 @@ impl<W> Orders<W> {
 
 /// What lanes need besides what they share with their forwarder.
 pub struct LaneSetup {
-    /// Where streams to targets live.
-    pub runtime: tokio::runtime::Handle,
-    /// How targets are asked over streams.
-    pub streams: StreamSettings,
+    /// The way to targets over streams.
+    pub streams: StreamTargets,
     /// The clock of everything that uses the same cache.
     pub clock: Clock,
 }
@@ -136,9 +134,8 @@ impl<W: Send + 'static> Lanes<W> {
         A: Send + 'static,
     {
         let mut started = LaneThreads { lanes: self.clone(), threads: Vec::new() };
-        let streams = StreamTargets::new(setup.streams.clone(), setup.runtime.clone());
         for index in 0..self.0.inboxes.len() {
-            let (lanes, audience, streams, clock) = (self.clone(), audience(index), streams.clone(), setup.clock);
+            let (lanes, audience, streams, clock) = (self.clone(), audience(index), setup.streams.clone(), setup.clock);
             let lane = Lane::new(lanes, index, audience, streams, clock)?;
             let thread = std::thread::Builder::new().name(format!("lane-{index}")).spawn(move || lane.run())?;
             started.threads.push(thread);
