@@ -12,7 +12,7 @@
 //! | 300 lookups of a second each | `faults::three_hundred_slow_names_at_once` |
 //! | 40 identical questions: at most 2 upstream | `faults::forty_clients_that_ask_the_same` |
 //! | random names while no upstream answers: 1000 sockets, 50 MiB, what is here answered | `faults_flood::random_names_while_no_upstream_answers`, `limits::a_dead_upstream_and_random_names_cost_neither_sockets_nor_our_own_names` |
-//! | two that forward to each other: SERVFAIL within a second, no storm, a word in the log | `faults_loops::two_that_forward_to_each_other` |
+//! | two that forward to each other: SERVFAIL within a second, no storm, a word in the log | `faults_loops::two_that_forward_to_each_other`, `faults_loops::a_loop_over_another_address` |
 //! | RFC 1034 section 4.3.2, 6604: CNAMEs through upstreams | `cases/forward/cname-chain-comes-back.case`, `cases/forward/cname-into-a-private-zone-is-cut.case`, `cases/zone/cname-goes-out-and-back-in.case` |
 //! | RFC 2181 section 8: top bit of a TTL, TTL 0 | `faults_rules::a_ttl_of_nothing_is_not_kept` |
 //! | RFC 2308: denials, with SOA and without | `faults_rules::a_denial_lives_as_long_as_its_soa_says`, `faults_rules::a_denial_without_soa_is_not_kept_for_long` |

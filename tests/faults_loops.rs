@@ -64,3 +64,30 @@ fn two_that_forward_to_each_other() {
         assert!(median(own) < LOCAL_ANSWER_MAX);
     });
 }
+/// The same where the other one asks from an address that is nobody's target: it is noticed all the same, and does not
+/// storm.
+#[test]
+fn a_loop_over_another_address() {
+    alone("a_loop_over_another_address", || {
+        let network = Network::new().expect("a network");
+        let outer = upstream_address(0);
+        let served = Served::inside(&network, &forwarding_to(&[outer]));
+        // The outer one asks the door of the clients, and so from the clients' link.
+        let (other, _folder) = serve_outside(outer, served.door);
+        let before = network.queries().expect("counters");
+        for number in 0..3 {
+            let reply = served.ask(&format!("n{number}.public.example"));
+            assert_eq!(reply.rcode(), "SERVFAIL", "{reply:?}");
+            assert!(reply.took < Duration::from_millis(4_500), "{number}: {:?}", reply.took);
+        }
+        let after = network.queries().expect("counters");
+        println!("{} queries for 3 questions", after.0 - before.0);
+        assert!(after.0 - before.0 <= 3 * 16, "{} queries for 3 questions", after.0 - before.0);
+        let told = || (served.program.said() + &other.said()).to_lowercase().contains("loop");
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while !told() {
+            assert!(std::time::Instant::now() < until, "nobody is told of a loop:\n{}", served.program.said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+}

@@ -211,10 +211,10 @@ fn a_peer_that_comes_and_goes() {
     assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{reply:?}");
     serving.start_again();
     await_answer("back", Instant::now(), &ask);
-    serving.signal("STOP");
+    serving.stop();
     let reply = ask("stopped");
     assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{reply:?}");
-    serving.signal("CONT");
+    serving.go_on();
     await_answer("again", Instant::now(), &ask);
 }
 
@@ -323,10 +323,10 @@ fn an_encrypted_peer_that_comes_and_goes() {
         assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
         serving.start_again();
         await_answer("back", Instant::now(), &ask);
-        serving.signal("STOP");
+        serving.stop();
         let reply = ask("stopped");
         assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
-        serving.signal("CONT");
+        serving.go_on();
         await_answer("again", Instant::now(), &ask);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// The zone that every peer serves.
 pub(crate) const ZONE: &str = "peers.example";
@@ -212,9 +213,25 @@ impl Serving {
         assert!(self.begin(), "{:?} does not start again", self.peer);
     }
 
-    /// Sends it a signal by name, as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
-        self.program.as_ref().expect("it runs").signal(name);
+    /// Stops it where it is, and returns when all its threads stand still.
+    pub(crate) fn stop(&self) {
+        let program = self.program.as_ref().expect("it runs");
+        program.signal("STOP");
+        let until = Instant::now() + ask::PATIENCE;
+        let stands_still = |thread: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        let tasks = format!("/proc/{}/task", program.id());
+        while !std::fs::read_dir(&tasks).expect("it is there").all(|thread| thread.is_ok_and(stands_still)) {
+            assert!(Instant::now() < until, "{:?} does not stop", self.peer);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.program.as_ref().expect("it runs").signal("CONT");
     }
 }
 
