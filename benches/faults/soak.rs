@@ -680,11 +680,12 @@ fn verdict(
     if tally.right + tally.stale == 0 {
         faults.push("not one answer".to_owned());
     }
-    // A slope says something only when there is time for one.
-    let settled: Vec<&Sample> = samples.iter().filter(|sample| sample.minute > SETTLED_MINUTES).collect();
-    if settled.len() >= SLOPE_MINUTES_MIN {
-        let memory = slope(settled.iter().map(|sample| (sample.minute, sample.resident_kib as f64)));
-        let descriptors = slope(settled.iter().map(|sample| (sample.minute, sample.descriptors as f64)));
+    // Each round of faults has moments in which it needs little; a slope says something when there are a few of them.
+    let settled: Vec<Sample> = samples.iter().copied().filter(|sample| sample.minute > SETTLED_MINUTES).collect();
+    let least: Vec<Sample> = settled.chunks_exact(ROUND_MINUTES).map(least_of).collect();
+    if least.len() >= ROUNDS_MIN {
+        let memory = slope(least.iter().map(|sample| (sample.minute, sample.resident_kib as f64)));
+        let descriptors = slope(least.iter().map(|sample| (sample.minute, sample.descriptors as f64)));
         let _ = writeln!(
             text,
             "after {SETTLED_MINUTES} minutes: {memory:+.1} KiB and {descriptors:+.2} descriptors a minute"
@@ -696,13 +697,25 @@ fn verdict(
             faults.push(format!("descriptors grow by {descriptors:.2} a minute, over {DESCRIPTORS_A_MINUTE_MAX}"));
         }
     } else {
-        let _ = writeln!(text, "too short for a slope: {} of {SLOPE_MINUTES_MIN} minutes", settled.len());
+        let minutes = SETTLED_MINUTES as usize + ROUNDS_MIN * ROUND_MINUTES;
+        let _ = writeln!(text, "too short for a slope, which takes {minutes} minutes");
     }
     words.say(text.trim_end());
     tally.examples.iter().for_each(|example| words.say(&format!("  {example}")));
     words.say(&format!("soak of {:?}: {}", soak.time, if faults.is_empty() { "fine" } else { "FAILED" }));
     faults.iter().for_each(|fault| words.say(&format!("  {fault}")));
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// The least of each that was seen in a round.
+fn least_of(samples: &[Sample]) -> Sample {
+    let middle = samples[samples.len() / 2].minute;
+    let resident_kib = samples.iter().map(|sample| sample.resident_kib).min().unwrap_or(0);
+    Sample {
+        minute: middle,
+        resident_kib,
+        descriptors: samples.iter().map(|sample| sample.descriptors).min().unwrap_or(0),
+    }
 }
 
 /// By how much y grows for each x, by least squares.
@@ -770,8 +783,10 @@ const BACKLOG_MAX: u64 = 200;
 const EXAMPLES_MAX: usize = 20;
 /// By then the cache is full, and memory stands still.
 const SETTLED_MINUTES: f64 = 5.0;
-/// Minutes that a slope takes.
-const SLOPE_MINUTES_MIN: usize = 5;
+/// Minutes in which every fault has come once, and a pause without.
+const ROUND_MINUTES: usize = 5;
+/// Rounds that a slope takes.
+const ROUNDS_MIN: usize = 3;
 /// What may be added a minute: a megabyte in four minutes, and a descriptor in two.
 const KIB_A_MINUTE_MAX: f64 = 256.0;
 const DESCRIPTORS_A_MINUTE_MAX: f64 = 0.5;
