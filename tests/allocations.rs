@@ -4,9 +4,11 @@
 mod worlds;
 
 use plustwo::dns::reply::Transport;
-use plustwo::dns::{Rcode, Rtype};
+use plustwo::dns::{Class, Rcode, Rtype, TargetGroup, TargetOrder};
 use plustwo::forward::cache::LOOKUPS_MAX;
-use plustwo::forward::{Forwarder, Millis};
+use plustwo::forward::exchange::{Ending, Exchange, Input, Options, Output, Outputs, QUERY_OCTETS_MAX};
+use plustwo::forward::pool::{TargetPool, order};
+use plustwo::forward::{Ask, ContextId, Forwarder, Millis};
 use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -200,5 +202,57 @@ fn a_cached_reply_allocates_nothing() {
         let behind_cname = worlds::query(1, "out.corp.example", Rtype::A, edns);
         let expected = Expected { rcode: Rcode::NOERROR, answers: 2, authority: 0 };
         hold(world, &behind_cname, worlds::client(0), Some(&expected), &format!("cached behind a CNAME, EDNS {edns}"));
+    }
+}
+
+#[test]
+fn a_question_that_one_target_answers_allocates_nothing() {
+    let mut rng = rand::rng();
+    let group = TargetGroup::do53([1, 2, 3].map(|last| ([192, 0, 2, last], 53).into()));
+    let states = TargetPool::new(100).states(&group, &mut rng);
+    let ask = Ask {
+        context: ContextId(0),
+        qname: b"\x03www\x07example\x00",
+        qtype: Rtype::A,
+        class: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    };
+    let mut out = Outputs::with_capacity(16);
+    for round in 0..20 {
+        let now = Millis(round);
+        let (allocations, rcode) = allocations_of(|| {
+            let candidates = order(&states, TargetOrder::Fastest, now, &mut rng).expect("there is room");
+            let mut exchange =
+                Exchange::new(&candidates, now, Options { case_randomization: true, ..Options::default() });
+            assert!(exchange.step(&ask, Input::Start, now, &mut rng, &mut out).is_none());
+            let [Output::Send(attempt)] = out[..] else { panic!("one query: {out:?}") };
+            out.clear();
+            exchange.set_id(attempt.id, 7);
+            let mut query = [0; QUERY_OCTETS_MAX];
+            let octets = exchange.write_query(&ask, attempt.id, &mut query);
+            // The same with QR and an address: put before the OPT, which ends the query.
+            let mut reply = [0; QUERY_OCTETS_MAX + 16];
+            let (question, opt) = query[..octets].split_at(12 + ask.qname.len() + 4);
+            let address = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01";
+            let mut at = 0;
+            for part in [question, address, opt] {
+                reply[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+            (reply[2], reply[7]) = (0x81, 1);
+            let ending = exchange.step(&ask, Input::Message(attempt.id, &reply[..at]), now, &mut rng, &mut out);
+            for output in out.drain(..) {
+                if let Output::Learned(target, observation) = output {
+                    states[usize::from(target.0)].learn(observation, now);
+                }
+            }
+            match ending {
+                Some(Ending::Reply { message, .. }) => message.rcode(),
+                other => panic!("not the reply: {other:?}"),
+            }
+        });
+        assert_eq!(rcode, Rcode::NOERROR);
+        assert!(round == 0 || allocations == 0, "{allocations} allocations for one question");
     }
 }

@@ -12,12 +12,7 @@ pub enum StartError {
     /// The system refused threads or other basic things.
     Runtime(io::Error),
     /// A certificate that `tls_roots` names cannot be a root.
-    TlsRoots {
-        /// The file, as the configuration names it.
-        file: Box<str>,
-        /// Which certificate, and why.
-        error: TlsRootsError,
-    },
+    TlsRoots(TlsRootsError),
 }
 
 impl fmt::Display for StartError {
@@ -32,16 +27,12 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
-            Self::TlsRoots { file, error } => write!(
-                f,
-                "error: [upstream] tls_roots: {file}: {error}\n\
-                 hint: take that certificate out of the file; the names of encrypted targets are checked against the rest"
-            ),
             Self::Runtime(error) => write!(
                 f,
                 "error: the system refuses threads or file descriptors: {error}\n\
                  hint: look at `TasksMax=` and `LimitNOFILE=` of the unit, and at `ulimit -a`"
             ),
+            Self::TlsRoots(error) => write!(f, "error: `[upstream] tls_roots`: {error}"),
         }
     }
 }
@@ -57,7 +48,7 @@ pub enum ReloadError {
     Workers,
     /// `[limits]` or `[cache]` was changed.
     Limits,
-    /// `[upstream]` was changed in more than its targets and their order.
+    /// What `[upstream]` says of how targets are asked was changed.
     Upstream,
 }
 
@@ -67,7 +58,7 @@ impl fmt::Display for ReloadError {
             Self::Doors => "doors (`listen`)",
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
-            Self::Upstream => "`[upstream]` in more than `targets` and `order`",
+            Self::Upstream => "`case_randomization`, `cookies` or `tls_roots` of `[upstream]`",
         };
         write!(f, "the file changes {what}, which a running plustwo cannot; restart it to serve the new file")
     }

@@ -14,6 +14,7 @@ pub use source::{BUILT_IN_TEXT, Source};
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
+use crate::config::settings::UpstreamSettings;
 use crate::config::{Configuration, Settings};
 use crate::dns::{HashSeed, Name, Target};
 use crate::forward::cache::CacheLimits;
@@ -33,14 +34,13 @@ use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
 use crate::snapshot::targets::ContextKind;
-use crate::snapshot::{ForwardContext, Generation, Publisher, Snapshot};
+use crate::snapshot::{ForwardContext, Generation, Publisher};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use system_roots::system_roots;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// How long stopping waits for what is in flight.
 pub const DRAIN_SECONDS_MAX: u64 = 5;
@@ -53,8 +53,7 @@ pub struct Daemon {
     workers: Workers,
     streams: Option<Streams>,
     lanes: LaneThreads<Waiter>,
-    /// The way to targets over streams.
-    targets: StreamTargets,
+    streams_to_targets: StreamTargets,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -84,9 +83,8 @@ impl Daemon {
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
-        let streams = StreamSettings { roots: tls_roots(configuration)?, bootstrap: model.bootstrap.clone() };
-        let targets = StreamTargets::new(streams, runtime.handle().clone());
-        let setup = LaneSetup { streams: targets.clone(), clock };
+        let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
+        let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
         let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
@@ -100,13 +98,12 @@ impl Daemon {
             Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
         let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
-        server.lanes.probe_loops(loop_probes(model, &server.publisher.current().snapshot));
         Ok(Self {
             server,
             workers,
             streams: Some(streams),
             lanes,
-            targets,
+            streams_to_targets,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -139,14 +136,31 @@ impl Daemon {
         if settings.limits != self.settings.limits || settings.cache != self.settings.cache {
             return Err(ReloadError::Limits);
         }
-        if settings.upstream != self.settings.upstream {
+        // Who is asked for the addresses of targets may change like the targets themselves.
+        let bootstrap = self.settings.upstream.bootstrap.clone();
+        if (UpstreamSettings { bootstrap, ..settings.upstream.clone() }) != self.settings.upstream {
             return Err(ReloadError::Upstream);
         }
+        self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let snapshot = compile::compile(model, &mut self.contexts, self.seed);
-        let generation = self.server.publisher.publish(snapshot);
-        self.targets.set_bootstrap(model.bootstrap.clone());
-        self.server.lanes.probe_loops(loop_probes(model, &self.server.publisher.current().snapshot));
-        Ok(generation)
+        Ok(self.server.publisher.publish(snapshot))
+    }
+
+    /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
+    /// and the log shows its path. The model is the one that is served.
+    pub fn probe_loops(&self, model: &Model) {
+        let domains: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
+        let probe = |context: &ForwardContext| {
+            let (domain, text) = match &context.kind {
+                ContextKind::Upstream => (Name::root(), "[upstream]".to_owned()),
+                ContextKind::Rule(id) => {
+                    (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
+                }
+            };
+            LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
+        };
+        let published = self.server.publisher.current();
+        self.server.lanes.probe_loops(published.snapshot.contexts.iter().map(probe));
     }
 
     /// What has been counted so far, over all workers and streams.
@@ -173,44 +187,22 @@ impl Daemon {
     }
 }
 
-/// Every context with the name that it is probed below for loops, and what the operator calls it.
-fn loop_probes(model: &Model, snapshot: &Snapshot) -> Vec<LoopProbe> {
-    let domains: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
-    let probe = |context: &ForwardContext| {
-        let (domain, text) = match &context.kind {
-            ContextKind::Upstream => (Name::root(), "[upstream]".to_owned()),
-            ContextKind::Rule(id) => {
-                (domains.get(&**id).map_or_else(Name::root, |name| (*name).clone()), id.to_string())
-            }
-        };
-        LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
-    };
-    snapshot.contexts.iter().map(probe).collect()
-}
-
-/// Who may sign the certificates of encrypted targets: the system's roots, and those that the configuration names. The
-/// system's are only read where there is a target that needs them.
-fn tls_roots(configuration: &Configuration) -> Result<TlsRoots, StartError> {
-    let Configuration { model, settings } = configuration;
+/// The way to targets over streams; no connection yet.
+fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result<StreamTargets, StartError> {
+    let named = configuration.settings.upstream.tls_roots.iter().flat_map(|roots| &roots.certificates);
+    let roots = TlsRoots::new(system_roots::system_roots(), named.map(|certificate| &**certificate));
+    let roots = roots.map_err(StartError::TlsRoots)?;
+    let model = &configuration.model;
     let rules = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
         RuleAction::Forward(group) => Some(group),
         RuleAction::System => None,
     });
-    let is_needed = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
-    let system = if is_needed { system_roots() } else { Vec::new() };
-    let named = settings.upstream.tls_roots.as_ref();
-    let certificates = named.iter().flat_map(|roots| roots.certificates.iter().map(|certificate| &**certificate));
-    let roots = TlsRoots::new(system, certificates).map_err(|error| StartError::TlsRoots {
-        file: named.map_or_else(Box::default, |named| named.file.clone()),
-        error,
-    })?;
-    if is_needed && roots.count() == 0 {
-        tracing::warn!(
-            "no certificate authority is known, so that no encrypted target can be trusted; install ca-certificates, or \
-             name a file in [upstream] tls_roots"
-        );
+    let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
+    if roots.count() == 0 && is_any_encrypted {
+        tracing::warn!("this machine has no root certificates, so no certificate of a target is accepted");
     }
-    Ok(roots)
+    let settings = StreamSettings { roots, bootstrap: model.bootstrap.clone() };
+    Ok(StreamTargets::new(settings, runtime.clone()))
 }
 
 /// The runtime of streams, those of clients and those to targets.

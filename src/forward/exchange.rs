@@ -232,6 +232,8 @@ pub struct Answer {
     pub edns: EdnsSupport,
     /// Whether a name in random case came back as it was sent.
     pub kept_case: bool,
+    /// Whether our cookie came back.
+    pub gave_cookie: bool,
 }
 
 /// What is counted.

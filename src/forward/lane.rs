@@ -135,8 +135,8 @@ impl<W: Send + 'static> Lanes<W> {
     {
         let mut started = LaneThreads { lanes: self.clone(), threads: Vec::new() };
         for index in 0..self.0.inboxes.len() {
-            let (lanes, audience, streams, clock) = (self.clone(), audience(index), setup.streams.clone(), setup.clock);
-            let lane = Lane::new(lanes, index, audience, streams, clock)?;
+            let (lanes, audience) = (self.clone(), audience(index));
+            let lane = Lane::new(lanes, index, audience, setup.streams.clone(), setup.clock)?;
             let thread = std::thread::Builder::new().name(format!("lane-{index}")).spawn(move || lane.run())?;
             started.threads.push(thread);
         }

@@ -65,10 +65,9 @@ impl Asking {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let clock = Clock::at(now);
-        let roots = TlsRoots::new([], []).expect("no root is no wrong one");
+        let roots = TlsRoots::new([], []).expect("no certificate is unusable");
         let streams = StreamSettings { roots, bootstrap: Vec::new() };
-        let streams = StreamTargets::new(streams, runtime.handle().clone());
-        let setup = LaneSetup { streams, clock };
+        let setup = LaneSetup { streams: StreamTargets::new(streams, runtime.handle().clone()), clock };
         let lanes = Lanes::new(forwarder, NonZeroUsize::new(lanes).expect("a lane")).expect("descriptors");
         let threads = lanes.start(&setup, |_| audience()).expect("threads");
         Self { lanes, clock, threads, _runtime: runtime }

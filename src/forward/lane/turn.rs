@@ -67,6 +67,8 @@ pub(super) struct Lane<A: Audience> {
     outputs: Outputs,
     /// Attempts that could not be sent, which their exchanges do not know yet.
     unsent: Vec<(FlightId, AttemptId, Unsent)>,
+    /// Why asking over a stream failed, while that is being worked on.
+    stream_failure: Option<StreamFailure>,
     /// The flight that is being worked on: what a panic concerns.
     in_work: Option<u32>,
 }
@@ -110,6 +112,7 @@ impl<A: Audience> Lane<A> {
             inward: Contents::default(),
             outputs: Outputs::new(),
             unsent: Vec::new(),
+            stream_failure: None,
             in_work: None,
         })
     }
@@ -296,18 +299,20 @@ impl<A: Audience> Lane<A> {
         if !self.flights.is_there(flight) {
             return;
         }
-        match result {
-            Ok(octets) => self.step(flight.number, Input::Message(attempt, &octets)),
-            // The exchange has a clock too.
-            Err(StreamFailure::TimedOut) => {}
-            Err(StreamFailure::Busy | StreamFailure::Abandoned) => self.step(flight.number, Input::Unsent(attempt)),
+        let input = match &result {
+            Ok(octets) => Input::Message(attempt, octets),
+            Err(StreamFailure::Busy | StreamFailure::Abandoned) => Input::Unsent(attempt),
             Err(
                 StreamFailure::Unreachable
+                | StreamFailure::TimedOut
                 | StreamFailure::Certificate(_)
                 | StreamFailure::Protocol(_)
                 | StreamFailure::NoAddress,
-            ) => self.step(flight.number, Input::Unreachable(attempt)),
-        }
+            ) => Input::Unreachable(attempt),
+        };
+        self.stream_failure = result.as_ref().err().cloned();
+        self.step(flight.number, input);
+        self.stream_failure = None;
     }
 
     /// Receives from a socket.
@@ -524,7 +529,11 @@ impl<A: Audience> Lane<A> {
         let Some(state) = self.state(number, target) else { return };
         match state.learn(observation, self.now) {
             Some(Change::WentAway) => {
-                tracing::warn!(target = %state.target(), "an upstream does not answer; it is asked last");
+                let target = state.target();
+                match &self.stream_failure {
+                    None => tracing::warn!(%target, "an upstream does not answer; it is asked last"),
+                    Some(why) => tracing::warn!(%target, %why, "an upstream does not answer; it is asked last"),
+                }
             }
             Some(Change::CameBack) => tracing::info!(target = %state.target(), "an upstream answers again"),
             None => {}

@@ -119,6 +119,36 @@ fn the_soa_of_a_negative_answer_counts_down_from_the_negative_ttl() {
     assert_eq!(served(&reply, T0.plus(299_000)).authorities[0].ttl, 1);
 }
 
+#[test]
+fn a_stale_reply_is_told_for_30_seconds() {
+    let mut judge = reply(ResponseCode::NoError, vec![a("www.example.", 60)], vec![]);
+    judge.add_additional(a("ns.example.", 3600));
+    let reply = kept(&judge);
+    let later = T0.plus(100_000);
+    assert!(!reply.is_stale(later), "it was fetched a while ago, and nobody said that it is served all the same");
+    assert_eq!(served(&reply, later).additionals[0].ttl, 3500);
+    reply.serve_stale_until(later);
+    assert!(reply.is_stale(later) && !reply.is_stale(T0));
+    let told = served(&reply, later);
+    assert_eq!([told.answers[0].ttl, told.additionals[0].ttl], [30, 30]);
+    assert_eq!(served(&reply, T0).answers[0].ttl, 60);
+}
+
+#[test]
+fn ad_is_kept_of_those_who_can_be_believed() {
+    let mut judge = reply(ResponseCode::NoError, vec![a("www.example.", 60)], vec![]);
+    for said in [true, false] {
+        judge.metadata.authentic_data = said;
+        let octets = judge.to_vec().expect("the judge writes");
+        for protected in [true, false] {
+            let message = Message::parse(&octets).expect("well-formed");
+            let reply = UpstreamReply::new(&message, LIMITS, T0, protected).expect("small");
+            assert_eq!(reply.authentic_data(), said && protected);
+            assert_eq!(served(&reply, T0).metadata.authentic_data, said && protected);
+        }
+    }
+}
+
 /// A full reply whose OPT stands last, as upstreams send it.
 fn with_edns() -> Judge {
     let answers = vec![cname("www.example.", 60, "host.example."), a("host.example.", 60)];

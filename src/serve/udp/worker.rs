@@ -383,6 +383,9 @@ pub fn count_reply(counters: &WorkerCounters, reply: &Reply, one_more: fn(&Count
     if reply.truncated {
         one_more(&counters.truncated);
     }
+    if reply.stale {
+        one_more(&counters.stale);
+    }
     match reply.source {
         Source::Zone(ZoneKind::HostedZone) => one_more(&counters.from_hosted_zone),
         Source::Zone(ZoneKind::PrivateName | ZoneKind::EndpointName) => one_more(&counters.from_endpoint),
