@@ -37,6 +37,7 @@ pub struct UpstreamReply {
     counts: [u16; 3],
     rcode: Rcode,
     has_cname: bool,
+    is_negative: bool,
     /// Whether somebody is asking again before the lifetime ends, or nobody is to.
     prefetch_claimed: AtomicBool,
     content: Content,
@@ -52,6 +53,11 @@ enum Content {
 
 /// Content that needs no allocation of its own, in octets: with it a reply in its `Arc` fills an allocation of 256.
 const CONTENT_OCTETS_INLINE: usize = 191;
+
+/// The two counts of an `Arc`, in octets.
+const ARC_OCTETS: usize = 2 * size_of::<usize>();
+/// What an allocation takes besides what was asked for, in octets: its head, and rounding up.
+pub(super) const ALLOCATION_OCTETS: usize = 16;
 
 /// Where a record has its TTL, and where it ends. 65,535 octets at most, so 16 bits hold both.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +137,7 @@ impl UpstreamReply {
             counts: [0; 3],
             rcode: message.rcode(),
             has_cname: false,
+            is_negative: false,
             prefetch_claimed: AtomicBool::new(false),
             content: Content::Inline([0; CONTENT_OCTETS_INLINE]),
         };
@@ -198,6 +205,7 @@ impl UpstreamReply {
         if changed && Message::parse(octets).is_err() {
             return Err(NotKept::Broken);
         }
+        self.is_negative = self.rcode != Rcode::NOERROR || ttls.negative.is_some() || ttls.answer.is_none();
         self.lifetime = ttls.lifetime();
         Ok(())
     }
@@ -255,6 +263,11 @@ impl UpstreamReply {
     /// Whether there is a CNAME in the answer: only then can its target belong to another source of the view.
     pub fn has_cname(&self) -> bool {
         self.has_cname
+    }
+
+    /// Whether it says that there is nothing, or that the upstream failed.
+    pub(super) fn is_negative(&self) -> bool {
+        self.is_negative
     }
 
     /// Whether it says that the very name asked does not exist, and not the target of a CNAME.
@@ -391,13 +404,13 @@ impl UpstreamReply {
         octets[end / 2] ^ octets[end - 1]
     }
 
-    /// Octets that it takes in memory.
+    /// Octets that it takes in memory, in an `Arc`.
     pub fn octets_held(&self) -> usize {
         let boxed = match &self.content {
             Content::Inline(_) => 0,
-            Content::Boxed(octets) => octets.len(),
+            Content::Boxed(octets) => octets.len() + ALLOCATION_OCTETS,
         };
-        size_of::<Self>() + boxed
+        ARC_OCTETS + size_of::<Self>() + ALLOCATION_OCTETS + boxed
     }
 }
 
