@@ -62,8 +62,8 @@ struct Framed {
     strays: usize,
     last_message_at: Instant,
     last_use_at: Instant,
-    /// How long the peer keeps the connection when it is idle, if it said so.
-    keepalive: Option<Duration>,
+    /// How long the connection may be idle, if the peer said so.
+    idle_limit: Option<Duration>,
 }
 
 /// A question in flight.
@@ -88,7 +88,7 @@ impl Framed {
             strays: 0,
             last_message_at: now,
             last_use_at: now,
-            keepalive: None,
+            idle_limit: None,
         }
     }
 
@@ -186,14 +186,13 @@ impl Framed {
         }
         (self.last_message_at, self.last_use_at) = (now, now);
         if let Some(keepalive) = wire::keepalive(message) {
-            // We close it before the peer does (RFC 7828 section 3.2.2).
-            let kept = keepalive - (keepalive / 2).min(Duration::from_secs(1));
-            self.keepalive = Some(kept.min(Duration::from_millis(KEEPALIVE_MILLIS_MAX)));
+            self.idle_limit = Some(idle_limit(keepalive));
             if keepalive.is_zero() {
                 // Close it as soon as all replies are here (RFC 7828 section 3.2.2).
                 self.connection.retire();
             }
         }
+        self.connection.note_answer();
         if let Some(asked) = self.asked.remove(&id) {
             asked.question.answer(message.to_vec());
         }
@@ -229,13 +228,20 @@ impl Framed {
         if !self.asked.is_empty() {
             return Some(next_expiry());
         }
-        let idle_until = self.last_use_at + self.keepalive.unwrap_or_else(|| self.connection.idle_limit());
+        let idle_until = self.last_use_at + self.idle_limit.unwrap_or_else(|| self.connection.idle_limit());
         if now < idle_until {
             return Some(idle_until);
         }
         // Otherwise a question is on its way to us.
         if self.connection.retire_if_idle() { None } else { Some(next_expiry()) }
     }
+}
+
+/// How long a connection may be idle which the peer keeps for so long: we close it before the peer does
+/// (RFC 7828 section 3.2.2).
+fn idle_limit(keepalive: Duration) -> Duration {
+    let earlier = (keepalive / 2).min(Duration::from_secs(1));
+    (keepalive - earlier).min(Duration::from_millis(KEEPALIVE_MILLIS_MAX))
 }
 
 /// When questions are looked at next for whether they took too long.
@@ -292,5 +298,16 @@ impl Outbound {
     /// The peer takes nothing any more.
     fn give_up(&mut self) {
         *self = Self { is_given_up: true, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_closed_before_the_peer_does_it() {
+        let limit = |millis| idle_limit(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 100, 1_000, 10_000, 60_000, 6_553_500].map(limit), [0, 50, 500, 9_000, 59_000, 60_000]);
     }
 }
