@@ -9,6 +9,8 @@
 mod workloads;
 
 use criterion::{Criterion, Throughput};
+use plustwo::forward::lane::Orders;
+use plustwo::serve::later::Waiter;
 use plustwo::serve::udp::worker::{BatchWork, Batched, Datagrams};
 use plustwo::snapshot::{DoorIndex, Reader};
 use plustwo::udp::sys::{REPLY_OCTETS, Received};
@@ -49,10 +51,11 @@ fn time(criterion: &mut Criterion, name: &str, workload: &Workload) {
     let mut group = criterion.benchmark_group("worker");
     group.throughput(Throughput::Elements(BATCH as u64));
     let (mut work, mut memory) = (BatchWork::default(), Memory::new(workload));
+    let mut orders = workload.server.lanes.orders();
     let mut reader = workload.server.publisher.reader();
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
-            measured_batch(&mut work, &mut reader, &mut memory);
+            measured_batch(&mut work, &mut orders, &mut reader, &mut memory);
             memory.advance();
         });
     });
@@ -62,9 +65,10 @@ fn time(criterion: &mut Criterion, name: &str, workload: &Workload) {
 /// Answers every query once and checks the replies.
 fn answer_all(workload: &Workload) {
     let (mut work, mut memory) = (BatchWork::default(), Memory::new(workload));
+    let mut orders = workload.server.lanes.orders();
     let mut reader = workload.server.publisher.reader();
     for _ in 0..workload.len() / BATCH {
-        measured_batch(&mut work, &mut reader, &mut memory);
+        measured_batch(&mut work, &mut orders, &mut reader, &mut memory);
         for slot in 0..BATCH {
             workload.check(memory.first + slot, &memory.replies[slot][..memory.octets[slot]]);
         }
@@ -74,11 +78,12 @@ fn answer_all(workload: &Workload) {
 
 /// One batch, as the worker answers it: its own function, for callgrind counts by function.
 #[inline(never)]
-fn measured_batch(work: &mut BatchWork, reader: &mut Reader, memory: &mut Memory<'_>) {
+fn measured_batch(work: &mut BatchWork, orders: &mut Orders<Waiter>, reader: &mut Reader, memory: &mut Memory<'_>) {
     let server = &memory.workload.server;
     let published = reader.current();
     let batched = Batched { server, published, counters: &server.counters[0], door: DoorIndex(0) };
-    batched.answer(work, memory, BATCH, |_, _, miss, _| panic!("everything is known here: {miss:?}"));
+    batched.answer(work, memory, BATCH, orders);
+    assert!(orders.is_empty(), "everything is known here");
 }
 
 /// A batch in memory: queries of a workload, and room for their replies.

@@ -21,12 +21,14 @@ fn cases(kind: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// Loads a text as the daemon would from the folder of its kind, where resolv.conf names one nameserver.
+/// Loads a text as the daemon would from the folder of its kind, on a machine that has the address 192.0.2.9, where
+/// resolv.conf names one nameserver.
 fn load(kind: &str, name: &str, text: &str) -> Loaded {
     let below = folder(kind);
     let surroundings = Surroundings {
         read_file: &|path| fs::read_to_string(below.join(path)).map_err(|error| error.kind().to_string()),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|ip| ip.to_string() == "192.0.2.9",
     };
     config::load(name, text, &surroundings)
 }
@@ -87,12 +89,15 @@ fn shipped() -> Vec<PathBuf> {
     files
 }
 
-/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty.
+/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty, and one of
+/// certificates has one.
 fn load_beside(path: &Path, text: &str) -> Loaded {
     let below = path.parent().expect("a file lies in a folder");
+    let shown = |file: &str| if file.ends_with(".pem") { include_str!("config/accepted/corp-ca.pem") } else { "" };
     let surroundings = Surroundings {
-        read_file: &|file| Ok(fs::read_to_string(below.join(file)).unwrap_or_default()),
+        read_file: &|file| Ok(fs::read_to_string(below.join(file)).unwrap_or_else(|_| shown(file).to_owned())),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|_| false,
     };
     config::load(file_name(path), text, &surroundings)
 }
@@ -129,10 +134,13 @@ fn is_key(word: &str) -> bool {
 fn the_sample_shows_the_defaults() {
     let (path, text, with_defaults) = sample();
     assert!(with_defaults.lines().filter(|line| text.lines().all(|other| other != *line)).count() > 10);
-    let [plain, explicit] = [text, with_defaults].map(|text| {
+    let [plain, mut explicit] = [text, with_defaults].map(|text| {
         let loaded = load_beside(&path, &text);
         loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics)))
     });
+    // Two files are shown of which there is none by default.
+    assert!(explicit.settings.upstream.tls_roots.take().is_some_and(|roots| &*roots.file == "corp-ca.pem"));
+    assert!(explicit.settings.cache.file.take().is_some_and(|file| file.is_absolute()));
     assert_eq!(explicit.settings, config::Settings::default());
     assert_eq!(format!("{explicit:#?}"), format!("{plain:#?}"));
 }

@@ -4,9 +4,9 @@ use plustwo::aws::record_set::rdatas;
 use plustwo::aws::{
     AliasTarget, EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, RuleAction, VpcIndex,
 };
-use plustwo::config::{self, Configuration, Loaded, LogLevel, Surroundings};
+use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
-use plustwo::dns::{Name, Rtype, TargetGroup};
+use plustwo::dns::{Name, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +17,7 @@ fn load(text: &str, nameservers: &[&str]) -> Loaded {
     let surroundings = Surroundings {
         read_file: &|path| fs::read_to_string(below.join(path)).map_err(|error| error.to_string()),
         system_nameservers: &|| Ok(nameservers.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")).collect()),
+        is_own_address: &|_| false,
     };
     config::load("plustwo.toml", text, &surroundings)
 }
@@ -64,8 +65,9 @@ fn the_sample_means_what_its_comments_say() {
     assert_eq!(model.shared.default_vpc, Some(VpcIndex(0)));
     assert_eq!(
         (strings(&model.upstream.targets), model.upstream_is_system),
-        (vec!["169.254.169.253:53".to_owned()], false)
+        (strings(["169.254.169.253:53", "tls://dns.example"]), false)
     );
+    assert_eq!(strings(&model.bootstrap), ["192.0.2.53:53"]);
     let [hub, a] = &model.vpcs[..] else { panic!("two VPCs") };
     assert_eq!((&*hub.id, hub.name.as_deref(), &*hub.region), ("vpc-0hub", Some("hub"), "ap-northeast-2"));
     assert_eq!((&*a.id, a.name.as_deref(), &*a.region), ("vpc-0a", None, "ap-northeast-2"));
@@ -79,8 +81,12 @@ fn the_sample_means_what_its_comments_say() {
     assert_eq!(strings(&inbound.allow), ["192.168.0.0/16"]);
     let rule = &model.resolver_rules[0];
     assert_eq!((rule.domain.to_string().as_str(), rule.vpcs.as_slice()), ("corp.example.com.", &[VpcIndex(0)][..]));
-    let RuleAction::Forward(TargetGroup { targets, .. }) = &rule.action else { panic!("forward") };
-    assert_eq!(strings(targets), ["192.168.1.10:53", "192.168.1.11:5353"]);
+    let RuleAction::Forward(TargetGroup { targets, order }) = &rule.action else { panic!("forward") };
+    let tls = "tls://[fd00::1]#dns.corp.example.com";
+    assert_eq!(
+        (strings(targets), *order),
+        (strings(["192.168.1.10:53", "192.168.1.11:5353", tls]), TargetOrder::Fastest)
+    );
     let zone = &model.hosted_zones[0];
     assert_eq!((&*zone.id, zone.vpcs.as_slice()), ("Z0SECRETS", &[VpcIndex(1)][..]));
     let apex = "secretsmanager.ap-northeast-2.amazonaws.com";
@@ -197,16 +203,154 @@ fn the_system_upstream_leaves_our_own_doors_out() {
 }
 
 #[test]
+fn targets_in_every_form() {
+    let model = accepted("targets.toml");
+    let upstream = ["tls://192.0.2.1#dns.example", "192.0.2.1:53"].into_iter();
+    let upstream = upstream.chain(["https://dns.example/dns-query", "https://192.0.2.3/dns-query#dns.example"]);
+    assert_eq!(strings(&model.upstream.targets), strings(upstream));
+    assert_eq!(model.upstream.order, TargetOrder::InOrder);
+    let groups = model.resolver_rules.iter().map(|rule| match &rule.action {
+        RuleAction::Forward(group) => (strings(&group.targets), group.order),
+        RuleAction::System => panic!("forward"),
+    });
+    let tables = [
+        "192.0.2.1:53",
+        "192.0.2.1:5300",
+        "tcp://[2001:db8::1]:53",
+        "tls://192.0.2.2",
+        "quic://192.0.2.3:8853#dns.example",
+        "https://192.0.2.4/dns-query",
+    ];
+    let urls = [
+        "tcp://[2001:db8::1]:53",
+        "tls://[2001:db8::1]:8853#dns.example",
+        "quic://dns.example:8853",
+        "https://dns.example:8443/q/%7E#other.example",
+        "https://192.0.2.1/",
+        "[2001:db8::1]:53",
+    ];
+    let expected = [(strings(tables), TargetOrder::Fastest), (strings(urls), TargetOrder::Random)];
+    assert_eq!(groups.collect::<Vec<_>>(), expected);
+    let doh = &model.upstream.targets[2];
+    assert_eq!(doh.protocol, TargetProtocol::Doh { path: "/dns-query".into() });
+    assert_eq!((doh.address(), doh.port, doh.certificate_name()), (None, 443, "dns.example".to_owned()));
+    assert_eq!(model.upstream.targets[3].certificate_name(), "dns.example");
+    assert_eq!(strings(&model.bootstrap), ["192.0.2.53:53", "[2001:db8::53]:5300"]);
+}
+
+#[test]
+fn host_names_are_asked_of_the_system_unless_something_else_is_said() {
+    let vpc = "[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
+    let text = |upstream: &str| format!("version = 1\nupstream = {{ {upstream} }}\n{vpc}");
+    let nameservers = ["127.0.0.2", "192.0.2.53", "192.0.2.54"];
+    let bootstrap = |upstream: &str| {
+        let Configuration { model, settings } = configuration(&text(upstream), &nameservers);
+        (strings(&model.bootstrap), settings.upstream.bootstrap)
+    };
+    let system = (strings(["192.0.2.53:53", "192.0.2.54:53"]), Bootstrap::System);
+    assert_eq!(bootstrap("targets = ['tls://dns.example']"), system);
+    assert_eq!(bootstrap("targets = ['tls://dns.example'], bootstrap = 'System'"), system);
+    // Nobody needs to be asked.
+    assert_eq!(bootstrap("targets = ['tls://192.0.2.1#dns.example']"), (Vec::new(), Bootstrap::System));
+    let server = "192.0.2.9:5300".parse().expect("an address");
+    let listed = (strings(["192.0.2.9:5300"]), Bootstrap::Servers(vec![server]));
+    assert_eq!(bootstrap("targets = ['tls://dns.example'], bootstrap = ['192.0.2.9:5300']"), listed);
+}
+
+#[test]
+fn the_order_holds_for_the_system_upstream_too() {
+    let text = "version = 1\nupstream = { order = 'in_order' }\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\n\
+                listen = ['127.0.0.2']\n";
+    let upstream = configuration(text, &["192.0.2.54", "192.0.2.53"]).model.upstream;
+    assert_eq!(
+        (strings(&upstream.targets), upstream.order),
+        (strings(["192.0.2.54:53", "192.0.2.53:53"]), TargetOrder::InOrder)
+    );
+    // The first six, as anywhere.
+    let many: Vec<String> = (1..10).map(|last| format!("192.0.2.{last}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(configuration(text, &many).model.upstream.targets.len(), 6);
+}
+
+#[test]
+fn a_door_for_every_address_is_one_at_ours_only() {
+    let load = |target: &str, own: &str| {
+        let text = format!(
+            "version = 1\nserver = {{ listen = ['0.0.0.0:5300', '[::]:5300'] }}\nupstream = {{ targets = ['{target}'] }}\n"
+        );
+        let surroundings = Surroundings {
+            read_file: &|path| Err(path.to_owned()),
+            system_nameservers: &|| Ok(Vec::new()),
+            is_own_address: &|ip| ip.to_string() == own,
+        };
+        config::load("plustwo.toml", &text, &surroundings).configuration.is_some()
+    };
+    for target in ["192.0.2.9:5300", "tcp://192.0.2.9:5300", "tls://192.0.2.9:5300#dns.example"] {
+        assert!(!load(target, "192.0.2.9"), "{target}");
+        assert!(load(target, "192.0.2.8"), "{target}");
+    }
+    assert!(!load("quic://[2001:db8::9]:5300", "2001:db8::9"));
+    assert!(!load("127.9.9.9:5300", "192.0.2.9"), "all of 127.0.0.0/8 is ours");
+    assert!(load("192.0.2.9:53", "192.0.2.9"), "no door has this port");
+}
+
+#[test]
 fn settings_are_read() {
-    let text = "version = 1\n[server]\nworkers = 3\n[cache]\nmax_memory = '1 GiB'\nmax_ttl = 600\n[limits]\n\
+    let text = "version = 1\n[server]\nworkers = 3\n[upstream]\ntargets = ['tls://192.0.2.1']\n\
+                case_randomization = true\ncookies = false\ntls_roots = './corp-ca.pem'\n\
+                [cache]\nmax_memory = '1 GiB'\nmax_ttl = 600\nfailure_ttl = 30\nserve_stale = 259200\n\
+                prefetch = false\nfile = 'state/cache'\n[limits]\n\
                 tcp_connections = 10\ntcp_connections_per_client = 2\ntcp_idle_seconds = 3\nin_flight = 20\n\
-                in_flight_per_client = 4\n[log]\nlevel = 'DEBUG'\n";
+                in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\n[log]\nlevel = 'DEBUG'\n";
     let settings = configuration(text, &["192.0.2.53"]).settings;
-    assert_eq!((settings.workers, settings.cache.max_memory_octets), (3, 1 << 30));
-    assert_eq!((settings.cache.max_ttl.seconds(), settings.cache.negative_max_ttl.seconds()), (600, 600));
+    assert_eq!((settings.workers, settings.log_level), (3, LogLevel::Debug));
+    let upstream = &settings.upstream;
+    assert_eq!((upstream.case_randomization, upstream.cookies), (true, false));
+    let roots = upstream.tls_roots.as_ref().expect("roots");
+    assert_eq!((&*roots.file, roots.certificates.len()), ("./corp-ca.pem", 1));
+    // A certificate in DER; what is in it is for others to read.
+    assert!(roots.certificates[0].starts_with(&[0x30, 0x82]));
+    let cache = &settings.cache;
+    assert_eq!((cache.max_memory_octets, cache.prefetch), (1 << 30, false));
+    assert_eq!((cache.max_ttl.seconds(), cache.negative_max_ttl.seconds()), (600, 600));
+    assert_eq!((cache.failure_ttl.seconds(), cache.serve_stale.as_secs()), (30, 259_200));
+    assert_eq!(cache.file.as_deref(), Some(Path::new("state/cache")));
     let limits = &settings.limits;
     assert_eq!((limits.tcp_connections, limits.tcp_connections_per_client, limits.tcp_idle.as_secs()), (10, 2, 3));
-    assert_eq!((limits.in_flight, limits.in_flight_per_client, settings.log_level), (20, 4, LogLevel::Debug));
+    assert_eq!((limits.in_flight, limits.in_flight_per_client), (20, 4));
+    assert_eq!((limits.in_flight_per_target, limits.upstream_sockets), (5, 16));
+}
+
+#[test]
+fn a_file_of_too_many_certificates_is_refused() {
+    let load = |certificates: usize| {
+        // The least that is DER: an empty SEQUENCE.
+        let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".repeat(certificates);
+        let surroundings = Surroundings {
+            read_file: &|_| Ok(pem.clone()),
+            system_nameservers: &|| Ok(Vec::new()),
+            is_own_address: &|_| false,
+        };
+        let text = "version = 1\nupstream = { targets = ['tls://192.0.2.1'], tls_roots = 'all.pem' }\n";
+        config::load("plustwo.toml", text, &surroundings)
+    };
+    assert!(load(1000).configuration.is_some());
+    let said = config::render(&load(1001).diagnostics);
+    assert!(said.contains("error: `all.pem` has 1001 certificates\n"), "{said}");
+}
+
+#[test]
+fn defaults_are_what_the_readme_says() {
+    let settings = configuration("version = 1\n", &["192.0.2.53"]).settings;
+    assert_eq!(settings, config::Settings::default());
+    let config::Settings { upstream, cache, limits, .. } = settings;
+    assert_eq!((upstream.case_randomization, upstream.cookies), (false, true));
+    assert_eq!((upstream.bootstrap, upstream.tls_roots), (Bootstrap::System, None));
+    assert_eq!((cache.max_memory_octets, cache.max_ttl.seconds()), (64 << 20, 86_400));
+    assert_eq!((cache.failure_ttl.seconds(), cache.serve_stale.as_secs()), (5, 86_400));
+    assert_eq!((cache.prefetch, cache.file), (true, None));
+    assert_eq!((limits.in_flight, limits.in_flight_per_client), (10_000, 1000));
+    assert_eq!((limits.in_flight_per_target, limits.upstream_sockets), (5000, 1000));
 }
 
 #[test]

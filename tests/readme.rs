@@ -39,6 +39,7 @@ fn is_fine(name: &str, text: &str) {
     let surroundings = Surroundings {
         read_file: &|path| Err(format!("{path}: an example names no further file")),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|_| false,
     };
     let loaded = load(name, text, &surroundings);
     assert!(loaded.diagnostics.is_empty(), "{name}: {:#?}", loaded.diagnostics);
@@ -61,8 +62,8 @@ fn commented_keys_of_the_sample_are_right() {
         .map(|line| {
             let key = line.strip_prefix("# ").and_then(|rest| Some((rest, rest.split_once(" = ")?.0)));
             match key {
-                // A file that does not ship.
-                Some((_, "file")) => line,
+                // Files that do not ship.
+                Some((_, "file" | "tls_roots")) => line,
                 Some((rest, key)) if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_') => rest,
                 _ => line,
             }
@@ -74,6 +75,7 @@ fn commented_keys_of_the_sample_are_right() {
     let surroundings = Surroundings {
         read_file: &|path| Err(path.to_owned()),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|_| false,
     };
     let of = |text: &str| load("config/plustwo.toml", text, &surroundings).configuration.expect("it is fine");
     let (written, absent) = (of(&uncommented), of(&sample));
@@ -148,5 +150,23 @@ fn paths_that_the_readme_names_exist() {
         if of_the_project && path != "benches/" {
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "README.md names {path}");
         }
+    }
+}
+
+/// Whoever copies a target from the README has one.
+#[test]
+fn targets_that_the_readme_shows_are_targets() {
+    let readme = read("README.md");
+    let readme = readme.split("## Forwarding").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let words: Vec<&str> = readme.split('`').skip(1).step_by(2).collect();
+    let is_shown = |word: &&&str| word.contains("192.0.2.1") || word.contains("://") || word.contains("[2001:db8::1]");
+    let targets: Vec<&&str> = words.iter().filter(is_shown).collect();
+    assert!(targets.len() > 8, "{targets:?}");
+    for target in targets {
+        let quoted = if target.starts_with('{') { (*target).to_owned() } else { format!("{target:?}") };
+        is_fine(
+            "README.md",
+            &format!("version = 1\nserver = {{ listen = ['127.0.0.1'] }}\nupstream = {{ targets = [{quoted}] }}\n"),
+        );
     }
 }

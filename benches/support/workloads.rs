@@ -6,9 +6,7 @@
 pub(crate) mod worlds;
 
 use plustwo::dns::{Rcode, Rtype};
-use plustwo::serve::in_flight::InFlight;
 use plustwo::serve::server::Server;
-use plustwo::snapshot::Publisher;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::net::IpAddr;
@@ -19,7 +17,7 @@ pub(crate) const BATCH: usize = 64;
 /// Queries of a workload; each batch takes the next ones, round and round.
 const QUERIES: usize = 256 * 1024;
 /// The same for quick runs and under callgrind.
-const QUERIES_FEW: usize = 4096;
+pub(crate) const QUERIES_FEW: usize = 4096;
 /// VPCs of the workload that is about views.
 const VIEW_VPCS: usize = 10_000;
 
@@ -83,7 +81,6 @@ pub(crate) struct Workload {
     clients: Vec<IpAddr>,
     rcode: Rcode,
     answers: u16,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl Workload {
@@ -91,19 +88,18 @@ impl Workload {
     pub(crate) fn new(case: Case, extent: Extent) -> Self {
         let names = if extent == Extent::Quick { case.names.min(2000) } else { case.names };
         let vpcs = if extent == Extent::Quick { case.vpcs.min(100) } else { case.vpcs };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let forwarder = worlds::forwarder();
         let cached = |index: usize| format!("host{index}.outside.example");
         let snapshot = if case.asked == Asked::Cached {
             let upstream = worlds::Upstream::start();
             let snapshot = worlds::snapshot(&worlds::model(vpcs, vec![upstream.address]));
             let all: Vec<String> = (0..names).map(cached).collect();
-            worlds::fill_cache(&forwarder, &snapshot, &all, &runtime);
+            worlds::fill_cache(&forwarder, &snapshot, &all);
             snapshot
         } else {
             worlds::snapshot(&worlds::sized_model(names, vpcs))
         };
-        let server = Server::new(Publisher::new(snapshot), forwarder, InFlight::new(1, 1), 1, runtime.handle().clone());
+        let server = worlds::server(snapshot, &forwarder);
         let mut random = SmallRng::seed_from_u64(1);
         let (mut messages, mut starts, mut clients) = (Vec::new(), vec![0], Vec::new());
         for id in 0..if extent == Extent::Full { QUERIES } else { QUERIES_FEW } {
@@ -124,7 +120,7 @@ impl Workload {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
             Asked::One | Asked::Names | Asked::Wildcard | Asked::Cached => (Rcode::NOERROR, 1),
         };
-        Self { server, messages, starts, clients, rcode, answers, _runtime: runtime }
+        Self { server, messages, starts, clients, rcode, answers }
     }
 
     /// Number of queries, a multiple of [`BATCH`].
@@ -197,20 +193,24 @@ pub(crate) fn case(name: &str) -> Case {
 /// User instructions a query of one case, inside the function of this name, counted by callgrind. A name with a world
 /// of a million is left out: under callgrind it takes minutes to make, and its instructions are those of 100,000.
 pub(crate) fn count_instructions(case: Case, function: &str) {
-    if case.names > 100_000 {
-        return;
+    if case.names <= 100_000 {
+        count_instructions_of(case.name, function);
     }
+}
+
+/// The same for whatever a run with `--counted NAME` does [`QUERIES_FEW`] times.
+pub(crate) fn count_instructions_of(name: &str, function: &str) {
     let binary = std::env::current_exe().expect("the path of this bench");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*{function}*"))
         .arg(binary)
-        .args(["--counted", case.name])
+        .args(["--counted", name])
         .output()
         .expect("valgrind is installed");
     let report = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}");
     let collected = report.lines().find_map(|line| line.split_once("Collected : ")).expect("a count");
     let instructions: f64 = collected.1.trim().parse().expect("a number");
-    println!("{:<18} {function:<18} {:>7.1} instructions a query", case.name, instructions / QUERIES_FEW as f64);
+    println!("{name:<18} {function:<18} {:>7.1} instructions a query", instructions / QUERIES_FEW as f64);
 }

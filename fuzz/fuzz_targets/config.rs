@@ -1,11 +1,11 @@
 //! The configuration: any text loads to a model that holds together, or is refused with diagnostics that are in order
-//! and safe to print. What follows a NUL is the text of every zone file.
+//! and safe to print. What follows a NUL is the text of every further file.
 //!
 //!   cargo fuzz run config fuzz/corpus/config tests/config/accepted tests/config/rejected -- -max_total_time=60
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plustwo::aws::{AliasTarget, Model, RecordData};
+use plustwo::aws::{AliasTarget, Model, RecordData, RuleAction};
 use plustwo::config::{self, Severity, Surroundings};
 use plustwo::dns::{Name, Rtype};
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ fuzz_target!(|text: &str| {
             Ok(zone.to_owned())
         },
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
+        is_own_address: &|_| false,
     };
     let loaded = config::load("plustwo.toml", text, &surroundings);
     let has_error = loaded.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
@@ -31,8 +32,19 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// What `compile` relies upon.
+/// What `compile` and whoever forwards rely upon.
 fn check(model: &Model) {
+    let groups = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
+        RuleAction::Forward(group) => Some(group),
+        RuleAction::System => None,
+    });
+    for group in groups.chain([&model.upstream]) {
+        assert!(group.targets.len() <= 6);
+        for (index, target) in group.targets.iter().enumerate() {
+            assert_eq!(target.to_string().parse().as_ref(), Ok(target));
+            assert!(!group.targets[..index].contains(target), "{target}");
+        }
+    }
     let zones = model.hosted_zones.iter().flat_map(|zone| &zone.vpcs);
     let rules = model.resolver_rules.iter().flat_map(|rule| &rule.vpcs);
     let inbound = model.inbound_endpoints.iter().map(|endpoint| &endpoint.vpc);

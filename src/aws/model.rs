@@ -18,6 +18,8 @@ pub struct Model {
     pub upstream: TargetGroup,
     /// The upstream was to be "system", and resolv.conf named nobody but ourselves.
     pub upstream_is_system: bool,
+    /// Who is asked for the addresses of targets that are host names; none of our own doors.
+    pub bootstrap: Vec<SocketAddr>,
     /// VPCs, in the order of the file.
     pub vpcs: Vec<Vpc>,
     /// Inbound endpoints.

@@ -50,3 +50,41 @@ impl Contexts {
         ModelContexts { contexts, upstream, of_rules }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::ResolverRule;
+    use crate::dns::{Name, TargetOrder};
+
+    fn group(targets: &[&str]) -> TargetGroup {
+        let targets = targets.iter().map(|target| target.parse().expect("a target")).collect();
+        TargetGroup { targets, order: TargetOrder::Fastest }
+    }
+
+    fn rule(id: &str, group: TargetGroup) -> ResolverRule {
+        let action = RuleAction::Forward(group);
+        ResolverRule { id: id.into(), domain: Name::root(), action, vpcs: Vec::new() }
+    }
+
+    #[test]
+    fn an_id_stands_for_one_rule_with_one_group() {
+        let mut contexts = Contexts::default();
+        let mut id = |id: &str, group: TargetGroup| {
+            let model = Model { resolver_rules: vec![rule(id, group)], ..Model::default() };
+            contexts.of_model(&model).contexts[0].id
+        };
+        let plain = || group(&["192.0.2.1", "192.0.2.2"]);
+        let first = id("a", plain());
+        let others = [
+            id("b", plain()),
+            id("a", group(&["192.0.2.2", "192.0.2.1"])),
+            id("a", TargetGroup { order: TargetOrder::InOrder, ..plain() }),
+            id("a", group(&["tls://192.0.2.1", "192.0.2.2"])),
+            id("a", group(&["tls://192.0.2.1#dns.example", "192.0.2.2"])),
+        ];
+        let different: std::collections::HashSet<ContextId> = others.into_iter().chain([first]).collect();
+        assert_eq!(different.len(), 6, "{different:?}");
+        assert_eq!(id("a", plain()), first, "back to what it was: its replies are still its own");
+    }
+}

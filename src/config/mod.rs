@@ -7,7 +7,7 @@ pub mod settings;
 mod v1;
 
 pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Place, Severity, render};
-pub use settings::{CacheSettings, Limits, LogLevel, Settings};
+pub use settings::{Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
 
 use crate::aws::Model;
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ pub struct Surroundings<'s> {
     pub read_file: &'s dyn Fn(&str) -> Result<String, String>,
     /// The nameservers of resolv.conf.
     pub system_nameservers: &'s dyn Fn() -> Result<Vec<IpAddr>, String>,
+    /// Whether what is sent to an address stays on this machine: a door for every address hears it then.
+    pub is_own_address: &'s dyn Fn(IpAddr) -> bool,
 }
 
 /// What a file without errors means.

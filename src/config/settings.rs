@@ -1,19 +1,56 @@
 //! Settings of the process itself; each default and range has its one home here.
 
 use crate::dns::Ttl;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything of the configuration that decides no answer.
+/// Everything of the configuration that decides no answer. All of it but the log level is what a process starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// UDP worker threads; 0 = one a CPU.
     pub workers: usize,
+    /// How targets are asked, whoever they are.
+    pub upstream: UpstreamSettings,
     /// The cache of upstream replies.
     pub cache: CacheSettings,
     /// What clients may use up.
     pub limits: Limits,
     /// How much is logged.
     pub log_level: LogLevel,
+}
+
+/// How targets are asked, whoever they are: `[upstream]` but for `targets` and `order`, which the model has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Whether each letter of a question's name is sent in a random case, which the reply must repeat.
+    pub case_randomization: bool,
+    /// Whether DNS cookies are sent, and then wanted of those who have answered with one.
+    pub cookies: bool,
+    /// Who is asked for the addresses of targets that are host names.
+    pub bootstrap: Bootstrap,
+    /// Whom encrypted targets are trusted by beside the system's roots.
+    pub tls_roots: Option<TlsRoots>,
+}
+
+/// Who is asked for the addresses of targets that are host names. Whichever it is, the servers themselves stand in
+/// [`Model::bootstrap`](crate::aws::Model::bootstrap): those of resolv.conf may be others at the next reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// The nameservers of resolv.conf, without our own doors.
+    #[default]
+    System,
+    /// These.
+    Servers(Vec<SocketAddr>),
+}
+
+/// Certificates of a file that the operator names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRoots {
+    /// The file, as the configuration names it.
+    pub file: Box<str>,
+    /// What is in it: at least one certificate, each in DER.
+    pub certificates: Vec<Box<[u8]>>,
 }
 
 /// The cache of upstream replies.
@@ -25,6 +62,15 @@ pub struct CacheSettings {
     pub max_ttl: Ttl,
     /// The longest that a negative answer is kept (RFC 2308 section 5 advises one to three hours).
     pub negative_max_ttl: Ttl,
+    /// How long it is remembered that all targets failed.
+    pub failure_ttl: Ttl,
+    /// How long a reply is kept beyond its TTL, for when no target answers; zero: not at all.
+    pub serve_stale: Duration,
+    /// Whether a reply that is still asked for is asked for again shortly before it expires.
+    pub prefetch: bool,
+    /// Where replies are kept from one start to the next; none: nowhere. A relative path counts from the
+    /// configuration's folder, which whoever loaded it has put before it.
+    pub file: Option<PathBuf>,
 }
 
 /// What clients may use up.
@@ -40,6 +86,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// Questions of one client address being forwarded at a time.
     pub in_flight_per_client: usize,
+    /// Questions that one target is being asked at a time.
+    pub in_flight_per_target: usize,
+    /// Sockets for questions over UDP, over all targets.
+    pub upstream_sockets: usize,
 }
 
 /// How much is logged.
@@ -80,6 +130,16 @@ pub const CACHE_MAX_MEMORY_OCTETS: Range = Range { default: 64 << 20, min: 1 << 
 pub const CACHE_MAX_TTL_SECONDS: Range = Range { default: 86_400, min: 0, max: 604_800 };
 /// Negative answers are kept an hour at most, and never longer than `max_ttl`.
 pub const CACHE_NEGATIVE_MAX_TTL_SECONDS: u64 = 3600;
+/// `[cache] failure_ttl` in seconds: longer than half a minute would hold up those who wait for a target to come back.
+pub const CACHE_FAILURE_TTL_SECONDS: Range = Range { default: 5, min: 1, max: 30 };
+/// `[cache] serve_stale` in seconds: a day; at most three days; 0: never.
+pub const CACHE_SERVE_STALE_SECONDS: Range = Range { default: 86_400, min: 0, max: 259_200 };
+/// `[cache] prefetch`.
+pub const CACHE_PREFETCH: bool = true;
+/// `[upstream] case_randomization`: off, since some servers answer in lower case whatever they were asked.
+pub const CASE_RANDOMIZATION: bool = false;
+/// `[upstream] cookies`.
+pub const COOKIES: bool = true;
 /// `[limits] tcp_connections`.
 pub const TCP_CONNECTIONS: Range = Range { default: 1024, min: 1, max: 1_000_000 };
 /// `[limits] tcp_connections_per_client`.
@@ -90,6 +150,10 @@ pub const TCP_IDLE_SECONDS: Range = Range { default: 10, min: 1, max: 3600 };
 pub const IN_FLIGHT: Range = Range { default: 10_000, min: 1, max: 1_000_000 };
 /// `[limits] in_flight_per_client`.
 pub const IN_FLIGHT_PER_CLIENT: Range = Range { default: 1000, min: 1, max: 1_000_000 };
+/// `[limits] in_flight_per_target`.
+pub const IN_FLIGHT_PER_TARGET: Range = Range { default: 5000, min: 1, max: 1_000_000 };
+/// `[limits] upstream_sockets`: each takes a port of its own, of which an address has 65,535.
+pub const UPSTREAM_SOCKETS: Range = Range { default: 1000, min: 16, max: 60_000 };
 /// `[log] level`.
 pub const LOG_LEVEL: LogLevel = LogLevel::Info;
 
@@ -97,9 +161,21 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             workers: WORKERS.default as usize,
+            upstream: UpstreamSettings::default(),
             cache: CacheSettings::default(),
             limits: Limits::default(),
             log_level: LOG_LEVEL,
+        }
+    }
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            case_randomization: CASE_RANDOMIZATION,
+            cookies: COOKIES,
+            bootstrap: Bootstrap::default(),
+            tls_roots: None,
         }
     }
 }
@@ -111,18 +187,22 @@ impl Default for CacheSettings {
 }
 
 impl CacheSettings {
-    /// Takes octets and seconds within their ranges.
+    /// Takes octets and seconds within their ranges; the rest is the default.
     pub fn new(max_memory_octets: u64, max_ttl_seconds: u64) -> Self {
         Self {
             max_memory_octets,
             max_ttl: ttl(max_ttl_seconds),
             negative_max_ttl: ttl(max_ttl_seconds.min(CACHE_NEGATIVE_MAX_TTL_SECONDS)),
+            failure_ttl: ttl(CACHE_FAILURE_TTL_SECONDS.default),
+            serve_stale: Duration::from_secs(CACHE_SERVE_STALE_SECONDS.default),
+            prefetch: CACHE_PREFETCH,
+            file: None,
         }
     }
 }
 
 /// Seconds as a TTL, at most the largest there is.
-fn ttl(seconds: u64) -> Ttl {
+pub(super) fn ttl(seconds: u64) -> Ttl {
     u32::try_from(seconds).ok().and_then(Ttl::from_seconds).unwrap_or(Ttl::MAX)
 }
 
@@ -134,6 +214,8 @@ impl Default for Limits {
             tcp_idle: Duration::from_secs(TCP_IDLE_SECONDS.default),
             in_flight: IN_FLIGHT.default as usize,
             in_flight_per_client: IN_FLIGHT_PER_CLIENT.default as usize,
+            in_flight_per_target: IN_FLIGHT_PER_TARGET.default as usize,
+            upstream_sockets: UPSTREAM_SOCKETS.default as usize,
         }
     }
 }

@@ -12,27 +12,39 @@ pub use error::{ReloadError, StartError};
 pub use run::run;
 pub use source::{BUILT_IN_TEXT, Source};
 
+use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
+use crate::config::settings::UpstreamSettings;
 use crate::config::{Configuration, Settings};
-use crate::dns::HashSeed;
+use crate::dns::{HashSeed, Name, Target};
+use crate::forward::cache::CacheLimits;
+use crate::forward::clock::Clock;
+use crate::forward::exchange::Options;
+use crate::forward::lane::{LaneSetup, LaneThreads, Lanes};
+use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
-use crate::forward::{ForwardLimits, Forwarder};
+use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
+use crate::forward::{ForwardLimits, Forwarder, Millis};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
+use crate::serve::later::{Waiter, Waiters};
 use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
-use crate::snapshot::{Generation, Publisher};
+use crate::snapshot::targets::ContextKind;
+use crate::snapshot::{ForwardContext, Generation, Publisher};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// How long stopping waits for what is in flight.
 pub const DRAIN_SECONDS_MAX: u64 = 5;
-/// Threads of the forwarding runtime: misses and streams; the UDP workers have their own.
+/// Threads of the runtime of streams; UDP workers and lanes have their own.
 pub const RUNTIME_THREADS_MAX: usize = 4;
 
 /// A daemon that serves.
@@ -40,6 +52,8 @@ pub struct Daemon {
     server: Server,
     workers: Workers,
     streams: Option<Streams>,
+    lanes: LaneThreads<Waiter>,
+    streams_to_targets: StreamTargets,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -62,12 +76,17 @@ impl Daemon {
         let runtime = runtime().map_err(StartError::Runtime)?;
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
         let limits = &settings.limits;
-        let in_flight_max = open_files::in_flight(settings, configured.len() * (worker_count.get() + 1));
-        let forwarder = Forwarder::new(forward_limits(settings, in_flight_max));
-        let in_flight = InFlight::new(in_flight_max, limits.in_flight_per_client);
-        let publisher = Publisher::new(snapshot);
         let workers = worker_count.get();
-        let server = Server::new(publisher, forwarder, in_flight, workers, runtime.handle().clone());
+        let sockets_max = open_files::upstream_sockets(settings, configured.len() * (workers + 1), workers);
+        let forwarder = Forwarder::new(forward_limits(settings, sockets_max));
+        let clock = Clock::at(Millis(0));
+        let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
+        let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
+        let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
+        let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
+        let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
+        let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
+        let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
             let _entered = runtime.enter();
             let limits = StreamLimits {
@@ -83,6 +102,8 @@ impl Daemon {
             server,
             workers,
             streams: Some(streams),
+            lanes,
+            streams_to_targets,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -115,8 +136,31 @@ impl Daemon {
         if settings.limits != self.settings.limits || settings.cache != self.settings.cache {
             return Err(ReloadError::Limits);
         }
+        // Who is asked for the addresses of targets may change like the targets themselves.
+        let bootstrap = self.settings.upstream.bootstrap.clone();
+        if (UpstreamSettings { bootstrap, ..settings.upstream.clone() }) != self.settings.upstream {
+            return Err(ReloadError::Upstream);
+        }
+        self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let snapshot = compile::compile(model, &mut self.contexts, self.seed);
         Ok(self.server.publisher.publish(snapshot))
+    }
+
+    /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
+    /// and the log shows its path. The model is the one that is served.
+    pub fn probe_loops(&self, model: &Model) {
+        let domains: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
+        let probe = |context: &ForwardContext| {
+            let (domain, text) = match &context.kind {
+                ContextKind::Upstream => (Name::root(), "[upstream]".to_owned()),
+                ContextKind::Rule(id) => {
+                    (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
+                }
+            };
+            LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
+        };
+        let published = self.server.publisher.current();
+        self.server.lanes.probe_loops(published.snapshot.contexts.iter().map(probe));
     }
 
     /// What has been counted so far, over all workers and streams.
@@ -137,16 +181,36 @@ impl Daemon {
             // Those that are left hold a permit each; the last one to go says so.
             let _ = tokio::time::timeout(left(until), in_flight.none_left()).await;
         });
+        // Who waits even now is told that nothing comes.
+        self.lanes.stop();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
 
-/// The runtime of misses and streams.
+/// The way to targets over streams; no connection yet.
+fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result<StreamTargets, StartError> {
+    let named = configuration.settings.upstream.tls_roots.iter().flat_map(|roots| &roots.certificates);
+    let roots = TlsRoots::new(system_roots::system_roots(), named.map(|certificate| &**certificate));
+    let roots = roots.map_err(StartError::TlsRoots)?;
+    let model = &configuration.model;
+    let rules = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
+        RuleAction::Forward(group) => Some(group),
+        RuleAction::System => None,
+    });
+    let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
+    if roots.count() == 0 && is_any_encrypted {
+        tracing::warn!("this machine has no root certificates, so no certificate of a target is accepted");
+    }
+    let settings = StreamSettings { roots, bootstrap: model.bootstrap.clone() };
+    Ok(StreamTargets::new(settings, runtime.clone()))
+}
+
+/// The runtime of streams, those of clients and those to targets.
 fn runtime() -> std::io::Result<Runtime> {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cpus.min(RUNTIME_THREADS_MAX))
-        .thread_name("forward")
+        .thread_name("stream")
         .enable_all()
         .build()
 }
@@ -158,11 +222,27 @@ fn worker_count(settings: &Settings) -> NonZeroUsize {
         .unwrap_or(NonZeroUsize::MIN)
 }
 
-/// What forwarding may take.
-fn forward_limits(settings: &Settings, in_flight_max: usize) -> ForwardLimits {
+/// What forwarding may take, and how it asks.
+fn forward_limits(settings: &Settings, sockets_max: usize) -> ForwardLimits {
+    let Settings { cache, limits, upstream, .. } = settings;
     ForwardLimits {
-        cache_octets_max: usize::try_from(settings.cache.max_memory_octets).unwrap_or(usize::MAX),
-        ttls: TtlLimits { ttl_max: settings.cache.max_ttl, negative_ttl_max: settings.cache.negative_max_ttl },
-        in_flight_max,
+        cache: CacheLimits {
+            octets_max: usize::try_from(cache.max_memory_octets).unwrap_or(usize::MAX),
+            ttls: TtlLimits {
+                ttl_max: cache.max_ttl,
+                negative_ttl_max: cache.negative_max_ttl,
+                failure_ttl: cache.failure_ttl,
+            },
+            stale_seconds: u32::try_from(cache.serve_stale.as_secs()).unwrap_or(u32::MAX),
+            prefetch: cache.prefetch,
+        },
+        in_flight_max: limits.in_flight,
+        in_flight_per_target_max: u32::try_from(limits.in_flight_per_target).unwrap_or(u32::MAX),
+        sockets_max,
+        options: Options {
+            case_randomization: upstream.case_randomization,
+            cookies: upstream.cookies,
+            ..Options::default()
+        },
     }
 }

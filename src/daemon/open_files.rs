@@ -1,19 +1,21 @@
-//! Open files: every door, stream and forwarded question takes some, and none may take them all.
+//! Open files: doors, streams and upstream sockets take them, and none may take them all.
 
 use crate::config::Settings;
 use crate::udp::sys::raise_open_files;
 
-/// Descriptors besides doors, streams and upstream sockets: standard streams, epoll, runtimes, files being read.
+/// Descriptors besides doors, streams, lanes and upstream sockets: standard streams, runtimes, files being read.
 const FILES_OF_THE_PROCESS: usize = 64;
-/// Sockets that two questions being forwarded hold, rounded up: 10,000 to dead upstreams held 12,500.
-const SOCKETS_FOR_TWO_QUESTIONS: usize = 3;
-/// Questions that may be forwarded at once even where files are that scarce.
-const IN_FLIGHT_MIN: usize = 16;
+/// What a lane waits with: epoll and its bell.
+const FILES_OF_A_LANE: usize = 2;
+/// Streams to targets that are expected at a time. They are few, and made anew where the system refuses one.
+const STREAMS_TO_TARGETS: usize = 128;
+/// Upstream sockets that there may be even where files are that scarce.
+const SOCKETS_MIN: usize = 4;
 
-/// Raises the limit of open files as far as the system lets us; how many questions may then be forwarded at once, so
-/// that doors and streams keep theirs. Fewer than `in_flight` says is warned about.
-pub(super) fn in_flight(settings: &Settings, door_sockets: usize) -> usize {
-    let wanted = settings.limits.in_flight;
+/// Raises the limit of open files as far as the system lets us; how many upstream sockets there may then be, so that
+/// doors and streams keep theirs. Fewer than `upstream_sockets` says is warned about.
+pub(super) fn upstream_sockets(settings: &Settings, door_sockets: usize, lanes: usize) -> usize {
+    let wanted = settings.limits.upstream_sockets;
     let may = match raise_open_files() {
         Ok(may) => usize::try_from(may).unwrap_or(usize::MAX),
         Err(error) => {
@@ -21,17 +23,37 @@ pub(super) fn in_flight(settings: &Settings, door_sockets: usize) -> usize {
             return wanted;
         }
     };
-    let reserved = FILES_OF_THE_PROCESS + door_sockets + settings.limits.tcp_connections.min(may / 2);
-    let in_flight =
-        wanted.min(may.saturating_sub(reserved) * 2 / SOCKETS_FOR_TWO_QUESTIONS).max(IN_FLIGHT_MIN.min(wanted));
-    if in_flight < wanted {
+    let sockets = allowed(wanted, may, door_sockets, lanes, settings.limits.tcp_connections);
+    if sockets < wanted {
         tracing::warn!(
             open_files = may,
-            in_flight,
+            upstream_sockets = sockets,
             configured = wanted,
-            "fewer questions may be in flight than the file says, for want of open files; raise LimitNOFILE= in the \
-             unit (ulimit -n), or lower in_flight"
+            "fewer upstream sockets may be open than the file says, for want of open files; raise LimitNOFILE= in the \
+             unit (ulimit -n), or lower upstream_sockets"
         );
     }
-    in_flight
+    sockets
+}
+
+/// How many upstream sockets there may be where so many files may be open. Streams of clients take half of the files at
+/// most, and those to targets an eighth.
+fn allowed(wanted: usize, may: usize, door_sockets: usize, lanes: usize, tcp_connections: usize) -> usize {
+    let streams = tcp_connections.min(may / 2) + STREAMS_TO_TARGETS.min(may / 8);
+    let reserved = FILES_OF_THE_PROCESS + door_sockets + lanes * FILES_OF_A_LANE + streams;
+    wanted.min(may.saturating_sub(reserved)).max(SOCKETS_MIN.min(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_and_streams_keep_their_files() {
+        assert_eq!(allowed(1000, 1_048_576, 10, 2, 1024), 1000);
+        assert_eq!(allowed(1000, 1024, 10, 2, 1024), 1024 - 64 - 10 - 4 - 512 - 128);
+        assert_eq!(allowed(1000, 4096, 10, 2, 1024), 1000);
+        assert_eq!(allowed(1000, 64, 4, 2, 1024), SOCKETS_MIN, "there are some in any case");
+        assert_eq!(allowed(2, 64, 4, 2, 1024), 2, "but never more than are wanted");
+    }
 }

@@ -1,8 +1,9 @@
 //! Where a configuration comes from: the built-in example world, or a file and those it names.
 
 use crate::config::{self, Loaded, Surroundings};
+use crate::dns::target::DNS_PORT;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// The built-in example world: the very file that a user copies.
@@ -29,7 +30,7 @@ impl Source {
         match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
-                let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
+                let surroundings = surroundings(&read_file);
                 Ok(config::load(BUILT_IN_NAME, BUILT_IN_TEXT, &surroundings))
             }
             Self::File(path) => {
@@ -37,11 +38,42 @@ impl Source {
                 let folder =
                     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
                 let read_file = |name: &str| read_below(folder, name);
-                let surroundings = Surroundings { read_file: &read_file, system_nameservers: &system_nameservers };
-                Ok(config::load(&path.display().to_string(), &text, &surroundings))
+                let surroundings = surroundings(&read_file);
+                let mut loaded = config::load(&path.display().to_string(), &text, &surroundings);
+                let cache_file = loaded.configuration.as_mut().and_then(|found| found.settings.cache.file.as_mut());
+                if let Some(file) = cache_file {
+                    *file = folder.join(&*file);
+                }
+                Ok(loaded)
             }
         }
     }
+}
+
+/// This machine, with files read by `read_file`.
+fn surroundings<'s>(read_file: &'s dyn Fn(&str) -> Result<String, String>) -> Surroundings<'s> {
+    Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address }
+}
+
+/// Whether an address is one of this machine's. Nothing is sent.
+fn is_own_address(ip: IpAddr) -> bool {
+    let (every, any_may_be_bound) = match ip {
+        IpAddr::V4(_) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "/proc/sys/net/ipv4/ip_nonlocal_bind"),
+        IpAddr::V6(_) => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "/proc/sys/net/ipv6/ip_nonlocal_bind"),
+    };
+    // Only one's own address can be bound, unless the system was told otherwise, as for addresses that move between
+    // machines. Then it tells by where a socket to it would send from, which misses all but the first of a network's.
+    if UdpSocket::bind((ip, 0)).is_err() {
+        return false;
+    }
+    if fs::read_to_string(any_may_be_bound).is_ok_and(|text| text.trim() == "0") {
+        return true;
+    }
+    let source = UdpSocket::bind((every, 0)).and_then(|socket| {
+        socket.connect((ip, DNS_PORT))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
 }
 
 /// Reads a file below a folder; a link that leads out of it is refused.
@@ -90,6 +122,26 @@ mod tests {
         let text =
             "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
         assert_eq!(nameservers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn own_addresses_are_told_from_others() {
+        assert!(is_own_address("127.0.0.1".parse().unwrap()));
+        // RFC 5737: nobody has these.
+        assert!(!is_own_address("192.0.2.1".parse().unwrap()));
+        assert!(!is_own_address("203.0.113.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_file_of_the_cache_counts_from_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plustwo.toml");
+        for (written, found) in [("cache", folder.path().join("cache")), ("/x/cache", "/x/cache".into())] {
+            fs::write(&path, format!("version = 1\nupstream = {{ targets = [] }}\ncache = {{ file = '{written}' }}\n"))
+                .unwrap();
+            let configuration = Source::File(path.clone()).load().unwrap().configuration.unwrap();
+            assert_eq!(configuration.settings.cache.file, Some(found));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is served, in words: doors, VPCs, zones, endpoints, rules.
 
 use crate::aws::{EndpointKind, Model, RuleAction, VpcIndex};
+use crate::dns::{TargetGroup, TargetOrder};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -34,7 +35,7 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "endpoints", endpoints);
     let rules = model.resolver_rules.iter().map(|rule| {
         let action = match &rule.action {
-            RuleAction::Forward(group) => format!("forwarded to {}", list(&group.targets)),
+            RuleAction::Forward(group) => format!("forwarded to {}", targets(group)),
             RuleAction::System => "as AWS resolves it".to_owned(),
         };
         format!("{} ({}) {action}, for {}", rule.domain, rule.id, ids(model, &rule.vpcs))
@@ -43,10 +44,23 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     let upstream = match (&*model.upstream.targets, model.upstream_is_system) {
         ([], false) => "nobody: names that nobody here owns are refused".to_owned(),
         ([], true) => "nobody: resolv.conf names no other nameserver".to_owned(),
-        (targets, _) => list(targets),
+        _ => targets(&model.upstream),
     };
     let _ = writeln!(text, "upstream\n  {upstream}");
+    if !model.bootstrap.is_empty() {
+        let _ = writeln!(text, "addresses of targets that are host names\n  asked of {}", list(&model.bootstrap));
+    }
     text
+}
+
+/// Targets as they are written, and who of them is asked first where that is not the fastest.
+fn targets(group: &TargetGroup) -> String {
+    let order = match group.order {
+        TargetOrder::Fastest => "",
+        TargetOrder::InOrder => " in this order",
+        TargetOrder::Random => " in random order",
+    };
+    format!("{}{order}", list(&group.targets))
 }
 
 /// Doors, each with whose it is.
@@ -99,4 +113,37 @@ pub(super) fn questions() -> String {
         .filter_map(|line| line.strip_prefix("#   "))
         .filter(|line| line.starts_with("dig "));
     lines.fold("try\n".to_owned(), |text, line| format!("{text}  {line}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::ResolverRule;
+    use crate::dns::Name;
+
+    #[test]
+    fn targets_are_shown_as_they_are_written_with_their_order() {
+        let group = |targets: &[&str], order| TargetGroup {
+            targets: targets.iter().map(|target| target.parse().expect("a target")).collect(),
+            order,
+        };
+        let rule = ResolverRule {
+            id: "rslvr-rr-a".into(),
+            domain: Name::from_labels([&b"corp"[..]]).expect("a name"),
+            action: RuleAction::Forward(group(&["tls://192.0.2.1#dns.example", "192.0.2.2"], TargetOrder::InOrder)),
+            vpcs: Vec::new(),
+        };
+        let mut model = Model {
+            resolver_rules: vec![rule],
+            upstream: group(&["https://dns.example"], TargetOrder::Fastest),
+            bootstrap: vec!["192.0.2.53:53".parse().expect("an address")],
+            ..Model::default()
+        };
+        let expected = "resolver rules\n  corp. (rslvr-rr-a) forwarded to tls://192.0.2.1#dns.example, 192.0.2.2:53 in this \
+                        order, for none\nupstream\n  https://dns.example/dns-query\n\
+                        addresses of targets that are host names\n  asked of 192.0.2.53:53\n";
+        assert_eq!(summary(&model, &[]), expected);
+        model.upstream.order = TargetOrder::Random;
+        assert!(summary(&model, &[]).contains("upstream\n  https://dns.example/dns-query in random order\n"));
+    }
 }

@@ -13,5 +13,5 @@ pub mod ttl;
 pub use name::{FoldedName, HashSeed, Name, NameError};
 pub use number::{Class, ExtendedErrorCode, Opcode, Rcode, Rtype};
 pub use query::{Malformed, Query};
-pub use target::{Target, TargetGroup, TargetHost, TargetOrder, TargetProtocol};
+pub use target::{Target, TargetError, TargetGroup, TargetHost, TargetOrder, TargetProtocol};
 pub use ttl::Ttl;

@@ -1,6 +1,9 @@
 //! Whom to forward to, and over what: the targets of a rule or of the upstream.
 
-use std::fmt;
+mod text;
+
+pub use text::{DOH_PATH, DOH_PATH_OCTETS_MAX, TARGET_SCHEMES, TargetError, host_name, parse_socket_address};
+
 use std::net::{IpAddr, SocketAddr};
 
 /// The port of DNS over UDP and TCP (RFC 1035 section 4.2).
@@ -73,7 +76,58 @@ pub enum TargetOrder {
     Random,
 }
 
+impl TargetOrder {
+    /// Every order and its word.
+    pub const WORDS: [(&str, Self); 3] =
+        [("fastest", Self::Fastest), ("in_order", Self::InOrder), ("random", Self::Random)];
+}
+
+impl TargetProtocol {
+    /// The port where none is written.
+    pub fn default_port(&self) -> u16 {
+        match self {
+            Self::Do53 | Self::Tcp => DNS_PORT,
+            Self::Dot | Self::Doq => TLS_PORT,
+            Self::Doh { .. } => HTTPS_PORT,
+        }
+    }
+
+    /// Whether a certificate says who answers, and nobody on the way can read or change what is said.
+    pub fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Dot | Self::Doh { .. } | Self::Doq => true,
+            Self::Do53 | Self::Tcp => false,
+        }
+    }
+}
+
 impl Target {
+    /// A target; without a port, at that of the protocol. A server name that is the host as written is left out, so
+    /// that equal targets compare as such.
+    ///
+    /// # Errors
+    ///
+    /// A host name or a server name without encryption.
+    pub fn new(
+        host: TargetHost,
+        port: Option<u16>,
+        protocol: TargetProtocol,
+        server_name: Option<Box<str>>,
+    ) -> Result<Self, TargetError> {
+        match (&host, &server_name) {
+            (TargetHost::Name(name), _) if !protocol.is_encrypted() => {
+                return Err(TargetError::NameUnencrypted(name.clone()));
+            }
+            (_, Some(name)) if !protocol.is_encrypted() => {
+                return Err(TargetError::ServerNameUnencrypted(name.clone()));
+            }
+            _ => {}
+        }
+        let port = port.unwrap_or_else(|| protocol.default_port());
+        let server_name = server_name.filter(|name| !matches!(&host, TargetHost::Name(host) if host == name));
+        Ok(Self { host, port, protocol, server_name })
+    }
+
     /// A target for UDP and TCP at an address.
     pub fn do53(address: SocketAddr) -> Self {
         let host = TargetHost::Address(address.ip());
@@ -98,10 +152,7 @@ impl Target {
 
     /// Whether it is asked over an encrypted transport.
     pub fn is_encrypted(&self) -> bool {
-        match self.protocol {
-            TargetProtocol::Dot | TargetProtocol::Doh { .. } | TargetProtocol::Doq => true,
-            TargetProtocol::Do53 | TargetProtocol::Tcp => false,
-        }
+        self.protocol.is_encrypted()
     }
 
     /// Whether what it says cannot be changed on the way: it is asked over an encrypted transport, or within this host.
@@ -122,35 +173,6 @@ impl TargetGroup {
     }
 }
 
-/// As it is written in a configuration: an address and port, or a URL.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, default_port) = match self.protocol {
-            TargetProtocol::Do53 => ("", None),
-            TargetProtocol::Tcp => ("tcp://", None),
-            TargetProtocol::Dot => ("tls://", Some(TLS_PORT)),
-            TargetProtocol::Doh { .. } => ("https://", Some(HTTPS_PORT)),
-            TargetProtocol::Doq => ("quic://", Some(TLS_PORT)),
-        };
-        f.write_str(scheme)?;
-        match &self.host {
-            TargetHost::Address(IpAddr::V6(ip)) => write!(f, "[{ip}]")?,
-            TargetHost::Address(IpAddr::V4(ip)) => write!(f, "{ip}")?,
-            TargetHost::Name(name) => f.write_str(name)?,
-        }
-        if default_port != Some(self.port) {
-            write!(f, ":{}", self.port)?;
-        }
-        if let TargetProtocol::Doh { path } = &self.protocol {
-            f.write_str(path)?;
-        }
-        if let Some(name) = &self.server_name {
-            write!(f, "#{name}")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,29 +180,6 @@ mod tests {
     fn target(host: &str, port: u16, protocol: TargetProtocol, server_name: Option<&str>) -> Target {
         let host = host.parse().map_or_else(|_| TargetHost::Name(host.into()), TargetHost::Address);
         Target { host, port, protocol, server_name: server_name.map(Into::into) }
-    }
-
-    #[test]
-    fn targets_are_shown_as_they_are_written() {
-        let doh = || TargetProtocol::Doh { path: "/dns-query".into() };
-        let shown = [
-            target("192.0.2.1", 53, TargetProtocol::Do53, None),
-            target("2001:db8::1", 5300, TargetProtocol::Tcp, None),
-            target("192.0.2.1", 853, TargetProtocol::Dot, Some("dns.example")),
-            target("dns.example", 443, doh(), None),
-            target("2001:db8::1", 8443, doh(), Some("dns.example")),
-            target("dns.example", 8853, TargetProtocol::Doq, None),
-        ]
-        .map(|target| target.to_string());
-        let expected = [
-            "192.0.2.1:53",
-            "tcp://[2001:db8::1]:5300",
-            "tls://192.0.2.1#dns.example",
-            "https://dns.example/dns-query",
-            "https://[2001:db8::1]:8443/dns-query#dns.example",
-            "quic://dns.example:8853",
-        ];
-        assert_eq!(shown, expected);
     }
 
     #[test]

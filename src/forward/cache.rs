@@ -11,10 +11,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
-use super::reply::{FAILURE_TTL, UpstreamReply};
+use super::reply::{TtlLimits, UpstreamReply};
 use super::{Ask, ContextId, ExchangeError, Millis, Outcome};
 use crate::dns::name::mix;
-use crate::dns::{Class, Rtype};
+use crate::dns::{Class, Rtype, Ttl};
 
 /// The replies of upstreams, by what was asked and in which context.
 // Invariant: whoever waits for a shard's lock holds only locks of shards before it, so that nobody waits for ever.
@@ -22,6 +22,20 @@ use crate::dns::{Class, Rtype};
 pub struct ReplyCache {
     shards: Box<[RwLock<Shard>]>,
     random: RandomState,
+    limits: CacheLimits,
+}
+
+/// What the cache may take and keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Octets over all contexts, keys and bookkeeping counted.
+    pub octets_max: usize,
+    /// How long replies are good.
+    pub ttls: TtlLimits,
+    /// How long answers stay beyond that, in seconds, to be served where nobody can say anything newer; 0: not at all.
+    pub stale_seconds: u32,
+    /// Whether answers that are asked for are renewed before they end.
+    pub prefetch: bool,
 }
 
 /// A part of the cache with a lock of its own.
@@ -58,8 +72,9 @@ enum Entry {
 }
 
 impl ReplyCache {
-    /// An empty cache that holds at most this many octets, keys and bookkeeping counted.
-    pub fn new(octets_max: usize) -> Self {
+    /// An empty cache.
+    pub fn new(limits: CacheLimits) -> Self {
+        let octets_max = limits.octets_max;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (octets_max / SHARD_OCTETS_MIN).clamp(1, (cpus * SHARDS_PER_CPU).min(SHARDS_MAX));
         let octets_max = octets_max / shards;
@@ -71,13 +86,19 @@ impl ReplyCache {
                 .expect("both capacities are given");
             RwLock::new(Cache::with_options(options, Octets, BuildHasherDefault::new(), DefaultLifecycle::default()))
         };
-        Self { shards: std::iter::repeat_with(shard).take(shards).collect(), random: RandomState::new() }
+        Self { shards: std::iter::repeat_with(shard).take(shards).collect(), random: RandomState::new(), limits }
     }
 
     /// What is remembered of this question and still good: of its name and type, else that there is no such name.
     pub fn get(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
         let name_hash = self.random.hash_one(NameOf(ask));
         look_up(&self.read(self.shard_of(name_hash)), ask, name_hash, now).map(Entry::outcome)
+    }
+
+    /// The hash of all of a question but its type, which clients cannot foresee.
+    #[inline]
+    pub(super) fn name_hash(&self, ask: &Ask<'_>) -> u64 {
+        self.random.hash_one(NameOf(ask))
     }
 
     /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
@@ -126,30 +147,81 @@ impl ReplyCache {
         }
     }
 
-    /// Remembers how an exchange ended, as long as that may be kept.
-    pub fn insert(&self, key: CacheKey, outcome: &Outcome, now: Millis) {
-        let name_hash = self.random.hash_one(NameOf(&key.ask()));
-        let mut shard = self.write(self.shard_of(name_hash));
-        let key = Hashed { hash: entry_hash(name_hash, key.qtype), key };
-        let entry = match outcome {
-            Ok(reply) if reply.is_fresh(now) => Entry::Reply(Arc::clone(reply)),
-            Err(error) if error.is_of_the_upstream() => Entry::Failure(*error, now.plus_seconds(FAILURE_TTL)),
-            // What may not be kept also ends what was kept: the upstream has just said something else.
-            Ok(_) | Err(_) => {
-                shard.remove(&key);
-                return;
-            }
-        };
-        match &entry {
-            // RFC 2308 section 5: NXDOMAIN is kept for the name, whatever type was asked.
-            Entry::Reply(reply) if reply.denies_the_name() => {
-                shard.remove(&key);
-                let qtype = NAME_AS_A_WHOLE;
-                let key = Hashed { hash: entry_hash(name_hash, qtype), key: CacheKey { qtype, ..key.key } };
-                shard.insert(key, entry);
-            }
-            Entry::Reply(_) | Entry::Failure(..) => shard.insert(key, entry),
+    /// The answer to this question that may be served where nobody can say anything newer in time: one that is fresh, or
+    /// one whose lifetime is over, for as long as those are kept (RFC 8767). It is then known to be stale.
+    pub fn stale(&self, ask: &Ask<'_>, now: Millis) -> Option<Arc<UpstreamReply>> {
+        let name_hash = self.random.hash_one(NameOf(ask));
+        let reply = self.last_answer(&self.read(self.shard_of(name_hash)), ask, name_hash, now)?;
+        if !reply.is_fresh(now) {
+            reply.serve_stale_until(now);
         }
+        Some(reply)
+    }
+
+    /// Remembers how an exchange ended, as long as that may be kept; returns what to tell those who wait for it.
+    ///
+    /// A failure does not end an answer that may still be served: that is told instead, and where it was the upstream
+    /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer").
+    pub fn insert(&self, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
+        self.insert_hashed(self.name_hash(&key.ask()), key, outcome, now)
+    }
+
+    /// The same where the [name's hash](Self::name_hash) is known.
+    pub(super) fn insert_hashed(&self, name_hash: u64, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
+        let (said_by_upstream, is_answer) = match &outcome {
+            Ok(reply) => (true, reply.is_an_answer()),
+            Err(error) => (error.is_of_the_upstream(), false),
+        };
+        let mut shard = self.write(self.shard_of(name_hash));
+        if !is_answer && let Some(kept) = self.last_answer(&shard, &key.ask(), name_hash, now) {
+            if said_by_upstream {
+                kept.serve_stale_until(now.plus_seconds(FAILURE_RECHECK));
+            } else if !kept.is_fresh(now) {
+                kept.serve_stale_until(now);
+            }
+            return Ok(kept);
+        }
+        let hashed = |qtype, key| Hashed { hash: entry_hash(name_hash, qtype), key: CacheKey { qtype, ..key } };
+        let qtype = key.qtype;
+        match &outcome {
+            Ok(reply) => {
+                // What the upstream says now ends what it said before, also where it may not be kept: of the type
+                // asked, and of the name as a whole.
+                if is_answer {
+                    shard.remove(&sought(&key.ask(), name_hash, NAME_AS_A_WHOLE));
+                }
+                let denied = reply.denies_the_name();
+                let fresh = reply.is_fresh(now);
+                if denied || !fresh {
+                    shard.remove(&sought(&key.ask(), name_hash, qtype));
+                }
+                if !self.limits.prefetch {
+                    reply.forgo_prefetch();
+                }
+                if fresh {
+                    // RFC 2308 section 5: NXDOMAIN is kept for the name, whatever type was asked.
+                    let qtype = if denied { NAME_AS_A_WHOLE } else { qtype };
+                    shard.insert(hashed(qtype, key), Entry::Reply(Arc::clone(reply)));
+                }
+            }
+            Err(error) if said_by_upstream => {
+                let until = now.plus_seconds(self.limits.ttls.failure_ttl);
+                shard.insert(hashed(qtype, key), Entry::Failure(*error, until));
+            }
+            // It says nothing about the name.
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// The newest answer in a shard to this question that may still be served, fresh or not.
+    fn last_answer(&self, shard: &Shard, ask: &Ask<'_>, name_hash: u64, now: Millis) -> Option<Arc<UpstreamReply>> {
+        let answer = |qtype| match shard.get(&sought(ask, name_hash, qtype)) {
+            Some(Entry::Reply(reply)) if reply.may_be_served_for(now, self.limits.stale_seconds) => Some(reply),
+            Some(Entry::Reply(_) | Entry::Failure(..)) | None => None,
+        };
+        let answers = [answer(ask.qtype), answer(NAME_AS_A_WHOLE)];
+        answers.into_iter().flatten().max_by_key(|reply| reply.received_at()).map(Arc::clone)
     }
 
     /// Octets held, keys and bookkeeping counted.
@@ -188,19 +260,22 @@ impl ReplyCache {
 /// What is good in a shard of this question: of its name and type, else that there is no such name.
 #[inline]
 fn look_up<'s>(shard: &'s Shard, ask: &Ask<'_>, name_hash: u64, now: Millis) -> Option<&'s Entry> {
-    let entry = |qtype| {
-        let sought = Hashed { hash: entry_hash(name_hash, qtype), key: Ask { qtype, ..*ask } };
-        shard.get(&sought).filter(|entry| entry.is_fresh(now))
-    };
+    let entry = |qtype| shard.get(&sought(ask, name_hash, qtype)).filter(|entry| entry.may_be_served(now));
     entry(ask.qtype).or_else(|| entry(NAME_AS_A_WHOLE))
 }
 
+/// A question about a name and a type, to be looked up.
+#[inline]
+fn sought<'a>(ask: &Ask<'a>, name_hash: u64, qtype: Rtype) -> Hashed<Ask<'a>> {
+    Hashed { hash: entry_hash(name_hash, qtype), key: Ask { qtype, ..*ask } }
+}
+
 impl Entry {
-    /// Whether it may still be served.
+    /// Whether it may be served without asking anybody.
     #[inline]
-    fn is_fresh(&self, now: Millis) -> bool {
+    fn may_be_served(&self, now: Millis) -> bool {
         match self {
-            Self::Reply(reply) => reply.is_fresh(now),
+            Self::Reply(reply) => reply.may_be_served(now),
             Self::Failure(_, until) => now < *until,
         }
     }
@@ -226,6 +301,8 @@ impl Entry {
 
 /// Lookups that are made at a time at most: as many as a UDP worker's batch has queries.
 pub const LOOKUPS_MAX: usize = 64;
+/// How long an answer whose lifetime is over is served without asking again, once asking has failed (RFC 8767 section 5).
+const FAILURE_RECHECK: Ttl = Ttl::from_wire(30);
 /// Shards at most: a bit of 64 for each, and seldom more than one a query of a batch.
 const SHARDS_MAX: usize = 32;
 /// The type under which an NXDOMAIN stands: ANY itself is never asked of an upstream (RFC 8482 section 4.2).
@@ -322,7 +399,7 @@ impl Hash for NameOf<'_> {
 /// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
 /// the types of one name suffices behind it.
 #[inline]
-fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+pub(super) fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
     mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 

@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many more.
+    pub(super) fn add_many(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// The number so far.
     pub(super) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -51,9 +56,11 @@ counters! {
     in_flight_limit,
     /// Queries sent over UDP.
     sent_udp,
-    /// Queries sent over TCP.
-    sent_tcp,
-    /// Replies whose id, opcode, QR or question was not what was asked: ignored, and the wait went on.
+    /// Queries sent over streams: TCP, or what a target is asked over.
+    sent_stream,
+    /// Replies that came after nobody waited for them any more, or a second time.
+    late,
+    /// Replies whose id, opcode, QR, question or cookie was not what was asked: ignored, and the wait went on.
     mismatched,
     /// Replies to our question that could not be read.
     malformed,
@@ -61,10 +68,36 @@ counters! {
     truncated,
     /// Replies with SERVFAIL, REFUSED, NOTIMP, FORMERR or an rcode of EDNS.
     failing_rcodes,
+    /// Referrals: replies that say who else might know, of targets that do not resolve for us.
+    referrals,
+    /// Replies with BADCOOKIE.
+    bad_cookies,
+    /// Questions asked over a stream because what came in over UDP was not to be trusted.
+    suspicious,
     /// Times that a target was silent for as long as we give it.
     silent,
     /// Times that a target, or the way to it, refused a packet or a connection.
     unreachable,
     /// Exchanges that ended without anything to pass on.
     failed,
+    /// Questions not asked because too many were waiting for each of their targets.
+    target_busy,
+    /// Questions that did not wait because too many were waiting for the same one.
+    waiters_limit,
+    /// Questions that were told an answer whose lifetime was over.
+    told_stale,
+    /// Upstream sockets opened so far.
+    sockets_opened,
+    /// Times that a socket was used on because there were as many as may be.
+    socket_limit,
+    /// Times that the system gave us no upstream socket.
+    no_socket,
+    /// Upstream sockets given up because somebody was guessing ids on them.
+    sockets_suspected,
+    /// Queries lost because a socket's buffer had no room.
+    send_full,
+    /// Questions that came back to us from whom we asked.
+    loops,
+    /// Panics in lanes. Each is a bug.
+    panics,
 }

@@ -1,27 +1,35 @@
 //! One question to one set of targets, as a state machine: no sockets, no clock, no randomness of its own.
 //!
 //! ```text
-//! Start ─> send to the quickest target ─┬─ good reply ──────────────────────────> Done(reply)
-//!                                       ├─ TC ────────> the same target over TCP
-//!                                       ├─ FORMERR ───> the same target without EDNS, once
-//!                                       ├─ SERVFAIL … > remember it, next target
-//!                                       ├─ refused ───> next target
-//!                                       ├─ silent ────> next target, and go on listening to this one
-//!                                       └─ not ours ──> ignored, the wait goes on
-//! all targets settled, or 4 s over ─> Done(the failing reply, else an error)
+//! Start ─> ask the first target ─┬─ good reply ───────────> the end: that reply
+//!                                ├─ TC ───────────────────> the same target over a stream
+//!                                ├─ FORMERR, NOTIMP ──────> the same target without EDNS, once
+//!                                ├─ BADCOOKIE ────────────> the same target with its new cookie, once; then a stream
+//!                                ├─ SERVFAIL, referral … ─> keep it, next target
+//!                                ├─ refused ──────────────> next target
+//!                                ├─ silent ───────────────> next target, and go on listening to this one
+//!                                ├─ doubtful ─────────────> the same target over a stream, and go on listening
+//!                                └─ not ours ─────────────> ignored, the wait goes on; after the third, a stream
+//! all targets settled, or 4 s over ─> the end: the reply that was kept, else an error
 //! ```
+//!
+//! *Doubtful* is a reply that fits but for what only the target itself can know: the case of the name as we sent it
+//! (0x20), or the cookie that it has always sent (RFC 7873).
 
+mod cookie;
 mod query;
+mod step;
 mod verdict;
 
-use std::net::SocketAddr;
-
-use rand::Rng;
+use rand::CryptoRng;
 
 use super::{Ask, ExchangeError, Millis};
-use crate::dns::reply::Transport;
-use query::QueryTemplate;
-use verdict::{Verdict, judge};
+use crate::dns::edns::UDP_PAYLOAD_OCTETS_MAX;
+use crate::dns::message::Message;
+pub use cookie::{ClientCookie, Cookie, ServerCookie};
+use query::NameCase;
+pub use query::QUERY_OCTETS_MAX;
+use step::Step;
 
 /// How long an exchange goes on at most: glibc's stub asks again or elsewhere after 5 seconds.
 pub const EXCHANGE_MILLIS_MAX: u64 = 4_000;
@@ -29,492 +37,401 @@ pub const EXCHANGE_MILLIS_MAX: u64 = 4_000;
 pub const PATIENCE_MILLIS_MAX: u64 = 400;
 /// The same at least: a target next door may still be busy.
 pub const PATIENCE_MILLIS_MIN: u64 = 50;
-/// The same over TCP, which takes more round trips.
-pub const TCP_PATIENCE_MILLIS: u64 = 800;
-/// Sockets that one exchange listens on at a time; beyond it the oldest is closed.
+/// The same over a stream, which takes more round trips before it can carry a query.
+pub const STREAM_PATIENCE_MILLIS: u64 = 800;
+/// How long an exchange that has ended still listens to the targets that it asked beside the one that answered.
+pub const LINGER_MILLIS: u64 = 1_000;
+/// Targets that one exchange asks at most; those behind them are left out. AWS allows six for a rule.
+pub const TARGETS_ASKED_MAX: usize = 6;
+/// Attempts of one exchange that listen at a time; beyond it the oldest is closed.
 pub const ATTEMPTS_OPEN_MAX: usize = 4;
-/// Queries that one exchange sends at most, all targets and transports together (unbound: 32, `max-sent-count`).
-pub const SENDINGS_MAX: usize = 32;
-/// Replies that do not fit the query before the target is asked over TCP: somebody is guessing (RFC 5452 section 9.2).
-pub const MISMATCHES_MAX: u32 = 16;
-/// Times that a target may refuse packets before it counts as gone for this question.
-const REFUSALS_MAX: u32 = 2;
+/// Queries that one exchange sends at most, all targets, channels and repetitions together (unbound: 32,
+/// `max-sent-count`).
+pub const ATTEMPTS_MAX: usize = 32;
+/// Targets that are asked beside the first one when an exchange begins.
+pub const PROBES_MAX: usize = 2;
+/// Replies that do not fit the query before the target is asked over a stream: somebody is guessing (RFC 5452
+/// section 9.2).
+pub const MISMATCHES_MAX: u8 = 3;
+
+/// Settings of the process that an exchange obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether the letters of the name are sent in random case over UDP, and must come back so (0x20).
+    pub case_randomization: bool,
+    /// Whether cookies are sent to targets that are asked over UDP (RFC 7873).
+    pub cookies: bool,
+    /// The largest datagram that is offered to targets, in octets.
+    pub udp_payload_octets: u16,
+}
+
+impl Default for Options {
+    /// Cookies, no random case, 1232 octets.
+    fn default() -> Self {
+        Self { case_randomization: false, cookies: true, udp_payload_octets: UDP_PAYLOAD_OCTETS_MAX as u16 }
+    }
+}
+
+/// Over what a target is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channel {
+    /// UDP.
+    #[default]
+    Datagram,
+    /// TCP, DNS over TLS, HTTPS or QUIC, as the target's protocol says.
+    Stream,
+}
+
+/// Which target of its group; the group's targets are counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetIndex(pub u8);
 
 /// A target, in the order in which targets are to be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// Where it is.
-    pub target: SocketAddr,
+    /// Which one.
+    pub target: TargetIndex,
+    /// Over what it is asked first. One that begins with a stream is never asked over UDP.
+    pub channel: Channel,
     /// How long it may be silent before the next one is asked.
-    pub patience_millis: u64,
+    pub patience_millis: u16,
     /// When it is asked first.
     pub turn: Turn,
+    /// What is known of it and EDNS.
+    pub edns: EdnsSupport,
+    /// What goes with queries to it; none if it is not given cookies.
+    pub cookie: Option<Cookie>,
 }
 
 /// When a target is asked first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
     /// After those before it.
+    #[default]
     InOrder,
-    /// The same, but it is suspect: a failing rcode of another target does not wait for it longer than its patience.
+    /// The same, and also at once, beside the first one: its round-trip time has not been measured for long.
+    Measured,
+    /// After those before it; but it is suspect: a failing rcode of another target does not wait for it longer than
+    /// its patience.
     Suspect,
     /// Suspect, and asked at once, beside the first one, to find out whether it is back.
     Probe,
 }
 
-/// One socket that the query was sent from and that listens for its reply: the number of its `Output::Send`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttemptId(pub usize);
+/// What is known of a target and EDNS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EdnsSupport {
+    /// Nothing: when it is silent, EDNS may be why.
+    #[default]
+    Unknown,
+    /// It has answered queries with EDNS.
+    Answers,
+    /// It answers only queries without EDNS.
+    PlainOnly,
+}
+
+/// Which attempt of its exchange: they are numbered as they are sent, from 0, and no number comes twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AttemptId(pub u8);
+
+/// One query under one id that listens for its reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which one.
+    pub id: AttemptId,
+    /// Whom it asks.
+    pub target: TargetIndex,
+    /// Over what.
+    pub channel: Channel,
+}
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
+pub enum Input<'m> {
     /// Begin.
     Start,
-    /// A datagram, or a whole message of a stream, came in on the socket of this attempt.
-    Message(AttemptId, &'a [u8]),
-    /// The socket of this attempt cannot be used: ICMP unreachable, connection refused or closed, no socket.
+    /// A datagram, or a whole message of a stream, came in for this attempt, from whom it asks.
+    Message(AttemptId, &'m [u8]),
+    /// The target of this attempt cannot be reached: ICMP unreachable, connection refused or closed, no trust in its
+    /// certificate, no address for its name.
     Unreachable(AttemptId),
+    /// It could not be sent for a reason of ours: no socket, no place in a queue. Says nothing about the target.
+    Unsent(AttemptId),
+    /// Somebody seems to be guessing at the socket of this attempt: datagrams with ids that were never sent from it.
+    Suspicious(AttemptId),
     /// The time that [`Exchange::wake_at`] asked for has come.
     Tick,
 }
 
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+/// What is to be done, in order. Each `Send` is followed by exactly one `Close` of that attempt, at the latest with the
+/// step after which [`Exchange::is_over`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send this from a new socket that takes packets of this target only, and listen on it.
-    Send {
-        /// The attempt that it is from now on.
-        attempt: AttemptId,
-        /// Where to.
-        target: SocketAddr,
-        /// Over what.
-        transport: Transport,
-        /// The query, without the length that goes before it on a stream.
-        octets: Vec<u8>,
-    },
-    /// Send this once more from the socket of an attempt: its datagram may have been lost.
-    Resend {
-        /// The attempt that it belongs to.
-        attempt: AttemptId,
-        /// The same query.
-        octets: Vec<u8>,
-    },
-    /// Nothing of this attempt matters any more.
-    Close(AttemptId),
+    /// Give the attempt an id ([`Exchange::set_id`]), write its query ([`Exchange::write_query`]), send it and listen.
+    Send(Attempt),
+    /// Send the same once more, from the same socket under the same id: it may have been lost. Datagrams only.
+    Resend(Attempt),
+    /// Nothing of this attempt matters any more: forget its id.
+    Close(Attempt),
     /// Something was learned about a target.
-    Learned(SocketAddr, Observation),
+    Learned(TargetIndex, Observation),
     /// Something worth counting happened.
     Counted(Event),
-    /// The end.
-    Done(Result<Vec<u8>, ExchangeError>),
+}
+
+/// Where a step puts what is to be done; the driver keeps one and empties it after each step, so that nothing is
+/// allocated.
+pub type Outputs = Vec<Output>;
+
+/// How an exchange ends. Comes exactly once.
+#[derive(Debug)]
+pub enum Ending<'m> {
+    /// The message just given is the reply to pass on.
+    Reply {
+        /// It, parsed; what followed its last record is cut off.
+        message: Message<'m>,
+        /// Who sent it.
+        target: TargetIndex,
+    },
+    /// Nothing better came than this earlier message, or than the header without question that it stands for.
+    Kept {
+        /// A message that `Message::parse` accepts, under the id of its attempt.
+        octets: Vec<u8>,
+        /// Who sent it.
+        target: TargetIndex,
+    },
+    /// There is nothing to pass on.
+    Error(ExchangeError),
 }
 
 /// What an attempt showed about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// It answered so many milliseconds after the query was first sent.
-    Answered(u64),
+    /// It answered.
+    Answered(Answer),
     /// It did not answer a query, last sent at this moment, while we waited for it.
     SilentSince(Millis),
-    /// It, or something before it, refuses packets.
+    /// It, or something before it, refuses packets or connections.
     Unreachable,
+    /// It gave us this server cookie, another one than we knew.
+    GaveCookie(ServerCookie),
+    /// It no longer sends cookies: over a stream, where nobody can take them away, it did not.
+    StoppedCookies,
+    /// A reply over UDP was right but for the case of the name: a forger's, or it does not keep the case.
+    ChangedCase,
+}
+
+/// A reply of a target, as far as it tells of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Over what.
+    pub channel: Channel,
+    /// How many milliseconds after the query was first sent.
+    pub millis: u32,
+    /// What it shows about EDNS; `Unknown` if nothing.
+    pub edns: EdnsSupport,
+    /// Whether a name in random case came back as it was sent.
+    pub kept_case: bool,
+    /// Whether our cookie came back.
+    pub gave_cookie: bool,
 }
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the counters of the same names explain them")]
 pub enum Event {
+    /// A message that is no reply to the query: wrong id, QR, opcode, question or client cookie.
     Mismatched,
+    /// A reply that cannot be read, or says nothing.
     Malformed,
+    /// A truncated reply, asked again over a stream.
     Truncated,
+    /// A reply with SERVFAIL, REFUSED, NOTIMP, FORMERR or an rcode of this hop.
     FailingRcode,
+    /// A referral: the target does not resolve for us.
+    Referral,
+    /// A reply with BADCOOKIE.
+    BadCookie,
+    /// A target that is asked over a stream because what came in over UDP is not to be trusted.
+    Suspicious,
+    /// A target was silent for as long as it is given.
+    Silent,
+    /// A target, or the way to it, refused a packet or a connection.
+    Unreachable,
 }
 
 /// An exchange in progress.
-// Invariant: attempts only grow; current is the attempt whose silence makes us go on; sendings counts every Send and
-// Resend.
+// Invariant: the first target_count targets and the open attempts mean something, nothing else does; next_attempt and
+// sendings only grow; current is the attempt whose silence makes us go on; when has_ended, nothing is sent any more.
 #[derive(Debug)]
 pub struct Exchange {
-    query: QueryTemplate,
-    targets: Vec<Target>,
-    attempts: Vec<Attempt>,
-    sendings: usize,
-    current: usize,
+    options: Options,
+    targets: [Progress; TARGETS_ASKED_MAX],
+    target_count: u8,
+    attempts: [Listening; ATTEMPTS_OPEN_MAX],
+    next_attempt: u8,
+    sendings: u8,
+    current: AttemptId,
+    /// The place among the targets of the one that was last waited for.
+    last: u8,
     next_at: Millis,
     deadline: Millis,
-    failing_reply: Option<Vec<u8>>,
-    is_done: bool,
+    /// The first failing reply, and whose it was.
+    kept: Option<(Vec<u8>, TargetIndex)>,
+    has_ended: bool,
 }
 
 /// What this exchange knows of a target.
-#[derive(Debug)]
-struct Target {
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
     candidate: Candidate,
-    transport: Transport,
+    channel: Channel,
     with_edns: bool,
-    /// Times asked, retries without EDNS and over TCP not counted.
-    asked: u32,
+    /// Times asked, retries without EDNS, with a new cookie and over a stream not counted.
+    asked: u8,
     /// Until when the next asking must wait.
-    wait_until: Option<Millis>,
-    refusals: u32,
+    wait_until: Millis,
+    /// Times that packets were refused, or could not be sent.
+    refusals: u8,
+    /// All of those were of our own making.
+    only_unsent: bool,
     /// Gave a failing rcode: asking it again is of no use.
     has_failed: bool,
     /// Gave something that cannot be passed on.
     was_bad: bool,
+    /// Was asked once without EDNS, because it was silent or blamed it.
+    has_tried_plain: bool,
+    /// Was asked once more with the cookie that came with BADCOOKIE.
+    has_renewed_cookie: bool,
 }
 
-/// One socket and what was sent from it.
-#[derive(Debug)]
-struct Attempt {
-    target: usize,
-    transport: Transport,
+/// An attempt, and what a reply to it must look like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listening {
+    attempt: Attempt,
+    /// The place of its target among the targets.
+    place: u8,
+    is_open: bool,
     id: [u8; 2],
     with_edns: bool,
+    case: Option<NameCase>,
     first_sent_at: Millis,
     last_sent_at: Millis,
-    is_open: bool,
-    mismatches: u32,
+    mismatches: u8,
+    /// Its silence since it was last sent has been noted.
+    was_silent: bool,
 }
 
 impl Exchange {
-    /// An exchange that has not begun. Candidates are asked in their order; there is at least one.
-    pub fn new(ask: &Ask<'_>, candidates: impl IntoIterator<Item = Candidate>, now: Millis) -> Self {
+    /// An exchange that has not begun. Candidates are asked in their order, at most the first [`TARGETS_ASKED_MAX`].
+    pub fn new(candidates: &[Candidate], now: Millis, options: Options) -> Self {
+        let mut targets = [Progress::default(); TARGETS_ASKED_MAX];
+        let target_count = candidates.len().min(TARGETS_ASKED_MAX);
+        for (target, candidate) in targets.iter_mut().zip(candidates) {
+            *target = Progress::new(candidate, options);
+        }
         Self {
-            query: QueryTemplate::new(ask),
-            targets: candidates.into_iter().map(Target::new).collect(),
-            attempts: Vec::new(),
+            options,
+            targets,
+            target_count: target_count as u8,
+            attempts: [Listening::default(); ATTEMPTS_OPEN_MAX],
+            next_attempt: 0,
             sendings: 0,
-            current: 0,
+            current: AttemptId(u8::MAX),
+            last: 0,
             next_at: now,
             deadline: now.plus(EXCHANGE_MILLIS_MAX),
-            failing_reply: None,
-            is_done: false,
+            kept: None,
+            has_ended: false,
         }
     }
 
-    /// When the next `Tick` is due.
+    /// Takes what happened, puts what is to be done behind `out`, and says when that was the end.
+    ///
+    /// `ask` is the same in every step. After the end an exchange may linger: it listens for a moment to other targets
+    /// that it has asked, to learn about them, and must be given their messages and ticks until it
+    /// [is over](Self::is_over). It sends nothing more.
+    pub fn step<'m>(
+        &mut self,
+        ask: &Ask<'_>,
+        input: Input<'m>,
+        now: Millis,
+        rng: &mut impl CryptoRng,
+        out: &mut Outputs,
+    ) -> Option<Ending<'m>> {
+        Step { exchange: self, ask, now, rng, out, failing: None, ending: None }.run(input)
+    }
+
+    /// When the next `Tick` is due. Means nothing once the exchange is over.
     pub fn wake_at(&self) -> Millis {
-        self.next_at.min(self.deadline)
+        if self.has_ended { self.next_at } else { self.next_at.min(self.deadline) }
     }
 
-    /// Takes what happened; puts what is to be done behind `out`, in order. After `Done` nothing happens any more.
-    pub fn step(&mut self, input: Input<'_>, now: Millis, rng: &mut impl Rng, out: &mut Vec<Output>) {
-        let mut step = Step { exchange: self, now, rng, out };
-        if step.exchange.is_done {
-            return;
-        }
-        match input {
-            Input::Start => step.start(),
-            Input::Message(attempt, octets) => step.message(attempt.0, octets),
-            Input::Unreachable(attempt) => step.unreachable(attempt.0),
-            Input::Tick if now >= step.exchange.deadline => step.expire(),
-            Input::Tick if now >= step.exchange.next_at => {
-                step.note_silence();
-                step.ask_next();
-            }
-            Input::Tick => {}
-        }
+    /// Whether nothing more is to be expected of it: it has ended and listens to nobody.
+    pub fn is_over(&self) -> bool {
+        self.has_ended && !self.attempts.iter().any(|listening| listening.is_open)
     }
-}
 
-impl Target {
-    /// A target that has not been asked.
-    fn new(candidate: Candidate) -> Self {
-        Self {
-            candidate,
-            transport: Transport::Udp,
-            with_edns: true,
-            asked: 0,
-            wait_until: None,
-            refusals: 0,
-            has_failed: false,
-            was_bad: false,
+    /// Ends it, or its lingering, now and without a word: closes what is open.
+    pub fn abandon(&mut self, out: &mut Outputs) {
+        self.has_ended = true;
+        for listening in self.attempts.iter_mut().filter(|listening| listening.is_open) {
+            listening.is_open = false;
+            out.push(Output::Close(listening.attempt));
         }
     }
 
-    /// Whether asking it again is of no use.
-    fn is_settled(&self) -> bool {
-        self.has_failed || self.refusals >= REFUSALS_MAX
+    /// The attempts that listen.
+    pub fn open_attempts(&self) -> impl Iterator<Item = Attempt> {
+        self.attempts.iter().filter(|listening| listening.is_open).map(|listening| listening.attempt)
     }
 
-    /// How long to wait for it after it was sent something: longer each time round, so that slow names are not
-    /// asked faster and faster.
-    fn wait_millis(&self, transport: Transport) -> u64 {
-        let patience = match transport {
-            Transport::Udp => self.candidate.patience_millis,
-            Transport::Tcp => TCP_PATIENCE_MILLIS,
-        };
-        (patience << self.asked.saturating_sub(1).min(8)).min(EXCHANGE_MILLIS_MAX)
-    }
-}
-
-/// One step: the exchange, and what the step was given.
-struct Step<'e, R> {
-    exchange: &'e mut Exchange,
-    now: Millis,
-    rng: &'e mut R,
-    out: &'e mut Vec<Output>,
-}
-
-impl<R: Rng> Step<'_, R> {
-    /// Asks the first target, and those that are to be probed.
-    fn start(&mut self) {
-        for index in 1..self.exchange.targets.len() {
-            if self.exchange.targets[index].candidate.turn == Turn::Probe {
-                self.send(index);
-            }
-        }
-        self.ask(0);
-    }
-
-    /// Takes a message that came in on the socket of an attempt.
-    fn message(&mut self, index: usize, octets: &[u8]) {
-        let Some(attempt) = self.exchange.attempts.get(index).filter(|attempt| attempt.is_open) else { return };
-        let (target, transport) = (attempt.target, attempt.transport);
-        let verdict = judge(octets, attempt.id, &self.exchange.query);
-        if !matches!(verdict, Verdict::Mismatch | Verdict::Malformed) {
-            let observation = Observation::Answered(self.now.since(attempt.first_sent_at));
-            self.out.push(Output::Learned(self.exchange.targets[target].candidate.target, observation));
-            self.close(index);
-        }
-        match verdict {
-            Verdict::Mismatch => self.mismatch(index),
-            Verdict::Malformed => self.malformed(index),
-            Verdict::Good => self.finish(Ok(octets.to_vec())),
-            // A stream has room for everything: what is truncated there is broken.
-            Verdict::Truncated if transport == Transport::Tcp => self.bad_reply(index, Event::Malformed),
-            Verdict::Truncated => {
-                self.out.push(Output::Counted(Event::Truncated));
-                self.ask_over_tcp(target);
-            }
-            Verdict::Failing { blames_edns: true, .. } if self.exchange.attempts[index].with_edns => {
-                self.out.push(Output::Counted(Event::FailingRcode));
-                self.ask_without_edns(target);
-            }
-            Verdict::Failing { reply: Some(reply), .. } => self.failing_reply(index, reply),
-            Verdict::Failing { reply: None, .. } => self.bad_reply(index, Event::FailingRcode),
+    /// Gives an attempt the id of its query, right after its `Send`: unpredictable, and unique where it is sent from.
+    pub fn set_id(&mut self, attempt: AttemptId, id: u16) {
+        if let Some(listening) = self.listening_mut(attempt) {
+            listening.id = id.to_be_bytes();
         }
     }
 
-    /// Not the reply to this query: ignored, and the wait goes on (RFC 5452 section 9.1), however many come; only
-    /// where somebody seems to be guessing, TCP ends that.
-    fn mismatch(&mut self, index: usize) {
-        self.out.push(Output::Counted(Event::Mismatched));
-        let attempt = &mut self.exchange.attempts[index];
-        attempt.mismatches += 1;
-        let target = attempt.target;
-        match attempt.transport {
-            Transport::Udp if attempt.mismatches < MISMATCHES_MAX => {}
-            Transport::Udp => {
-                self.close(index);
-                self.ask_over_tcp(target);
-            }
-            // One query, one stream: nothing else can come on it.
-            Transport::Tcp => {
-                self.close(index);
-                self.go_on_after(index);
-            }
-        }
-    }
-
-    /// The reply to this query, but broken: a good one may still come (TuDoor), yet the next target is asked now.
-    fn malformed(&mut self, index: usize) {
-        if self.exchange.attempts[index].transport == Transport::Tcp {
-            self.close(index);
-        }
-        self.bad_reply(index, Event::Malformed);
-    }
-
-    /// The target gave something that cannot be passed on.
-    fn bad_reply(&mut self, index: usize, event: Event) {
-        self.out.push(Output::Counted(event));
-        self.exchange.targets[self.exchange.attempts[index].target].was_bad = true;
-        self.go_on_after(index);
-    }
-
-    /// The target gave a failing rcode: passed on if nothing better comes. The first one counts.
-    fn failing_reply(&mut self, index: usize, reply: Vec<u8>) {
-        self.out.push(Output::Counted(Event::FailingRcode));
-        self.exchange.failing_reply.get_or_insert(reply);
-        self.exchange.targets[self.exchange.attempts[index].target].has_failed = true;
-        self.go_on_after(index);
-    }
-
-    /// The socket of an attempt is of no use.
-    fn unreachable(&mut self, index: usize) {
-        let Some(attempt) = self.exchange.attempts.get(index).filter(|attempt| attempt.is_open) else { return };
-        let target = &mut self.exchange.targets[attempt.target];
-        target.refusals += 1;
-        self.out.push(Output::Learned(target.candidate.target, Observation::Unreachable));
-        self.close(index);
-        self.go_on_after(index);
-    }
-
-    /// Nothing more is to be expected of this attempt: if it is the one we wait for, ask the next target now.
-    fn go_on_after(&mut self, index: usize) {
-        let all_settled = self.exchange.targets.iter().all(Target::is_settled);
-        if index == self.exchange.current || all_settled {
-            self.ask_next();
-        }
-    }
-
-    /// Asks the next target whose turn it is, or says when; ends the exchange when there is none.
-    fn ask_next(&mut self) {
-        let exchange = &mut *self.exchange;
-        let count = exchange.targets.len();
-        let last = exchange.attempts.get(exchange.current).map_or(0, |attempt| attempt.target);
-        let has_failing = exchange.failing_reply.is_some();
-        let is_worth_asking = |index: &usize| {
-            let target = &exchange.targets[*index];
-            let was_given_its_chance = target.asked > 0 && target.candidate.turn != Turn::InOrder;
-            let is_futile = target.is_settled() || has_failing && was_given_its_chance;
-            !is_futile
-        };
-        let next = (1..=count).map(|step| (last + step) % count).find(is_worth_asking);
-        let Some(index) = next else { return self.give_up() };
-        if exchange.sendings >= SENDINGS_MAX {
-            exchange.next_at = exchange.deadline;
-            return;
-        }
-        match exchange.targets[index].wait_until {
-            // Round again already, because the others refused at once: each target gets its time.
-            Some(moment) if moment > self.now => exchange.next_at = moment,
-            _ => self.ask(index),
-        }
-    }
-
-    /// Gives a target its turn: from the socket that listens to it already, if there is one.
-    fn ask(&mut self, index: usize) {
-        let target = &mut self.exchange.targets[index];
-        target.asked += 1;
-        let is_its_own = |attempt: &Attempt| {
-            attempt.is_open
-                && attempt.target == index
-                && (attempt.transport, attempt.with_edns) == (Transport::Udp, target.with_edns)
-                && target.transport == Transport::Udp
-        };
-        match self.exchange.attempts.iter().position(is_its_own) {
-            Some(attempt) => self.resend(attempt),
-            None => self.send_and_wait(index),
-        }
-    }
-
-    /// Sends the same query again from the same socket and waits anew. One id and port stay one chance for a forger.
-    fn resend(&mut self, index: usize) {
-        let attempt = &mut self.exchange.attempts[index];
-        attempt.last_sent_at = self.now;
-        let octets = self.exchange.query.write(attempt.id, attempt.with_edns);
-        self.out.push(Output::Resend { attempt: AttemptId(index), octets });
-        self.exchange.sendings += 1;
-        self.wait_for(index);
-    }
-
-    /// Asks a target from now on over TCP, because a datagram is too small or not to be trusted.
-    fn ask_over_tcp(&mut self, index: usize) {
-        // Two datagrams of ours may both be answered with TC.
-        if self.exchange.targets[index].transport != Transport::Tcp {
-            self.exchange.targets[index].transport = Transport::Tcp;
-            self.send_and_wait(index);
-        }
-    }
-
-    /// Asks a target from now on without EDNS: it may not know it (RFC 6891 section 6.2.2).
-    fn ask_without_edns(&mut self, index: usize) {
-        if self.exchange.targets[index].with_edns {
-            self.exchange.targets[index].with_edns = false;
-            self.send_and_wait(index);
-        }
-    }
-
-    /// Sends to a target and waits for it before the next one is asked.
-    fn send_and_wait(&mut self, index: usize) {
-        let attempt = self.send(index);
-        self.wait_for(attempt);
-    }
-
-    /// Waits for this attempt before the next target is asked.
-    fn wait_for(&mut self, attempt: usize) {
-        self.exchange.current = attempt;
-        let target = &mut self.exchange.targets[self.exchange.attempts[attempt].target];
-        let moment = self.now.plus(target.wait_millis(target.transport));
-        target.wait_until = Some(moment);
-        self.exchange.next_at = moment;
-    }
-
-    /// Sends the query to a target under a new id, from a new socket; returns the attempt.
-    fn send(&mut self, index: usize) -> usize {
-        self.close_oldest();
-        let target = &self.exchange.targets[index];
-        let attempt = Attempt {
-            target: index,
-            transport: target.transport,
-            id: self.rng.random(),
-            with_edns: target.with_edns,
-            first_sent_at: self.now,
-            last_sent_at: self.now,
-            is_open: true,
-            mismatches: 0,
-        };
-        self.out.push(Output::Send {
-            attempt: AttemptId(self.exchange.attempts.len()),
-            target: target.candidate.target,
-            transport: attempt.transport,
-            octets: self.exchange.query.write(attempt.id, attempt.with_edns),
+    /// Writes the query of an attempt and returns its octets; 0 if the attempt is closed. It ends with its OPT, if it
+    /// has one.
+    pub fn write_query(&self, ask: &Ask<'_>, attempt: AttemptId, out: &mut [u8; QUERY_OCTETS_MAX]) -> usize {
+        let Some(listening) = self.attempts.iter().find(|listening| listening.is(attempt)) else { return 0 };
+        let cookie = self.targets[usize::from(listening.place)].candidate.cookie;
+        let opt = listening.with_edns.then_some(query::OptFields {
+            udp_payload_octets: self.options.udp_payload_octets,
+            cookie: cookie.as_ref(),
         });
-        self.exchange.attempts.push(attempt);
-        self.exchange.sendings += 1;
-        self.exchange.attempts.len() - 1
+        query::write(ask, listening.id, listening.case, opt, out)
     }
 
-    /// Makes room for one more socket.
-    fn close_oldest(&mut self) {
-        let open = self.exchange.attempts.iter().filter(|attempt| attempt.is_open).count();
-        if open >= ATTEMPTS_OPEN_MAX
-            && let Some(oldest) = self.exchange.attempts.iter().position(|attempt| attempt.is_open)
-        {
-            self.close(oldest);
+    /// The open attempt with this number.
+    fn listening_mut(&mut self, attempt: AttemptId) -> Option<&mut Listening> {
+        self.attempts.iter_mut().find(|listening| listening.is(attempt))
+    }
+}
+
+impl Progress {
+    /// A target that has not been asked.
+    fn new(candidate: &Candidate, options: Options) -> Self {
+        let mut candidate = *candidate;
+        candidate.patience_millis = candidate.patience_millis.max(1);
+        if !options.cookies {
+            candidate.cookie = None;
+        }
+        Self {
+            channel: candidate.channel,
+            with_edns: candidate.edns != EdnsSupport::PlainOnly,
+            only_unsent: true,
+            candidate,
+            ..Self::default()
         }
     }
+}
 
-    /// Stops listening for an attempt.
-    fn close(&mut self, index: usize) {
-        self.exchange.attempts[index].is_open = false;
-        self.out.push(Output::Close(AttemptId(index)));
-    }
-
-    /// The attempt that we waited for was silent.
-    fn note_silence(&mut self) {
-        if let Some(attempt) = self.exchange.attempts.get(self.exchange.current).filter(|attempt| attempt.is_open) {
-            let target = self.exchange.targets[attempt.target].candidate.target;
-            self.out.push(Output::Learned(target, Observation::SilentSince(attempt.last_sent_at)));
-        }
-    }
-
-    /// The time is over.
-    fn expire(&mut self) {
-        self.note_silence();
-        self.give_up();
-    }
-
-    /// Ends with the failing reply, or with the error that says most.
-    fn give_up(&mut self) {
-        let targets = &self.exchange.targets;
-        let error = if targets.iter().any(|target| target.was_bad) {
-            ExchangeError::BadReply
-        } else if targets.iter().all(|target| target.refusals > 0) {
-            ExchangeError::Unreachable
-        } else {
-            ExchangeError::TimedOut
-        };
-        let result = self.exchange.failing_reply.take().ok_or(error);
-        self.finish(result);
-    }
-
-    /// The end.
-    fn finish(&mut self, result: Result<Vec<u8>, ExchangeError>) {
-        self.exchange.is_done = true;
-        self.out.push(Output::Done(result));
+impl Listening {
+    /// Whether this is that attempt, and listens.
+    fn is(&self, attempt: AttemptId) -> bool {
+        self.is_open && self.attempt.id == attempt
     }
 }
 

@@ -1,11 +1,11 @@
 //! Asking someone else: what no zone, endpoint or built-in name of a view answers goes to its targets.
 //!
 //! ```text
-//! UDP worker ── cached() ──> cache          no allocation, no await
-//!      miss  ── fetch()  ──> coalesce       one question in flight, however many ask it
-//!                             └ upstream    sockets and clock (tokio)
-//!                                └ exchange  decides: whom to ask next, which reply counts. No I/O.
-//!                                └ pool      which target is quick, which is suspect
+//! UDP worker ── cached() ──> cache          no allocation, no wait
+//!      miss  ── Order    ──> lane           one question in flight, however many ask it; sockets and time
+//!                             ├ exchange    decides: whom to ask next, which reply counts. No I/O.
+//!                             ├ pool        which target is quick, which is suspect
+//!                             ├ streams     TCP and what is encrypted, on tokio
 //!                             └ reply       what is kept and served
 //! ```
 //!
@@ -13,29 +13,32 @@
 //! section, nor records of other names in its answer, ever answer another question (RFC 5452 section 6).
 
 pub mod cache;
-mod coalesce;
+pub mod clock;
 pub mod counters;
 pub mod exchange;
-mod pool;
+pub mod lane;
+pub mod loops;
+pub mod pool;
 pub mod reply;
 pub mod streams;
-mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use crate::snapshot::ContextId;
 
 use crate::dns::edns::ExtendedError;
-use crate::dns::message::Message;
-use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, TargetGroup, Ttl};
-use cache::{CacheKey, LOOKUPS_MAX, ReplyCache};
-use coalesce::{InFlight, Joined, Lead};
+use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Ttl};
+use cache::{CacheLimits, LOOKUPS_MAX, ReplyCache};
 use counters::{CounterValues, Counters};
-use reply::{TtlLimits, UpstreamReply};
-use upstream::Upstreams;
+use exchange::Options;
+use lane::SocketBudget;
+use loops::Loops;
+use pool::{TargetPool, TargetReport};
+use reply::UpstreamReply;
 
 /// A moment, in milliseconds since the process started. Never the wall clock: TTLs must not follow its jumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
 impl Millis {
@@ -91,8 +94,12 @@ pub enum ExchangeError {
     BadReply,
     /// As many questions are being forwarded as may be; this one was not asked.
     InFlightLimit,
+    /// The same for each of its targets, or there is no socket left to ask them from.
+    TargetBusy,
     /// The exchange ended without a result: the daemon is stopping, or a fault of ours.
     Abandoned,
+    /// What we ask comes back to us: whoever asked this is being asked it, by us.
+    Loop,
 }
 
 impl ExchangeError {
@@ -104,7 +111,9 @@ impl ExchangeError {
             Self::Unreachable => (ExtendedErrorCode::NETWORK_ERROR, "no upstream can be reached"),
             Self::BadReply => (ExtendedErrorCode::NETWORK_ERROR, "the upstreams' replies cannot be used"),
             Self::InFlightLimit => (ExtendedErrorCode::OTHER, "too many questions are being forwarded"),
+            Self::TargetBusy => (ExtendedErrorCode::OTHER, "too many questions wait for these upstreams"),
             Self::Abandoned => (ExtendedErrorCode::NOT_READY, "the question was abandoned"),
+            Self::Loop => (ExtendedErrorCode::OTHER, "forwarding loop: this very question is being forwarded to you"),
         };
         ExtendedError { code, text }
     }
@@ -118,50 +127,56 @@ impl ExchangeError {
     pub fn is_of_the_upstream(self) -> bool {
         match self {
             Self::TimedOut | Self::Unreachable | Self::BadReply => true,
-            Self::NoTargets | Self::InFlightLimit | Self::Abandoned => false,
+            Self::NoTargets | Self::InFlightLimit | Self::TargetBusy | Self::Abandoned | Self::Loop => false,
         }
     }
 }
 
-/// What forwarding may take.
+/// What forwarding may take, and how it asks.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardLimits {
-    /// Octets of the cache, over all contexts.
-    pub cache_octets_max: usize,
-    /// The largest TTLs believed.
-    pub ttls: TtlLimits,
-    /// Questions that are being forwarded at a time. Together they hold at most 1.25 times as many
-    /// sockets, or 64 more.
+    /// What the cache may take and keep.
+    pub cache: CacheLimits,
+    /// Questions that are being forwarded at a time, over all lanes.
     pub in_flight_max: usize,
+    /// Queries that wait for a reply of one target at a time.
+    pub in_flight_per_target_max: u32,
+    /// Upstream sockets over all lanes. A target that would have none gets one a lane all the same.
+    pub sockets_max: usize,
+    /// How targets are asked.
+    pub options: Options,
 }
 
-/// Everything that forwards: the cache, the questions in flight, and what is known of the targets.
+/// Everything that forwards: the cache, and what is known of the targets. The lanes ask; clones share everything.
 #[derive(Clone)]
 pub struct Forwarder(Arc<Shared>);
 
 /// What all clones of a forwarder share.
 struct Shared {
-    ttls: TtlLimits,
+    limits: ForwardLimits,
     cache: ReplyCache,
-    in_flight: Arc<InFlight>,
-    upstreams: Upstreams,
+    pool: TargetPool,
+    sockets: Arc<SocketBudget>,
+    loops: Loops,
     counters: Arc<Counters>,
+    in_flight: AtomicUsize,
 }
 
 impl Forwarder {
     /// A forwarder that has asked nothing yet.
     pub fn new(limits: ForwardLimits) -> Self {
-        let counters = Arc::new(Counters::default());
         Self(Arc::new(Shared {
-            ttls: limits.ttls,
-            cache: ReplyCache::new(limits.cache_octets_max),
-            in_flight: Arc::new(InFlight::new(limits.in_flight_max)),
-            upstreams: Upstreams::new(limits.in_flight_max, Arc::clone(&counters)),
-            counters,
+            limits,
+            cache: ReplyCache::new(limits.cache),
+            pool: TargetPool::new(limits.in_flight_per_target_max),
+            sockets: Arc::new(SocketBudget::new(limits.sockets_max)),
+            loops: Loops::default(),
+            counters: Arc::default(),
+            in_flight: AtomicUsize::new(0),
         }))
     }
 
-    /// What is known already. For the UDP workers: no await, no allocation.
+    /// What is known already. For the UDP workers: no wait, no allocation.
     #[inline]
     pub fn cached(&self, ask: &Ask<'_>, now: Millis) -> Option<Outcome> {
         self.0.cache.get(ask, now)
@@ -178,44 +193,24 @@ impl Forwarder {
         self.0.cache.get_all(asks, now, outcomes);
     }
 
-    /// Asks, unless it is known by now or the same question is in flight; then waits for that one's outcome.
-    ///
-    /// Who stops waiting cancels nothing: the exchange goes on for the others and for the cache. Needs a tokio runtime.
-    pub async fn fetch(&self, ask: &Ask<'_>, group: &Arc<TargetGroup>, now: Millis) -> Outcome {
-        if group.is_empty() {
-            return Err(ExchangeError::NoTargets);
-        }
-        if let Some(outcome) = self.cached(ask, now) {
-            return outcome;
-        }
-        let counters = &self.0.counters;
-        let waiter = match self.0.in_flight.join(ask) {
-            Joined::Waiting(waiter) => {
-                counters.coalesced.add();
-                waiter
-            }
-            Joined::First(lead, waiter) => {
-                let shared = Arc::clone(&self.0);
-                let group = Arc::clone(group);
-                tokio::spawn(async move { shared.lead(lead, &group, now).await });
-                waiter
-            }
-            Joined::Full => {
-                counters.in_flight_limit.add();
-                return Err(ExchangeError::InFlightLimit);
-            }
-        };
-        waiter.outcome().await
-    }
-
     /// What has been counted so far.
     pub fn counters(&self) -> CounterValues {
         self.0.counters.values()
     }
 
-    /// Questions that are being forwarded now.
+    /// What is known of every target that was asked.
+    pub fn target_reports(&self) -> Vec<TargetReport> {
+        self.0.pool.report()
+    }
+
+    /// Questions that are being forwarded now, those among them that only listen for what else may come.
     pub fn in_flight(&self) -> usize {
-        self.0.in_flight.len()
+        self.0.in_flight()
+    }
+
+    /// Upstream sockets that are open.
+    pub fn sockets(&self) -> usize {
+        self.0.sockets.open()
     }
 
     /// Octets and entries of the cache.
@@ -225,27 +220,18 @@ impl Forwarder {
 }
 
 impl Shared {
-    /// Runs the one exchange for a question, keeps its outcome and hands it to all who wait.
-    async fn lead(&self, lead: Lead, group: &TargetGroup, now: Millis) {
-        let ask = lead.key().ask();
-        // The exchange before this one may have ended between our look into the cache and our taking the lead.
-        let outcome = match self.cache.get(&ask, now) {
-            Some(outcome) => outcome,
-            None => self.exchange(lead.key().clone(), &ask, group, now).await,
-        };
-        lead.finish(outcome);
+    /// Questions in flight.
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Asks the targets and remembers what came of it.
-    async fn exchange(&self, key: CacheKey, ask: &Ask<'_>, group: &TargetGroup, now: Millis) -> Outcome {
-        self.counters.exchanges.add();
-        let (octets, now) = self.upstreams.exchange(ask, group, now).await;
-        let outcome = octets.and_then(|octets| {
-            let message = Message::parse(&octets).map_err(|_| ExchangeError::BadReply)?;
-            let reply = UpstreamReply::new(&message, self.ttls, now).ok_or(ExchangeError::BadReply)?;
-            Ok(Arc::new(reply))
-        });
-        self.cache.insert(key, &outcome, now);
-        outcome
+    /// One more question is in flight.
+    fn flight_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One fewer.
+    fn flight_ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Counts the questions being forwarded; cheap to clone.
@@ -15,14 +15,41 @@ struct Counts {
     per_client_max: u32,
     total: AtomicUsize,
     /// Keyed by what clients choose, hence the standard library's keyed hash; as many entries as questions in flight.
-    clients: Mutex<HashMap<IpAddr, u32>>,
+    clients: Mutex<HashMap<ClientKey, u32>>,
     given_back: Notify,
 }
 
 /// One question's place; given back when dropped.
-pub struct Permit {
+pub struct Permit(Option<Place>);
+
+/// What a permit holds until it is given back.
+struct Place {
     in_flight: InFlight,
-    client: IpAddr,
+    client: ClientKey,
+}
+
+/// Places given out one after the other while nobody else is: one lock for a batch.
+pub struct Admission<'a> {
+    in_flight: &'a InFlight,
+    clients: MutexGuard<'a, HashMap<ClientKey, u32>>,
+}
+
+impl Admission<'_> {
+    /// A place for one more question of this client; none at a limit.
+    pub fn admit(&mut self, client: IpAddr) -> Option<Permit> {
+        let client = ClientKey::of(client);
+        let counts = &self.in_flight.0;
+        if counts.total.load(Ordering::Relaxed) >= counts.total_max {
+            return None;
+        }
+        let of_client = self.clients.entry(client).or_insert(0);
+        if *of_client >= counts.per_client_max {
+            return None;
+        }
+        *of_client += 1;
+        counts.total.fetch_add(1, Ordering::Relaxed);
+        Some(Permit(Some(Place { in_flight: self.in_flight.clone(), client })))
+    }
 }
 
 impl InFlight {
@@ -40,18 +67,23 @@ impl InFlight {
 
     /// A place for one more question of this client; none at a limit.
     pub fn admit(&self, client: IpAddr) -> Option<Permit> {
-        let client = client_key(client);
-        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.0.total.load(Ordering::Relaxed) >= self.0.total_max {
-            return None;
+        self.admission().admit(client)
+    }
+
+    /// Gives out places until it is dropped.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission { in_flight: self, clients: self.0.lock() }
+    }
+
+    /// Gives back the places of these permits, and leaves the list empty: one lock for all.
+    pub fn give_back(&self, permits: &mut Vec<Permit>) {
+        if permits.is_empty() {
+            return;
         }
-        let of_client = clients.entry(client).or_insert(0);
-        if *of_client >= self.0.per_client_max {
-            return None;
+        let mut clients = self.0.lock();
+        for place in permits.drain(..).filter_map(|mut permit| permit.0.take()) {
+            self.0.give_back(&mut clients, place.client);
         }
-        *of_client += 1;
-        self.0.total.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { in_flight: self.clone(), client })
     }
 
     /// Returns once nothing is in flight. Nobody else may wait at the same time.
@@ -67,29 +99,45 @@ impl InFlight {
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let counts = &self.in_flight.0;
-        let mut clients = counts.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total.fetch_sub(1, Ordering::Relaxed) == 1 {
-            counts.given_back.notify_one();
+impl Counts {
+    /// The clients; the map stays whole whatever panics, so a poisoned lock is no reason to stop.
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back a place of a client.
+    fn give_back(&self, clients: &mut HashMap<ClientKey, u32>, client: ClientKey) {
+        if self.total.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.given_back.notify_one();
         }
-        if let Some(of_client) = clients.get_mut(&self.client) {
+        if let Some(of_client) = clients.get_mut(&client) {
             *of_client -= 1;
             if *of_client == 0 {
-                clients.remove(&self.client);
+                clients.remove(&client);
             }
         }
     }
 }
 
-/// What counts as one client: an IPv4 address, or an IPv6 /64.
-pub fn client_key(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let prefix = u128::from(address) >> 64 << 64;
-            IpAddr::V6(prefix.into())
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(Place { in_flight, client }) = self.0.take() {
+            in_flight.0.give_back(&mut in_flight.0.lock(), client);
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64. One number, for it is hashed for every query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ClientKey(u64);
+
+impl ClientKey {
+    /// The client of an address.
+    fn of(client: IpAddr) -> Self {
+        match client.to_canonical() {
+            // Among prefixes of multicast addresses, from which nobody asks.
+            IpAddr::V4(address) => Self(0xffff << 48 | u64::from(address.to_bits())),
+            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64),
         }
     }
 }
@@ -116,11 +164,26 @@ mod tests {
     }
 
     #[test]
+    fn places_are_given_out_and_back_by_the_batch() {
+        let in_flight = InFlight::new(5, 3);
+        let client = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let mut permits = Vec::new();
+        {
+            let mut admission = in_flight.admission();
+            permits.extend([1, 1, 1, 1, 2, 2, 2].into_iter().filter_map(|last| admission.admit(client(last))));
+        }
+        assert_eq!((permits.len(), in_flight.total()), (5, 5), "three of the first client, two of the second");
+        in_flight.give_back(&mut permits);
+        assert_eq!((permits.len(), in_flight.total()), (0, 0));
+        assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
     fn an_ipv6_client_is_its_64() {
         let keys = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
-            .map(|address| client_key(address.parse().expect("an address")));
+            .map(|address| ClientKey::of(address.parse().expect("an address")));
         assert_eq!(keys[0], keys[1]);
         assert_ne!(keys[0], keys[2]);
-        assert_eq!(keys[3], IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(keys[3], ClientKey::of([192, 0, 2, 1].into()));
     }
 }

@@ -1,26 +1,386 @@
 //! The miss path: ask others, then answer the query again from the start with what they said at hand.
 //!
 //! Nothing of the first attempt is kept but the question: the snapshot taken when the query arrived is used to the end
-//! (no query sees two), and each round either completes the reply or learns one more thing.
+//! (no query sees two), and each round either completes the reply or learns one more thing. Datagrams are answered on
+//! the lane that learned what they waited for, streams on their own tasks.
 
-use super::handle::{self, Fetched, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
+use super::counters::{Counter, WorkerCounters};
+use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
+use super::in_flight::Permit;
 use super::refusal::Refusal;
 use super::server::Server;
+use super::udp::worker::count_reply;
 use crate::dns::Class;
 use crate::dns::reply::Transport;
-use crate::forward::Ask;
+use crate::forward::lane::{Audience, Order, Orders};
+use crate::forward::{self, Ask, ExchangeError, Millis};
 use crate::resolve::CNAME_CHAIN_MAX;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, Snapshot};
-use std::net::IpAddr;
+use crate::udp::answers::Answers;
+use crate::udp::sys::REPLY_OCTETS;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Questions asked of others for one query at most: one a CNAME, and the first.
 pub const ROUNDS_MAX: usize = CNAME_CHAIN_MAX + 1;
+/// Doors whose replies a lane collects at a time; for one more, those of the others leave first.
+const DOORS_MAX: usize = 8;
+
+/// Who waits for what others say.
+pub enum Waiter {
+    /// A datagram.
+    Datagram(Waiting),
+    /// A message of a stream, whose task goes on with what it is told.
+    Stream(oneshot::Sender<forward::Outcome>),
+}
 
 /// A query that waits for others.
 pub struct Waiting {
+    /// The snapshot that was current when it arrived.
+    pub published: Arc<Published>,
+    /// Its octets.
+    pub message: KeptMessage,
+    /// The door it came in by.
+    pub door: DoorIndex,
+    /// Who asks, exactly as the kernel names it.
+    pub client: SocketAddr,
+    /// The address that was asked, where the door is a wildcard.
+    pub local: Option<IpAddr>,
+    /// Its place among the questions in flight.
+    pub permit: Permit,
+    /// What is being asked for it.
+    pub asked: Asked,
+    /// What was said of the name that it asks for, if that has been asked.
+    pub first: Option<forward::Outcome>,
+    /// What was said of the names that this led to.
+    pub fetched: Vec<Fetched>,
+}
+
+/// What is being asked for a query.
+pub enum Asked {
+    /// The very name that it asks for.
+    Its,
+    /// A name that CNAMEs led to.
+    Other(Miss),
+}
+
+/// The octets of a query, within this value where they are few.
+pub enum KeptMessage {
+    /// So many of these.
+    Inline(u8, [u8; MESSAGE_OCTETS_INLINE]),
+    /// Too many for that.
+    Boxed(Box<[u8]>),
+}
+
+/// Queries up to here need no allocation of their own, in octets: most have a short name and an OPT.
+const MESSAGE_OCTETS_INLINE: usize = 94;
+
+impl KeptMessage {
+    /// Keeps a message.
+    pub fn new(message: &[u8]) -> Self {
+        let mut octets = [0; MESSAGE_OCTETS_INLINE];
+        match octets.get_mut(..message.len()) {
+            Some(part) => {
+                part.copy_from_slice(message);
+                Self::Inline(message.len() as u8, octets)
+            }
+            None => Self::Boxed(message.into()),
+        }
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        match self {
+            Self::Inline(count, octets) => &octets[..usize::from(*count)],
+            Self::Boxed(octets) => octets,
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether what is being asked is the very name that the query asks for.
+    fn asks_its_own_name(&self) -> bool {
+        matches!(self.asked, Asked::Its)
+    }
+}
+
+impl Asked {
+    /// What a query that has just been begun in a slot led to.
+    pub fn of(miss: Miss, slot: &Slot, snapshot: &Snapshot) -> Self {
+        match handle::first_ask(slot, snapshot) {
+            Some(ask) if *ask.qname == *miss.qname => Self::Its,
+            _ => Self::Other(miss),
+        }
+    }
+}
+
+/// A miss in the words of those who ask.
+pub fn ask_of<'a>(snapshot: &Snapshot, miss: &'a Miss) -> Ask<'a> {
+    Ask {
+        context: snapshot.context(miss.context).id,
+        qname: &miss.qname,
+        qtype: miss.qtype,
+        class: Class::IN,
+        dnssec_ok: miss.dnssec_ok,
+        checking_disabled: miss.checking_disabled,
+    }
+}
+
+/// Orders what renews the cached answer to a query that has just been begun in a slot, before its lifetime ends; nobody
+/// waits for it. Where its lane takes no more, the next who asks after the lifetime waits.
+#[cold]
+pub fn renew(server: &Server, snapshot: &Snapshot, slot: &Slot, orders: &mut Orders<Waiter>) {
+    let Some(ask) = handle::first_ask(slot, snapshot) else { return };
+    let question = server.lanes.question(&ask);
+    let context = snapshot.contexts.iter().find(|context| context.id == ask.context);
+    if let Some(context) = context.filter(|_| server.lanes.has_room(&question)) {
+        server.lanes.add(orders, Order::for_cache(question, &context.group));
+    }
+}
+
+/// Those who wait for one lane: answers datagrams, and passes on to streams what they wait for.
+pub struct Waiters {
+    server: Server,
+    lane: usize,
+    /// For each door, a socket that replies may leave by.
+    doors: Vec<Arc<UdpSocket>>,
+    /// What this turn has collected for some doors.
+    collected: Vec<(DoorIndex, Answers)>,
+    spare: Vec<Answers>,
+    /// Places of those who have been answered.
+    permits: Vec<Permit>,
+    work: Work,
+}
+
+/// What is kept from answer to answer, so that nothing is allocated or zeroed for one.
+struct Work {
+    slot: Slot,
+    scratch: Scratch,
+    random: SmallRng,
+}
+
+/// What one round led to.
+enum Round {
+    /// The reply is written, or none is owed.
+    Done(Option<Reply>),
+    /// Others have to be asked once more.
+    Miss(Miss),
+}
+
+impl Waiters {
+    /// Those of a lane; `sockets[d][w]` is worker `w`'s socket of door `d`.
+    pub fn new(server: &Server, lane: usize, sockets: &[Vec<Arc<UdpSocket>>]) -> Self {
+        Self {
+            server: server.clone(),
+            lane,
+            doors: sockets.iter().map(|of_door| Arc::clone(&of_door[lane % of_door.len()])).collect(),
+            collected: Vec::new(),
+            spare: Vec::new(),
+            permits: Vec::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// The counters of this lane.
+    fn counters(&self) -> &WorkerCounters {
+        self.server.lane_counters(self.lane)
+    }
+
+    /// Answers a datagram with what it waited for, or asks what that led to.
+    fn answer(&mut self, mut waiting: Waiting, outcome: &forward::Outcome, now: Millis) {
+        if let Asked::Other(miss) = &waiting.asked {
+            waiting.fetched.push(Fetched { miss: miss.clone(), result: outcome.clone() });
+        }
+        let answers = self.room_for(waiting.door);
+        let Self { server, collected, work, .. } = self;
+        let answers = &mut collected[answers].1;
+        let mut round = Round::Done(None);
+        answers.push(waiting.client, waiting.local, |out| {
+            // A panic is a bug of ours: it costs this query its answer, not its reply.
+            let answered = catch_unwind(AssertUnwindSafe(|| work.answer(server, &waiting, outcome, now, out)));
+            round = answered.unwrap_or_else(|_| {
+                tracing::error!("answering a forwarded query panicked; this is a bug, please report it");
+                *work = Work::default();
+                work.refuse(server, &waiting, now, out, Refusal::Internal)
+            });
+            match round {
+                Round::Done(Some(reply)) => reply.octets,
+                Round::Done(None) | Round::Miss(_) => 0,
+            }
+        });
+        match round {
+            Round::Done(reply) => {
+                if let Some(reply) = reply {
+                    count_reply(self.counters(), &reply, Counter::increment);
+                }
+                self.permits.push(waiting.permit);
+            }
+            Round::Miss(miss) => {
+                if waiting.asks_its_own_name() {
+                    waiting.first = Some(outcome.clone());
+                }
+                waiting.asked = Asked::Other(miss);
+                self.ask_again(waiting, now);
+            }
+        }
+    }
+
+    /// Asks what a round led to, within bounds.
+    fn ask_again(&mut self, waiting: Waiting, now: Millis) {
+        let Asked::Other(miss) = &waiting.asked else { return };
+        let snapshot = &waiting.published.snapshot;
+        let question = self.server.lanes.question(&ask_of(snapshot, miss));
+        let rounds = usize::from(waiting.first.is_some()) + waiting.fetched.len();
+        if rounds < ROUNDS_MAX && self.server.lanes.has_room(&question) {
+            let group = Arc::clone(&snapshot.context(miss.context).group);
+            let client = waiting.client.ip().to_canonical();
+            self.server.lanes.submit(Order::new(question, &group, client, Waiter::Datagram(waiting)));
+            return;
+        }
+        let why = if rounds < ROUNDS_MAX { Refusal::InFlightLimit } else { Refusal::RoundLimit };
+        let index = self.room_for(waiting.door);
+        let Self { server, collected, work, .. } = self;
+        let mut round = Round::Done(None);
+        collected[index].1.push(waiting.client, waiting.local, |out| {
+            round = work.refuse(server, &waiting, now, out, why);
+            if let Round::Done(Some(reply)) = round { reply.octets } else { 0 }
+        });
+        if let Round::Done(Some(reply)) = round {
+            count_reply(self.counters(), &reply, Counter::increment);
+        }
+        self.permits.push(waiting.permit);
+    }
+
+    /// Room for one more reply of a door: its place among those that are collected.
+    fn room_for(&mut self, door: DoorIndex) -> usize {
+        let has_room = |(of, answers): &(DoorIndex, Answers)| *of == door && answers.has_room();
+        if let Some(index) = self.collected.iter().position(has_room) {
+            return index;
+        }
+        let is_full = |(of, answers): &(DoorIndex, Answers)| *of == door && !answers.has_room();
+        if self.collected.iter().any(is_full) || self.collected.len() >= DOORS_MAX {
+            self.send();
+        }
+        self.collected.push((door, self.spare.pop().unwrap_or_default()));
+        self.collected.len() - 1
+    }
+
+    /// Sends what is collected.
+    fn send(&mut self) {
+        while let Some((door, mut answers)) = self.collected.pop() {
+            let report = answers.send(&self.doors[door.0 as usize]);
+            self.counters().send_failed.add(report.failed as u64);
+            self.spare.push(answers);
+        }
+    }
+}
+
+impl Audience for Waiters {
+    type Waiter = Waiter;
+
+    fn tell(&mut self, waiter: Waiter, outcome: &forward::Outcome, now: Millis) {
+        match waiter {
+            Waiter::Datagram(waiting) => self.answer(waiting, outcome, now),
+            // Its task may be gone: a client that has closed its stream.
+            Waiter::Stream(task) => drop(task.send(outcome.clone())),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.send();
+        self.server.in_flight.give_back(&mut self.permits);
+    }
+
+    fn way_of(&self, waiter: &Waiter) -> String {
+        match waiter {
+            Waiter::Datagram(Waiting { client, door, local, .. }) => {
+                let asked = self.doors[door.0 as usize].local_addr().ok();
+                let asked = asked.map(|asked| SocketAddr::new(local.unwrap_or(asked.ip()), asked.port()));
+                let asked = asked.map_or_else(|| "a door".to_owned(), |asked| asked.to_string());
+                format!("{} -> {asked}", client.ip().to_canonical())
+            }
+            Waiter::Stream(_) => "a client over TCP".to_owned(),
+        }
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        // Only picks where a multi-value answer starts.
+        Self { slot: Slot::default(), scratch: Scratch::default(), random: SmallRng::from_os_rng() }
+    }
+}
+
+impl Work {
+    /// Answers a query with what is at hand.
+    fn answer(
+        &mut self,
+        server: &Server,
+        waiting: &Waiting,
+        outcome: &forward::Outcome,
+        now: Millis,
+        out: &mut [u8; REPLY_OCTETS],
+    ) -> Round {
+        let Self { slot, scratch, random } = self;
+        let snapshot = &waiting.published.snapshot;
+        let around = Surroundings {
+            snapshot,
+            forwarder: &server.forwarder,
+            now,
+            pick: random.next_u32(),
+            transport: Transport::Udp,
+            looked_up: match &waiting.first {
+                Some(first) => LookedUp::Found(first),
+                None if waiting.asks_its_own_name() => LookedUp::Found(outcome),
+                None => LookedUp::NotYet,
+            },
+            fetched: &waiting.fetched,
+        };
+        let message = waiting.message.octets();
+        handle::begin(slot, snapshot, message, waiting.door, waiting.client.ip().to_canonical());
+        Round::of(handle::complete(slot, scratch, &around, message, out))
+    }
+
+    /// Answers a query with a refusal.
+    fn refuse(
+        &mut self,
+        server: &Server,
+        waiting: &Waiting,
+        now: Millis,
+        out: &mut [u8; REPLY_OCTETS],
+        why: Refusal,
+    ) -> Round {
+        let around = Surroundings {
+            snapshot: &waiting.published.snapshot,
+            forwarder: &server.forwarder,
+            now,
+            pick: 0,
+            transport: Transport::Udp,
+            looked_up: LookedUp::NotYet,
+            fetched: &[],
+        };
+        Round::of(handle::refuse_message(&mut self.slot, &around, waiting.message.octets(), out, why))
+    }
+}
+
+impl Round {
+    /// What the engine said.
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Reply(reply) => Self::Done(Some(reply)),
+            Outcome::Silent => Self::Done(None),
+            Outcome::Miss(miss) => Self::Miss(miss),
+        }
+    }
+}
+
+/// A query of a stream that waits for others.
+pub struct WaitingMessage {
     /// The server it came to.
     pub server: Server,
     /// The snapshot that was current when it arrived.
@@ -31,11 +391,9 @@ pub struct Waiting {
     pub door: DoorIndex,
     /// Who asks.
     pub client: IpAddr,
-    /// How the reply travels.
-    pub transport: Transport,
 }
 
-impl Waiting {
+impl WaitingMessage {
     /// Asks what is missing until the reply is complete; the reply, and what it says. None: no reply is owed.
     pub async fn answer(self, first: Miss) -> Option<(Vec<u8>, Reply)> {
         let mut fetched = Vec::with_capacity(1);
@@ -44,29 +402,28 @@ impl Waiting {
             let result = self.fetch(&miss).await;
             fetched.push(Fetched { miss, result });
             match self.again(&fetched) {
-                Round::Done(reply) => return reply,
-                Round::Miss(next) => miss = next,
+                (out, Round::Done(reply)) => return reply.map(|reply| (out, reply)),
+                (_, Round::Miss(next)) => miss = next,
             }
         }
         self.refuse(Refusal::RoundLimit)
     }
 
     /// Asks others one question.
-    async fn fetch(&self, miss: &Miss) -> crate::forward::Outcome {
-        let context = self.published.snapshot.context(miss.context);
-        let ask = Ask {
-            context: context.id,
-            qname: &miss.qname,
-            qtype: miss.qtype,
-            class: Class::IN,
-            dnssec_ok: miss.dnssec_ok,
-            checking_disabled: miss.checking_disabled,
-        };
-        self.server.forwarder.fetch(&ask, &context.group, self.server.now()).await
+    async fn fetch(&self, miss: &Miss) -> forward::Outcome {
+        let snapshot = &self.published.snapshot;
+        let question = self.server.lanes.question(&ask_of(snapshot, miss));
+        if !self.server.lanes.has_room(&question) {
+            return Err(ExchangeError::InFlightLimit);
+        }
+        let (task, told) = oneshot::channel();
+        let group = &snapshot.context(miss.context).group;
+        self.server.lanes.submit(Order::new(question, group, self.client, Waiter::Stream(task)));
+        told.await.unwrap_or(Err(ExchangeError::Abandoned))
     }
 
     /// Answers the query with what is at hand. A panic is a bug of ours: it costs this query its answer, not its reply.
-    fn again(&self, fetched: &[Fetched]) -> Round {
+    fn again(&self, fetched: &[Fetched]) -> (Vec<u8>, Round) {
         let answer = || {
             self.run(fetched, |slot, scratch, around, out| {
                 handle::begin(slot, around.snapshot, &self.message, self.door, self.client);
@@ -75,49 +432,40 @@ impl Waiting {
         };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             tracing::error!("answering a forwarded query panicked; this is a bug, please report it");
-            Round::Done(self.refuse(Refusal::Internal))
+            self.run(&[], |slot, _, around, out| {
+                handle::refuse_message(slot, around, &self.message, out, Refusal::Internal)
+            })
         })
     }
 
     /// The reply that says why there is none.
-    pub fn refuse(&self, why: Refusal) -> Option<(Vec<u8>, Reply)> {
-        let round = self.run(&[], |slot, _, around, out| handle::refuse_message(slot, around, &self.message, out, why));
-        match round {
-            Round::Done(reply) => reply,
-            Round::Miss(_) => None,
+    fn refuse(&self, why: Refusal) -> Option<(Vec<u8>, Reply)> {
+        match self.run(&[], |slot, _, around, out| handle::refuse_message(slot, around, &self.message, out, why)) {
+            (out, Round::Done(reply)) => reply.map(|reply| (out, reply)),
+            (_, Round::Miss(_)) => None,
         }
     }
 
-    /// Runs the engine once with room for a reply of this transport.
+    /// Runs the engine once, with room for a reply of any size.
     fn run(
         &self,
         fetched: &[Fetched],
         engine: impl FnOnce(&mut Slot, &mut Scratch, &Surroundings<'_>, &mut [u8]) -> Outcome,
-    ) -> Round {
-        let snapshot: &Snapshot = &self.published.snapshot;
+    ) -> (Vec<u8>, Round) {
         let around = Surroundings {
-            snapshot,
+            snapshot: &self.published.snapshot,
             forwarder: &self.server.forwarder,
             now: self.server.now(),
             pick: rand::random(),
-            transport: self.transport,
-            looked_up: None,
+            transport: Transport::Tcp,
+            looked_up: LookedUp::NotYet,
             fetched,
         };
-        let mut out = vec![0; self.transport.buffer_octets()];
-        match engine(&mut Slot::default(), &mut Scratch::default(), &around, &mut out) {
-            Outcome::Reply(reply) => {
-                out.truncate(reply.octets);
-                Round::Done(Some((out, reply)))
-            }
-            Outcome::Silent => Round::Done(None),
-            Outcome::Miss(miss) => Round::Miss(miss),
+        let mut out = vec![0; Transport::Tcp.buffer_octets()];
+        let round = Round::of(engine(&mut Slot::default(), &mut Scratch::default(), &around, &mut out));
+        if let Round::Done(Some(reply)) = &round {
+            out.truncate(reply.octets);
         }
+        (out, round)
     }
-}
-
-/// What one round led to.
-enum Round {
-    Done(Option<(Vec<u8>, Reply)>),
-    Miss(Miss),
 }

@@ -2,10 +2,12 @@
 
 use super::counters::WorkerCounters;
 use super::in_flight::InFlight;
+use super::later::Waiter;
+use crate::forward::clock::Clock;
+use crate::forward::lane::Lanes;
 use crate::forward::{Forwarder, Millis};
 use crate::snapshot::Publisher;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What every door needs to answer.
 #[derive(Clone)]
@@ -15,15 +17,16 @@ pub struct Server(Arc<Shared>);
 pub struct Shared {
     /// The snapshot that is served.
     pub publisher: Publisher,
-    /// The cache, and those who ask others.
+    /// The cache, and what is known of those who are asked.
     pub forwarder: Forwarder,
+    /// Who ask others.
+    pub lanes: Lanes<Waiter>,
     /// Questions being forwarded.
     pub in_flight: InFlight,
-    /// One set of counters a UDP worker, then one for all streams and misses.
+    /// One set of counters a UDP worker, then one a lane, then one for all streams.
     pub counters: Box<[WorkerCounters]>,
-    /// Where misses run.
-    pub runtime: tokio::runtime::Handle,
-    started: Instant,
+    workers: usize,
+    clock: Clock,
 }
 
 impl std::ops::Deref for Server {
@@ -35,26 +38,32 @@ impl std::ops::Deref for Server {
 }
 
 impl Server {
-    /// A server for that many UDP workers, whose clock starts now.
+    /// A server for that many UDP workers.
     pub fn new(
         publisher: Publisher,
         forwarder: Forwarder,
+        lanes: Lanes<Waiter>,
         in_flight: InFlight,
         workers: usize,
-        runtime: tokio::runtime::Handle,
+        clock: Clock,
     ) -> Self {
-        let counters = (0..=workers).map(|_| WorkerCounters::default()).collect();
-        Self(Arc::new(Shared { publisher, forwarder, in_flight, counters, runtime, started: Instant::now() }))
+        let counters = (0..=workers + lanes.count()).map(|_| WorkerCounters::default()).collect();
+        Self(Arc::new(Shared { publisher, forwarder, lanes, in_flight, counters, workers, clock }))
     }
 
-    /// Milliseconds since the server was made: TTLs never see the wall clock.
+    /// The moment, on the clock of the cache: TTLs never see the wall clock.
     #[inline]
     pub fn now(&self) -> Millis {
-        Millis(self.started.elapsed().as_millis() as u64)
+        self.clock.now()
     }
 
-    /// The counters that streams and misses share: only to be raised by [`super::counters::Counter::increment_shared`].
+    /// The counters of a lane.
+    pub fn lane_counters(&self, lane: usize) -> &WorkerCounters {
+        &self.counters[self.workers + lane]
+    }
+
+    /// The counters that streams share: only to be raised by [`super::counters::Counter::increment_shared`].
     pub fn shared_counters(&self) -> &WorkerCounters {
-        self.counters.last().expect("new made one more than there are workers")
+        self.counters.last().expect("new made one more than there are workers and lanes")
     }
 }

@@ -2,8 +2,8 @@
 
 use super::arrival::Arrival;
 use super::counters::Counter;
-use super::handle::{self, Outcome, Scratch, Slot, Source, Surroundings};
-use super::later::Waiting;
+use super::handle::{self, LookedUp, Outcome, Scratch, Slot, Source, Surroundings};
+use super::later::{self, WaitingMessage};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::stream::{Answer, StreamAnswer};
@@ -36,28 +36,37 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     counters.queries.increment_shared();
     let published = server.publisher.current();
     let client = arrival.client_ip();
+    let now = server.now();
+    handle::begin(&mut kept.slot, &published.snapshot, message, arrival.door, client);
+    let looked_up = handle::first_ask(&kept.slot, &published.snapshot);
+    let looked_up = looked_up.and_then(|ask| server.forwarder.cached(&ask, now));
+    if let Some(Ok(cached)) = &looked_up
+        && cached.claim_prefetch(now)
+    {
+        let mut orders = server.lanes.orders();
+        later::renew(server, &published.snapshot, &kept.slot, &mut orders);
+        server.lanes.submit_all(&mut orders);
+    }
     let around = Surroundings {
         snapshot: &published.snapshot,
         forwarder: &server.forwarder,
-        now: server.now(),
+        now,
         pick: rand::random(),
         transport: Transport::Tcp,
-        looked_up: None,
+        looked_up: LookedUp::of(looked_up.as_ref()),
         fetched: &[],
     };
     kept.out.resize(Transport::Tcp.buffer_octets(), 0);
-    handle::begin(&mut kept.slot, around.snapshot, message, arrival.door, client);
     let mut outcome = handle::complete(&kept.slot, &mut kept.scratch, &around, message, &mut kept.out);
     if let Outcome::Miss(miss) = outcome {
         if let Some(permit) = server.in_flight.admit(client) {
             counters.cache_misses.increment_shared();
-            let waiting = Waiting {
+            let waiting = WaitingMessage {
                 server: server.clone(),
                 published: Arc::clone(&published),
                 message: message.to_vec(),
                 door: arrival.door,
                 client,
-                transport: Transport::Tcp,
             };
             let server = server.clone();
             return StreamAnswer::Later(Box::pin(async move {

@@ -1,3 +1,6 @@
 //! Datagrams as Linux moves them: whole batches a system call, and the socket options std lacks. Knows no DNS.
 
+pub mod answers;
+pub mod connected;
+pub mod events;
 pub mod sys;

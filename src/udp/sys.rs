@@ -215,33 +215,9 @@ impl Batch {
     /// most [`SEND_WAITS_MAX`] times [`SEND_WAIT_MILLISECONDS`]; what has no room then is counted as failed.
     pub fn send(&mut self, socket: &UdpSocket) -> SendReport {
         let total = self.prepare_send();
-        let mut report = SendReport::default();
-        let mut waits = 0;
-        while report.sent + report.failed < total {
-            let from = report.sent + report.failed;
-            // SAFETY: headers `from..total` were just filled in and lead to live parts of `memory`, which the
-            // kernel only reads but for each header's `msg_len`; no reference into it is alive.
-            let count = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    addr_of_mut!((*self.memory.as_ptr()).send[from]),
-                    (total - from) as c_uint,
-                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-                )
-            };
-            // A call that stops half-way returns the count before the stop; the next call meets the error itself.
-            match usize::try_from(count) {
-                Ok(0) => report.failed += 1,
-                Ok(count) => report.sent += count,
-                Err(_) => match io::Error::last_os_error().kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock if waits < SEND_WAITS_MAX && wait_for_room(socket) => waits += 1,
-                    io::ErrorKind::WouldBlock => report.failed = total - report.sent,
-                    _ => report.failed += 1,
-                },
-            }
-        }
-        report
+        // SAFETY: the first `total` headers were just filled in and lead to live parts of `memory`; no reference into
+        // it is alive.
+        unsafe { send_all(socket, addr_of_mut!((*self.memory.as_ptr()).send).cast(), total) }
     }
 
     /// Restores what the kernel overwrote in the headers of the first slots, and forgets their replies.
@@ -313,6 +289,41 @@ impl Drop for Batch {
         // is freed once, here. Its type needs no drop.
         drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
     }
+}
+
+/// Sends the datagrams of the first headers. One that the kernel refuses is counted and passed over; for room it waits
+/// as [`Batch::send`] says.
+///
+/// # Safety
+/// `headers` leads to at least `total` headers, and they to live memory of the lengths that they state. The kernel only
+/// reads it, but for each header's `msg_len`.
+pub(super) unsafe fn send_all(socket: &UdpSocket, headers: *mut mmsghdr, total: usize) -> SendReport {
+    let mut report = SendReport::default();
+    let mut waits = 0;
+    while report.sent + report.failed < total {
+        let from = report.sent + report.failed;
+        // SAFETY: `from` is below `total`, and the rest is the caller's promise.
+        let count = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.add(from),
+                (total - from) as c_uint,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+            )
+        };
+        // A call that stops half-way returns the count before the stop; the next call meets the error itself.
+        match usize::try_from(count) {
+            Ok(0) => report.failed += 1,
+            Ok(count) => report.sent += count,
+            Err(_) => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if waits < SEND_WAITS_MAX && wait_for_room(socket) => waits += 1,
+                io::ErrorKind::WouldBlock => report.failed = total - report.sent,
+                _ => report.failed += 1,
+            },
+        }
+    }
+    report
 }
 
 /// Sends one reply outside a batch, from `local` where that is given; does not wait for room.
@@ -485,7 +496,7 @@ struct Memory {
 /// A socket address of either family as the kernel has it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-union Address {
+pub(super) union Address {
     family: libc::sa_family_t,
     v4: sockaddr_in,
     v6: sockaddr_in6,
@@ -494,7 +505,7 @@ union Address {
 /// One control message with packet information of either family.
 #[repr(C)]
 #[derive(Clone, Copy)]
-union Control {
+pub(super) union Control {
     header: cmsghdr,
     v4: Control4,
     v6: Control6,
@@ -548,7 +559,7 @@ fn address_of(address: &Address) -> SocketAddr {
 }
 
 /// The address in the form of the kernel, and its length.
-fn encode_address(address: SocketAddr) -> (Address, socklen_t) {
+pub(super) fn encode_address(address: SocketAddr) -> (Address, socklen_t) {
     // SAFETY: all octets zero are a value of these plain types.
     let mut encoded: Address = unsafe { zeroed() };
     match address {
@@ -606,7 +617,7 @@ fn interface_of(control: &Control) -> c_uint {
 }
 
 /// Writes the control message that makes a reply leave from `local`, and returns its length.
-fn reply_control(control: &mut Control, local: IpAddr, interface: c_uint) -> usize {
+pub(super) fn reply_control(control: &mut Control, local: IpAddr, interface: c_uint) -> usize {
     // SAFETY: writes to views of a plain union that is initialised throughout; CMSG_LEN is arithmetic on a length.
     unsafe {
         match local {
@@ -648,7 +659,7 @@ fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) 
 }
 
 /// The error that a system call left behind, if it failed.
-fn outcome(result: c_int) -> io::Result<()> {
+pub(super) fn outcome(result: c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

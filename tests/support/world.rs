@@ -48,7 +48,8 @@ impl World {
     pub(crate) fn with_upstreams(name: &str, text: &str, upstreams: Arc<HashMap<Ipv4Addr, Upstream>>) -> Self {
         let read_file =
             |path: &str| std::fs::read_to_string(folder().join(path)).map_err(|error| format!("{path}: {error}"));
-        let surroundings = Surroundings { read_file: &read_file, system_nameservers: &|| Ok(Vec::new()) };
+        let surroundings =
+            Surroundings { read_file: &read_file, system_nameservers: &|| Ok(Vec::new()), is_own_address: &|_| false };
         let loaded = config::load(&format!("{name}.toml"), text, &surroundings);
         let Some(mut configuration) = loaded.configuration else {
             panic!("{name}.toml has errors:\n{}", config::render(&loaded.diagnostics));

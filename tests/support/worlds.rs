@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test and bench takes the part it needs")]
 
+mod asking;
+
+use asking::{Asking, told};
+
 use plustwo::aws::endpoint::PrivateName;
 use plustwo::aws::record_set::push_rdata;
 use plustwo::aws::{
@@ -10,10 +14,17 @@ use plustwo::aws::{
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
+use plustwo::forward::cache::CacheLimits;
+use plustwo::forward::clock::Clock;
+use plustwo::forward::exchange::Options;
+use plustwo::forward::lane::Lanes;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
-use plustwo::snapshot::{Authority, Snapshot};
+use plustwo::serve::in_flight::InFlight;
+use plustwo::serve::server::Server;
+use plustwo::snapshot::{Authority, Publisher, Snapshot};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 
 /// The seed of every world here: figures repeat from run to run.
 pub(crate) const SEED: HashSeed = HashSeed(0x5eed);
@@ -181,32 +192,47 @@ pub(crate) fn snapshot(model: &Model) -> Snapshot {
 
 /// A forwarder that has asked nothing yet.
 pub(crate) fn forwarder() -> Forwarder {
-    let ttls = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
-    Forwarder::new(ForwardLimits { cache_octets_max: 64 << 20, ttls, in_flight_max: 1024 })
+    let ttls = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX, failure_ttl: Ttl::from_wire(5) };
+    Forwarder::new(ForwardLimits {
+        cache: CacheLimits { octets_max: 64 << 20, ttls, stale_seconds: 86_400, prefetch: true },
+        in_flight_max: 1024,
+        in_flight_per_target_max: 1024,
+        sockets_max: 256,
+        options: Options::default(),
+    })
 }
 
 /// Asks the upstream of a snapshot for the A records of names, so that they are in the cache.
-pub(crate) fn fill_cache(
-    forwarder: &Forwarder,
-    snapshot: &Snapshot,
-    names: &[String],
-    runtime: &tokio::runtime::Runtime,
-) {
+pub(crate) fn fill_cache(forwarder: &Forwarder, snapshot: &Snapshot, names: &[String]) {
     let Authority::Forward(context) = snapshot.views[0].otherwise else { panic!("the world has an upstream") };
     let context = snapshot.context(context);
-    runtime.block_on(async {
-        for qname in names {
-            let ask = Ask {
-                context: context.id,
-                qname: &wire(qname),
-                qtype: Rtype::A,
-                class: Class::IN,
-                dnssec_ok: false,
-                checking_disabled: false,
-            };
-            forwarder.fetch(&ask, &context.group, Millis(0)).await.expect("the upstream answers");
+    let asking = Asking::start(forwarder, 1, Millis(0));
+    for names in names.chunks(64) {
+        let waiting: Vec<_> = names
+            .iter()
+            .map(|qname| {
+                let ask = Ask {
+                    context: context.id,
+                    qname: &wire(qname),
+                    qtype: Rtype::A,
+                    class: Class::IN,
+                    dnssec_ok: false,
+                    checking_disabled: false,
+                };
+                asking.ask(&ask, &context.group)
+            })
+            .collect();
+        for waiting in &waiting {
+            told(waiting).expect("the upstream answers");
         }
-    });
+    }
+}
+
+/// A server with one worker, over lanes that do not run: for what is known already.
+pub(crate) fn server(snapshot: Snapshot, forwarder: &Forwarder) -> Server {
+    let lanes = Lanes::new(forwarder, NonZeroUsize::MIN).expect("descriptors");
+    let (publisher, in_flight) = (Publisher::new(snapshot), InFlight::new(1, 1));
+    Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(Millis(0)))
 }
 
 /// An upstream on loopback that answers every question with one address and a TTL of an hour.

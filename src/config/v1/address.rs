@@ -1,27 +1,7 @@
 //! Addresses, CIDR blocks, and who may ask where nothing is written.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// The port of DNS (RFC 1035 section 4.2).
-pub(super) const DNS_PORT: u16 = 53;
-
-/// Reads `192.0.2.1`, `192.0.2.1:5300`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:5300`.
-pub(super) fn parse_socket_address(text: &str) -> Option<SocketAddr> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        // A scope is part of what a socket is bound to, so that only addresses without one become IPv4.
-        return Some(match address.ip().to_canonical() {
-            IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
-            IpAddr::V6(_) => address,
-        });
-    }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let ip = match bare {
-        Some(bare) => IpAddr::V6(bare.parse().ok()?),
-        None => text.parse().ok()?,
-    };
-    Some(SocketAddr::from((ip.to_canonical(), DNS_PORT)))
-}
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why a text is no CIDR block.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,25 +70,6 @@ const MAPPED_PREFIX: u8 = 96;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn doors_have_a_port() {
-        let read = |text| parse_socket_address(text).map(|address| address.to_string());
-        for (text, address) in [
-            ("192.0.2.1", "192.0.2.1:53"),
-            ("192.0.2.1:5300", "192.0.2.1:5300"),
-            ("2001:db8::1", "[2001:db8::1]:53"),
-            ("[2001:db8::1]:5300", "[2001:db8::1]:5300"),
-            ("[::]", "[::]:53"),
-            ("[::ffff:192.0.2.1]:5300", "192.0.2.1:5300"),
-            ("::ffff:192.0.2.1", "192.0.2.1:53"),
-        ] {
-            assert_eq!(read(text).as_deref(), Some(address), "{text}");
-        }
-        for bad in ["", "ns.example", "192.0.2.1:", "192.0.2.1:65536", "[192.0.2.1]:53", "192.0.2.1/32", " 192.0.2.1"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn blocks_are_exact() {

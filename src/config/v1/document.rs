@@ -1,7 +1,7 @@
 //! What was written, table by table: typed and placed, nothing settled yet.
 
 use super::source::{At, Reading};
-use super::table::{Lists, OneOrMany, Table, Text};
+use super::table::{Lists, OneOrMany, Table, Text, TextOrTable};
 
 /// A list of texts and where it begins.
 pub(super) type Texts<'t> = At<Vec<Text<'t>>>;
@@ -10,7 +10,7 @@ pub(super) type Texts<'t> = At<Vec<Text<'t>>>;
 pub(super) struct Document<'t> {
     pub(super) region: Option<Text<'t>>,
     pub(super) server: ServerTable<'t>,
-    pub(super) upstream: Option<OneOrMany<'t>>,
+    pub(super) upstream: UpstreamTable<'t>,
     pub(super) settings: SettingsTables<'t>,
     pub(super) vpcs: Vec<VpcTable<'t>>,
     pub(super) inbound_endpoints: Vec<InboundEndpointTable<'t>>,
@@ -28,17 +28,65 @@ pub(super) struct ServerTable<'t> {
     pub(super) open_resolver: Option<At<bool>>,
 }
 
+/// `[upstream]`.
+#[derive(Default)]
+pub(super) struct UpstreamTable<'t> {
+    pub(super) targets: Option<OneOrMany<'t, TargetEntry<'t>>>,
+    pub(super) order: Option<Text<'t>>,
+    pub(super) case_randomization: Option<At<bool>>,
+    pub(super) cookies: Option<At<bool>>,
+    pub(super) bootstrap: Option<OneOrMany<'t, Text<'t>>>,
+    pub(super) tls_roots: Option<Text<'t>>,
+}
+
+/// One entry of `targets`: an address or URL, or AWS's TargetAddress.
+pub(super) enum TargetEntry<'t> {
+    Text(Text<'t>),
+    Table(TargetTable<'t>),
+}
+
+impl<'t> TargetEntry<'t> {
+    /// The text, where it is one.
+    pub(super) fn text(&self) -> Option<&Text<'t>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Table(_) => None,
+        }
+    }
+}
+
+/// AWS's TargetAddress as a table.
+pub(super) struct TargetTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) ip: Option<Text<'t>>,
+    pub(super) ipv6: Option<Text<'t>>,
+    /// How many of the two are there, right or wrong.
+    pub(super) addresses: usize,
+    pub(super) port: Option<At<u64>>,
+    pub(super) protocol: Option<Text<'t>>,
+    pub(super) server_name_indication: Option<Text<'t>>,
+    /// Whether any key has a value of the wrong type.
+    pub(super) is_incomplete: bool,
+}
+
 /// What decides no answer.
 #[derive(Default)]
 pub(super) struct SettingsTables<'t> {
     pub(super) workers: Option<At<u64>>,
     pub(super) max_memory: Option<Text<'t>>,
     pub(super) max_ttl: Option<At<u64>>,
+    pub(super) failure_ttl: Option<At<u64>>,
+    pub(super) serve_stale: Option<At<u64>>,
+    pub(super) prefetch: Option<At<bool>>,
+    pub(super) cache_file: Option<Text<'t>>,
     pub(super) tcp_connections: Option<At<u64>>,
     pub(super) tcp_connections_per_client: Option<At<u64>>,
     pub(super) tcp_idle_seconds: Option<At<u64>>,
     pub(super) in_flight: Option<At<u64>>,
     pub(super) in_flight_per_client: Option<At<u64>>,
+    pub(super) in_flight_per_target: Option<At<u64>>,
+    pub(super) upstream_sockets: Option<At<u64>>,
     pub(super) log_level: Option<Text<'t>>,
 }
 
@@ -123,9 +171,10 @@ pub(super) struct ResolverRuleTable<'t> {
     pub(super) id: Option<Text<'t>>,
     pub(super) domain: Option<Text<'t>>,
     pub(super) action: Option<Text<'t>>,
-    pub(super) targets: Option<Texts<'t>>,
+    pub(super) targets: Option<At<Vec<TargetEntry<'t>>>>,
     /// Whether the key is there, right or wrong.
     pub(super) has_targets: bool,
+    pub(super) order: Option<Text<'t>>,
     pub(super) vpcs: Option<Texts<'t>>,
 }
 
@@ -135,11 +184,8 @@ impl<'t> Document<'t> {
         let mut settings = SettingsTables::default();
         let server = top.table(reading, "server", "[server]".into());
         let server = server.map(|table| read_server(table, reading, &mut settings)).unwrap_or_default();
-        let upstream = top.table(reading, "upstream", "[upstream]".into()).and_then(|mut table| {
-            let targets = table.text_or_texts(reading, "targets");
-            table.finish(reading);
-            targets
-        });
+        let upstream = top.table(reading, "upstream", UPSTREAM.into());
+        let upstream = upstream.map(|table| read_upstream(table, reading)).unwrap_or_default();
         read_settings(&mut top, reading, &mut settings);
         let document = Self {
             region: top.text(reading, "region"),
@@ -190,10 +236,57 @@ fn read_server<'t>(
     server
 }
 
+fn read_upstream<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> UpstreamTable<'t> {
+    let upstream = UpstreamTable {
+        targets: table.text_or_list(reading, "targets", TARGETS_WANTED, read_target),
+        order: table.text(reading, "order"),
+        case_randomization: table.boolean(reading, "case_randomization"),
+        cookies: table.boolean(reading, "cookies"),
+        bootstrap: table.text_or_texts(reading, "bootstrap"),
+        tls_roots: table.text(reading, "tls_roots"),
+    };
+    table.finish(reading);
+    upstream
+}
+
+/// Reads an entry of `targets`.
+fn read_target<'t>(item: TextOrTable<'t>, reading: &mut Reading<'t>) -> TargetEntry<'t> {
+    let mut table = match item {
+        TextOrTable::Text(text) => return TargetEntry::Text(text),
+        TextOrTable::Table(table) => table,
+    };
+    let written = ["ip", "ipv6", "port", "protocol", "server_name_indication"].map(|key| table.has(key));
+    let mut target = TargetTable {
+        label: table.label.clone(),
+        at: table.at,
+        ip: table.text(reading, "ip"),
+        ipv6: table.text(reading, "ipv6"),
+        addresses: written[..2].iter().filter(|is_written| **is_written).count(),
+        port: table.number(reading, "port"),
+        protocol: table.text(reading, "protocol"),
+        server_name_indication: table.text(reading, "server_name_indication"),
+        is_incomplete: false,
+    };
+    let read = [
+        target.ip.is_some(),
+        target.ipv6.is_some(),
+        target.port.is_some(),
+        target.protocol.is_some(),
+        target.server_name_indication.is_some(),
+    ];
+    target.is_incomplete = written != read;
+    table.finish(reading);
+    TargetEntry::Table(target)
+}
+
 fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &mut SettingsTables<'t>) {
     if let Some(mut table) = top.table(reading, "cache", "[cache]".into()) {
         settings.max_memory = table.text(reading, "max_memory");
         settings.max_ttl = table.number(reading, "max_ttl");
+        settings.failure_ttl = table.number(reading, "failure_ttl");
+        settings.serve_stale = table.number(reading, "serve_stale");
+        settings.prefetch = table.boolean(reading, "prefetch");
+        settings.cache_file = table.text(reading, "file");
         table.finish(reading);
     }
     if let Some(mut table) = top.table(reading, "limits", "[limits]".into()) {
@@ -202,6 +295,8 @@ fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &
         settings.tcp_idle_seconds = table.number(reading, "tcp_idle_seconds");
         settings.in_flight = table.number(reading, "in_flight");
         settings.in_flight_per_client = table.number(reading, "in_flight_per_client");
+        settings.in_flight_per_target = table.number(reading, "in_flight_per_target");
+        settings.upstream_sockets = table.number(reading, "upstream_sockets");
         table.finish(reading);
     }
     if let Some(mut table) = top.table(reading, "log", "[log]".into()) {
@@ -318,9 +413,15 @@ fn read_resolver_rule<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Re
         domain: table.text(reading, "domain"),
         action: table.text(reading, "action"),
         has_targets: table.has("targets"),
-        targets: table.texts(reading, "targets"),
+        targets: table.list(reading, "targets", TARGETS_WANTED, read_target),
+        order: table.text(reading, "order"),
         vpcs: table.texts(reading, "vpcs"),
     };
     table.finish(reading);
     rule
 }
+
+/// How `[upstream]` is called in messages.
+pub(super) const UPSTREAM: &str = "[upstream]";
+/// What `targets` is to be.
+const TARGETS_WANTED: &str = "a list of texts or tables";

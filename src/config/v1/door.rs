@@ -1,12 +1,13 @@
 //! Doors: which addresses are listened on, who may ask there, and that no two are the same.
 
 use super::Builder;
-use super::address::{DEFAULT_ALLOW, NotANet, is_too_wide, parse_net, parse_socket_address};
+use super::address::{DEFAULT_ALLOW, NotANet, is_too_wide, parse_net};
 use super::document::{ServerTable, Texts};
 use super::source::At;
 use super::table::Text;
 use crate::aws::SharedDoors;
 use crate::config::diagnostic::quoted;
+use crate::dns::target::parse_socket_address;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,16 +34,19 @@ impl Doors {
         self.list.push(door);
     }
 
-    /// The door that a datagram to this address, sent from this machine, would come in by.
-    pub(super) fn reached_at(&self, target: SocketAddr) -> Option<&Door> {
+    /// The door that a datagram to this address, sent from this machine, would come in by. `is_own` says whether an
+    /// address is one of this machine's, on which a door for every address is open too.
+    fn reached_at(&self, target: SocketAddr, is_own: &dyn Fn(IpAddr) -> bool) -> Option<&Door> {
+        let door = |address: SocketAddr| self.by_address.get(&address).map(|door| &self.list[*door]);
         let every = match target.ip() {
-            ip if !ip.is_loopback() => None,
-            IpAddr::V4(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            IpAddr::V6(_) => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let every = every.map(|ip| SocketAddr::from((ip, target.port())));
-        let found = [Some(target), every].into_iter().flatten().find_map(|address| self.by_address.get(&address));
-        found.map(|door| &self.list[*door]).filter(|_| target.port() != 0)
+        let every = || {
+            let door = door(SocketAddr::from((every, target.port())))?;
+            (target.ip().is_loopback() || is_own(target.ip())).then_some(door)
+        };
+        door(target).or_else(every).filter(|_| target.port() != 0)
     }
 
     /// Doors that cannot be opened beside others, each with those.
@@ -124,7 +128,12 @@ impl<'t> Builder<'t, '_> {
         addresses
     }
 
-    /// Reads one address and port; multicast can be neither a door nor a target.
+    /// The door of ours that questions to this address would come in by.
+    pub(super) fn door_reached_at(&self, target: SocketAddr) -> Option<&Door> {
+        self.doors.reached_at(target, self.surroundings.is_own_address)
+    }
+
+    /// Reads one address and port; multicast can be no door.
     pub(super) fn socket_address(&mut self, text: &Text<'t>, label: &str, key: &str) -> Option<SocketAddr> {
         let problem = match parse_socket_address(&text.value) {
             Some(address) if !is_multicast_or_broadcast(address.ip()) => return Some(address),

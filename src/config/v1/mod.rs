@@ -5,6 +5,7 @@
 
 mod address;
 mod alias;
+mod cache_file;
 mod conflict;
 mod document;
 mod door;
@@ -19,6 +20,8 @@ mod settings;
 mod source;
 mod table;
 mod target;
+mod tls_roots;
+mod upstream;
 mod vpc;
 mod zone_file;
 mod zone_sets;
@@ -39,7 +42,9 @@ pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>)
     let (configuration, diagnostics) = match document {
         None => (None, reading.diagnostics),
         Some(document) => {
-            let (configuration, reading) = settle(document, reading, surroundings);
+            let cache_file = cache_file::settle(&document, file_name, &mut reading);
+            let (mut configuration, reading) = settle(document, reading, surroundings);
+            configuration.settings.cache.file = cache_file;
             (Some(configuration), reading.diagnostics)
         }
     };
@@ -92,15 +97,16 @@ fn settle<'t>(
         doors: Doors::default(),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
-    let settings = settings::settle(&document.settings, &mut builder.reading);
+    let mut settings = settings::settle(&document.settings, &mut builder.reading);
     builder.claim_vpc_names(&document.vpcs);
     builder.settle_vpcs(&document.vpcs, document.region.as_ref());
     builder.settle_inbound_endpoints(&document.inbound_endpoints);
     builder.settle_shared_doors(&document.server);
     builder.settle_same_prefixes(&document.vpcs);
     builder.settle_door_conflicts();
-    builder.settle_upstream(document.upstream);
+    builder.settle_upstream(&document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
+    settings.upstream = builder.upstream_settings(&document.upstream, document.hosted_zones.len() as u32 + 1);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
     (Configuration { model: builder.model, settings }, builder.reading)

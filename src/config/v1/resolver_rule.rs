@@ -5,10 +5,9 @@ use super::conflict::same_domains;
 use super::document::ResolverRuleTable;
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::settings::word;
-use super::target::RULE_TARGETS_MAX;
 use crate::aws::{ResolverRule, RuleAction};
 use crate::config::diagnostic::quoted;
-use crate::dns::{Name, TargetGroup};
+use crate::dns::Name;
 
 /// The words of `action`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,10 +64,17 @@ impl<'t> Builder<'t, '_> {
                 self.reading.report(error.rule(rule).hint("remove `targets`, or write action = \"forward\""));
                 None
             }
-            (ActionWord::System, _) => Some(RuleAction::System),
+            (ActionWord::System, _) => {
+                if let Some(order) = &table.order {
+                    let warning =
+                        self.reading.warning(order.at, &table.label, "`order` of a `system` rule does nothing");
+                    self.reading.report(warning.rule("it has no targets to be asked in any").hint("remove it"));
+                }
+                Some(RuleAction::System)
+            }
             (ActionWord::Forward, Some(targets)) if !targets.value.is_empty() => {
-                let targets = self.targets(targets, RULE_TARGETS_MAX, &table.label, &what);
-                Some(RuleAction::Forward(TargetGroup::do53(targets)))
+                let order = table.order.as_ref();
+                Some(RuleAction::Forward(self.target_group(targets, order, &table.label, &what)))
             }
             (ActionWord::Forward, targets) => {
                 if targets.is_some() || !table.has_targets {

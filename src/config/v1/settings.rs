@@ -1,30 +1,41 @@
-//! `[server] workers`, `[cache]`, `[limits]` and `[log]`.
+//! `[server] workers`, `[cache]`, `[limits]` and `[log]`; what `[upstream]` sets is `upstream`'s.
 
 use super::document::SettingsTables;
 use super::source::{At, Reading};
 use super::table::Text;
 use crate::config::diagnostic::{nearest, quoted};
 use crate::config::settings::{
-    CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, LOG_LEVEL, Limits,
-    LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, WORKERS, parse_octets,
+    CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
+    CACHE_SERVE_STALE_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits,
+    LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
+    UpstreamSettings, WORKERS, parse_octets, ttl,
 };
 use std::time::Duration;
 
-/// Settles what decides no answer.
+/// Settles what decides no answer, but for `[upstream]` and the cache's file.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
-    let cache = CacheSettings::new(
-        max_memory(tables.max_memory.as_ref(), reading),
-        in_range(tables.max_ttl, CACHE_MAX_TTL_SECONDS, "[cache]", "max_ttl", reading),
-    );
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
-        cache,
+        upstream: UpstreamSettings::default(),
+        cache: cache(tables, reading),
         limits: limits(tables, reading),
         log_level: tables
             .log_level
             .as_ref()
             .and_then(|level| word(level, &LogLevel::WORDS, "[log]", "level", reading))
             .unwrap_or(LOG_LEVEL),
+    }
+}
+
+fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSettings {
+    let max_memory = max_memory(tables.max_memory.as_ref(), reading);
+    let mut seconds = |value, range, key| in_range(value, range, "[cache]", key, reading);
+    let max_ttl = seconds(tables.max_ttl, CACHE_MAX_TTL_SECONDS, "max_ttl");
+    CacheSettings {
+        failure_ttl: ttl(seconds(tables.failure_ttl, CACHE_FAILURE_TTL_SECONDS, "failure_ttl")),
+        serve_stale: Duration::from_secs(seconds(tables.serve_stale, CACHE_SERVE_STALE_SECONDS, "serve_stale")),
+        prefetch: tables.prefetch.map_or(CACHE_PREFETCH, |prefetch| prefetch.value),
+        ..CacheSettings::new(max_memory, max_ttl)
     }
 }
 
@@ -40,19 +51,30 @@ fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits 
         tcp_idle: Duration::from_secs(limit(tables.tcp_idle_seconds, TCP_IDLE_SECONDS, "tcp_idle_seconds")),
         in_flight: limit(tables.in_flight, IN_FLIGHT, "in_flight") as usize,
         in_flight_per_client: limit(tables.in_flight_per_client, IN_FLIGHT_PER_CLIENT, "in_flight_per_client") as usize,
+        in_flight_per_target: limit(tables.in_flight_per_target, IN_FLIGHT_PER_TARGET, "in_flight_per_target") as usize,
+        upstream_sockets: limit(tables.upstream_sockets, UPSTREAM_SOCKETS, "upstream_sockets") as usize,
     };
     let connections = (limits.tcp_connections_per_client, limits.tcp_connections);
-    per_client(tables.tcp_connections_per_client, "tcp_connections", connections, reading);
-    per_client(tables.in_flight_per_client, "in_flight", (limits.in_flight_per_client, limits.in_flight), reading);
+    warn_of_share(tables.tcp_connections_per_client, "tcp_connections", "client", connections, reading);
+    let in_flight = (limits.in_flight_per_client, limits.in_flight);
+    warn_of_share(tables.in_flight_per_client, "in_flight", "client", in_flight, reading);
+    let in_flight = (limits.in_flight_per_target, limits.in_flight);
+    warn_of_share(tables.in_flight_per_target, "in_flight", "target", in_flight, reading);
     limits
 }
 
-/// Warns where one client's share, as written, is more than there is.
-fn per_client(written: Option<At<u64>>, key: &str, (share, whole): (usize, usize), reading: &mut Reading<'_>) {
+/// Warns where the share of one `whose`, as written, is more than there is.
+fn warn_of_share(
+    written: Option<At<u64>>,
+    key: &str,
+    whose: &str,
+    (share, whole): (usize, usize),
+    reading: &mut Reading<'_>,
+) {
     if let Some(written) = written.filter(|_| share > whole) {
-        let problem = format!("`{key}_per_client` is {share}, more than `{key}`, {whole}");
+        let problem = format!("`{key}_per_{whose}` is {share}, more than `{key}`, {whole}");
         let warning = reading.warning(written.at, "[limits]", problem);
-        reading.report(warning.rule("one client can use up all there is").hint("lower it"));
+        reading.report(warning.rule(format!("one {whose} can use up all there is")).hint("lower it"));
     }
 }
 

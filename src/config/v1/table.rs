@@ -91,11 +91,53 @@ impl<'t> Table<'t> {
     }
 
     /// Takes one text or a list of them out.
-    pub(super) fn text_or_texts(&mut self, reading: &mut Reading<'t>, key: &'static str) -> Option<OneOrMany<'t>> {
+    pub(super) fn text_or_texts(
+        &mut self,
+        reading: &mut Reading<'t>,
+        key: &'static str,
+    ) -> Option<OneOrMany<'t, Text<'t>>> {
         let value = self.take(key)?;
         match value.value {
             DeValue::String(text) => Some(OneOrMany::One(At { value: text, at: value.at })),
             _ => self.as_texts(reading, key, value).map(OneOrMany::Many),
+        }
+    }
+
+    /// Takes a list out whose items are texts or tables, each read by `read`; `wanted` is what it is to be.
+    pub(super) fn list<T>(
+        &mut self,
+        reading: &mut Reading<'t>,
+        key: &'static str,
+        wanted: &str,
+        read: impl Fn(TextOrTable<'t>, &mut Reading<'t>) -> T,
+    ) -> Option<At<Vec<T>>> {
+        let value = self.take(key)?;
+        self.as_list(reading, key, value, wanted, |table, reading, item| {
+            let item = match item.value {
+                DeValue::String(text) => TextOrTable::Text(At { value: text, at: item.at }),
+                DeValue::Table(inner) => {
+                    TextOrTable::Table(Self::new(format!("{}, `{key}`", table.label), item.at, inner))
+                }
+                _ => return table.wrong_type(reading, key, &item, wanted),
+            };
+            Some(read(item, reading))
+        })
+    }
+
+    /// Takes one text out, or a list as [`Self::list`] does.
+    pub(super) fn text_or_list<T>(
+        &mut self,
+        reading: &mut Reading<'t>,
+        key: &'static str,
+        wanted: &str,
+        read: impl Fn(TextOrTable<'t>, &mut Reading<'t>) -> T,
+    ) -> Option<OneOrMany<'t, T>> {
+        let is_text = |(known, value): &&mut Entry<'t>| {
+            known.value == key && matches!(value, Some(At { value: DeValue::String(_), .. }))
+        };
+        match self.entries.iter_mut().find(is_text) {
+            Some(_) => self.text(reading, key).map(OneOrMany::One),
+            None => self.list(reading, key, wanted, read).map(OneOrMany::Many),
         }
     }
 
@@ -184,19 +226,29 @@ impl<'t> Table<'t> {
     }
 
     fn as_texts(&self, reading: &mut Reading<'t>, key: &str, value: At<DeValue<'t>>) -> Option<At<Vec<Text<'t>>>> {
+        let wanted = "a list of texts";
+        self.as_list(reading, key, value, wanted, |table, reading, item| table.as_text(reading, key, item, wanted))
+    }
+
+    /// A value as a list, with the items that can be read.
+    fn as_list<T>(
+        &self,
+        reading: &mut Reading<'t>,
+        key: &str,
+        value: At<DeValue<'t>>,
+        wanted: &str,
+        read: impl Fn(&Self, &mut Reading<'t>, At<DeValue<'t>>) -> Option<T>,
+    ) -> Option<At<Vec<T>>> {
         let DeValue::Array(array) = value.value else {
-            return self.wrong_type(reading, key, &value, "a list of texts");
+            return self.wrong_type(reading, key, &value, wanted);
         };
         let is_written = !array.is_empty();
-        let texts: Vec<Text<'t>> = array
+        let items: Vec<T> = array
             .into_iter()
-            .filter_map(|item| {
-                let item = At { at: item.span().start, value: item.into_inner() };
-                self.as_text(reading, key, item, "a list of texts")
-            })
+            .filter_map(|item| read(self, reading, At { at: item.span().start, value: item.into_inner() }))
             .collect();
         // A list of nothing but mistakes is none, so that nobody says it was empty.
-        (!is_written || !texts.is_empty()).then_some(At { value: texts, at: value.at })
+        (!is_written || !items.is_empty()).then_some(At { value: items, at: value.at })
     }
 
     fn as_text(&self, reading: &mut Reading<'t>, key: &str, value: At<DeValue<'t>>, wanted: &str) -> Option<Text<'t>> {
@@ -214,10 +266,16 @@ impl<'t> Table<'t> {
     }
 }
 
-/// One text, or a list of them.
-pub(super) enum OneOrMany<'t> {
+/// One text, or a list.
+pub(super) enum OneOrMany<'t, T> {
     One(Text<'t>),
-    Many(At<Vec<Text<'t>>>),
+    Many(At<Vec<T>>),
+}
+
+/// An item of a list that takes both.
+pub(super) enum TextOrTable<'t> {
+    Text(Text<'t>),
+    Table(Table<'t>),
 }
 
 /// What a value is, in words.

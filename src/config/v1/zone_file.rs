@@ -149,7 +149,7 @@ impl ZoneFileReader<'_, '_, '_, '_> {
 }
 
 /// Whether a path is relative and never goes up.
-fn stays_inside(path: &str) -> bool {
+pub(super) fn stays_inside(path: &str) -> bool {
     let path = path.trim_end_matches('/');
     !path.is_empty()
         && !path.contains(['\0', '\\'])

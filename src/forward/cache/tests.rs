@@ -8,6 +8,7 @@ use crate::dns::{Rcode, Ttl};
 use crate::forward::reply::TtlLimits;
 
 const T0: Millis = Millis(1_000);
+const TTLS: TtlLimits = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX, failure_ttl: Ttl::from_wire(5) };
 const QNAME: &[u8] = b"\x03www\x07example\x00";
 
 fn ask(qname: &[u8]) -> Ask<'_> {
@@ -16,23 +17,33 @@ fn ask(qname: &[u8]) -> Ask<'_> {
 
 /// A reply with one record of this TTL and so many octets of data.
 fn reply(qname: &[u8], ttl: u8, rdata_octets: u16) -> Outcome {
+    reply_at(qname, ttl, rdata_octets, T0)
+}
+
+/// The same, received at a moment.
+fn reply_at(qname: &[u8], ttl: u8, rdata_octets: u16, received_at: Millis) -> Outcome {
     let mut octets = b"\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00".to_vec();
     octets.extend_from_slice(qname);
     octets.extend_from_slice(&[0, 1, 0, 1, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl]);
     octets.extend_from_slice(&rdata_octets.to_be_bytes());
     octets.resize(octets.len() + usize::from(rdata_octets), 0);
-    let limits = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
     let message = Message::parse(&octets).expect("well-formed");
-    Ok(Arc::new(UpstreamReply::new(&message, limits, T0).expect("small")))
+    Ok(Arc::new(UpstreamReply::new(&message, TTLS, received_at, false).expect("small")))
 }
 
 fn insert(cache: &ReplyCache, ask: &Ask<'_>, outcome: &Outcome) {
-    cache.insert(CacheKey::from(ask), outcome, T0);
+    // What is told is another test's matter.
+    let _ = cache.insert(CacheKey::from(ask), outcome.clone(), T0);
+}
+
+/// A cache of so many octets that keeps no reply beyond its lifetime.
+fn cache(octets_max: usize) -> ReplyCache {
+    ReplyCache::new(CacheLimits { octets_max, ttls: TTLS, stale_seconds: 0, prefetch: true })
 }
 
 #[test]
 fn every_part_of_the_key_keeps_replies_apart() {
-    let cache = ReplyCache::new(1 << 20);
+    let cache = cache(1 << 20);
     let asked = ask(QNAME);
     insert(&cache, &asked, &reply(QNAME, 60, 4));
     assert!(cache.get(&asked, T0).is_some());
@@ -54,18 +65,22 @@ fn every_part_of_the_key_keeps_replies_apart() {
 
 /// NXDOMAIN for [`QNAME`], good for a minute.
 fn denial() -> Outcome {
+    denial_at(T0)
+}
+
+/// The same, received at a moment.
+fn denial_at(received_at: Millis) -> Outcome {
     let mut octets = b"\x00\x00\x81\x83\x00\x01\x00\x00\x00\x01\x00\x00".to_vec();
     octets.extend_from_slice(QNAME);
     octets.extend_from_slice(b"\x00\x01\x00\x01\xc0\x10\x00\x06\x00\x01\x00\x00\x00\x3c\x00\x16\x00\x00");
     octets.extend_from_slice(&[0, 0, 0, 60].repeat(5));
-    let limits = TtlLimits { ttl_max: Ttl::MAX, negative_ttl_max: Ttl::MAX };
     let message = Message::parse(&octets).expect("well-formed");
-    Ok(Arc::new(UpstreamReply::new(&message, limits, T0).expect("small")))
+    Ok(Arc::new(UpstreamReply::new(&message, TTLS, received_at, false).expect("small")))
 }
 
 #[test]
 fn nxdomain_is_kept_for_the_name_and_for_one_context() {
-    let cache = ReplyCache::new(1 << 20);
+    let cache = cache(1 << 20);
     let asked = ask(QNAME);
     insert(&cache, &Ask { qtype: Rtype::AAAA, ..asked }, &reply(QNAME, 60, 16));
     insert(&cache, &asked, &denial());
@@ -85,7 +100,7 @@ fn nxdomain_is_kept_for_the_name_and_for_one_context() {
 
 #[test]
 fn a_batch_finds_what_each_question_finds() {
-    let cache = ReplyCache::new(64 << 20);
+    let cache = cache(64 << 20);
     insert(&cache, &ask(QNAME), &reply(QNAME, 60, 4));
     insert(&cache, &ask(b"\x01x\x00"), &Err(ExchangeError::TimedOut));
     insert(&cache, &ask(b"\x01y\x00"), &reply(b"\x01y\x00", 60, 1000));
@@ -136,7 +151,7 @@ fn a_batch_finds_what_each_question_finds() {
 
 #[test]
 fn replies_end_with_their_ttl_and_failures_after_five_seconds() {
-    let cache = ReplyCache::new(1 << 20);
+    let cache = cache(1 << 20);
     insert(&cache, &ask(QNAME), &reply(QNAME, 60, 4));
     assert!(cache.get(&ask(QNAME), T0.plus(59_999)).is_some());
     assert!(cache.get(&ask(QNAME), T0.plus(60_000)).is_none());
@@ -148,7 +163,7 @@ fn replies_end_with_their_ttl_and_failures_after_five_seconds() {
 
 #[test]
 fn what_may_not_be_kept_is_not() {
-    let cache = ReplyCache::new(1 << 20);
+    let cache = cache(1 << 20);
     for outcome in [
         reply(QNAME, 0, 4),
         Err(ExchangeError::NoTargets),
@@ -164,10 +179,147 @@ fn what_may_not_be_kept_is_not() {
     assert!(cache.get(&ask(QNAME), T0).is_none());
 }
 
+const STALE_SECONDS: u32 = 3600;
+
+/// A cache that keeps answers for an hour beyond their lifetime.
+fn stale_cache() -> ReplyCache {
+    ReplyCache::new(CacheLimits { octets_max: 1 << 20, ttls: TTLS, stale_seconds: STALE_SECONDS, prefetch: true })
+}
+
+/// A reply to [`QNAME`] without records, received at a moment.
+fn bare(rcode: u8, received_at: Millis) -> Outcome {
+    let mut octets = b"\x00\x00\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+    octets[3] |= rcode;
+    octets.extend_from_slice(QNAME);
+    octets.extend_from_slice(&[0, 1, 0, 1]);
+    let message = Message::parse(&octets).expect("well-formed");
+    Ok(Arc::new(UpstreamReply::new(&message, TTLS, received_at, false).expect("small")))
+}
+
+fn rcode_of(outcome: &Outcome) -> Option<Rcode> {
+    outcome.as_ref().ok().map(|reply| reply.rcode())
+}
+
+#[test]
+fn a_failure_leaves_what_may_be_served_stale() {
+    for failure in [Err(ExchangeError::TimedOut), bare(2, T0.plus(61_000)), bare(5, T0.plus(61_000))] {
+        for (kept, rcode) in [(reply(QNAME, 60, 4), Rcode::NOERROR), (denial(), Rcode::NXDOMAIN)] {
+            let cache = stale_cache();
+            let (asked, failed_at) = (ask(QNAME), T0.plus(61_000));
+            insert(&cache, &asked, &kept);
+            assert!(cache.get(&asked, failed_at).is_none(), "somebody asks again");
+            let told = cache.insert(CacheKey::from(&asked), failure.clone(), failed_at);
+            assert_eq!(rcode_of(&told), Some(rcode));
+            assert!(told.expect("a reply").is_stale(failed_at));
+            // Nobody asks for 30 seconds, then somebody does.
+            let found = cache.get(&asked, failed_at.plus(29_999)).expect("held");
+            assert_eq!(rcode_of(&found), Some(rcode));
+            assert!(found.expect("a reply").is_stale(failed_at.plus(29_999)));
+            assert!(cache.get(&asked, failed_at.plus(30_000)).is_none());
+            // And again, until the window is over.
+            let (last, over) = (T0.plus(3_659_999), T0.plus(3_660_000));
+            let told = cache.insert(CacheKey::from(&asked), Err(ExchangeError::Unreachable), last);
+            assert_eq!(rcode_of(&told), Some(rcode));
+            let told = cache.insert(CacheKey::from(&asked), failure.clone(), over);
+            assert_ne!(rcode_of(&told), Some(rcode));
+            // A success ends it.
+            insert(&cache, &asked, &reply(QNAME, 60, 4));
+            let told = cache.insert(CacheKey::from(&asked), bare(0, failed_at), failed_at);
+            assert!(told.is_ok_and(|reply| reply.counts() == [0; 3] && !reply.is_stale(failed_at)));
+            assert!(cache.stale(&asked, failed_at).is_none(), "it may not be kept, and ends what was kept");
+        }
+    }
+}
+
+#[test]
+fn a_failure_that_is_ours_tells_the_stale_answer_and_holds_nothing() {
+    let cache = stale_cache();
+    let (asked, now) = (ask(QNAME), T0.plus(61_000));
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    let told = cache.insert(CacheKey::from(&asked), Err(ExchangeError::InFlightLimit), now);
+    assert!(told.is_ok_and(|reply| reply.is_stale(now)));
+    assert!(cache.get(&asked, now.plus(1)).is_none(), "the next one asks");
+}
+
+#[test]
+fn a_failure_beside_a_fresh_answer_changes_nothing_yet() {
+    let cache = stale_cache();
+    let (asked, now) = (ask(QNAME), T0.plus(55_000));
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    let told = cache.insert(CacheKey::from(&asked), Err(ExchangeError::TimedOut), now);
+    assert!(told.is_ok_and(|reply| !reply.is_stale(now)));
+    let found = cache.get(&asked, T0.plus(60_000)).expect("held since the failure").expect("a reply");
+    assert!(found.is_stale(T0.plus(60_000)));
+}
+
+#[test]
+fn the_newest_of_what_is_stale_is_served() {
+    let cache = stale_cache();
+    let (a, aaaa) = (ask(QNAME), Ask { qtype: Rtype::AAAA, ..ask(QNAME) });
+    let later = T0.plus(100_000);
+    // An address, then no such name: the address of the other type is gone with it.
+    insert(&cache, &aaaa, &reply(QNAME, 60, 16));
+    let denied = denial_at(T0.plus(50_000));
+    let _ = cache.insert(CacheKey::from(&a), denied, T0.plus(50_000));
+    assert_eq!(cache.stale(&aaaa, T0.plus(200_000)).map(|reply| reply.rcode()), Some(Rcode::NXDOMAIN));
+    // An answer of any type ends that there is no such name.
+    let _ = cache.insert(CacheKey::from(&a), reply_at(QNAME, 60, 4, later), later);
+    assert!(cache.stale(&Ask { qtype: Rtype::TXT, ..a }, later).is_none());
+    assert_eq!(cache.stale(&aaaa, later).map(|reply| reply.rcode()), Some(Rcode::NOERROR));
+}
+
+#[test]
+fn nothing_is_stale_where_that_is_off_or_was_never_an_answer() {
+    let (asked, now) = (ask(QNAME), T0.plus(61_000));
+    let off = cache(1 << 20);
+    insert(&off, &asked, &reply(QNAME, 60, 4));
+    assert!(off.stale(&asked, now).is_none());
+    assert!(off.stale(&asked, T0).is_some_and(|reply| !reply.is_stale(T0)), "fresh");
+    let told = off.insert(CacheKey::from(&asked), Err(ExchangeError::TimedOut), now);
+    assert!(told.is_err());
+
+    let cache = stale_cache();
+    insert(&cache, &asked, &bare(2, T0));
+    assert!(cache.stale(&asked, T0.plus(6_000)).is_none(), "SERVFAIL");
+    insert(&cache, &asked, &Err(ExchangeError::TimedOut));
+    assert!(cache.stale(&asked, T0.plus(6_000)).is_none());
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    assert!(cache.stale(&Ask { dnssec_ok: true, ..asked }, now).is_none(), "another variant");
+    assert!(cache.stale(&Ask { context: ContextId(2), ..asked }, now).is_none(), "another context");
+}
+
+#[test]
+fn one_hit_in_the_last_tenth_renews() {
+    let cache = stale_cache();
+    let asked = ask(QNAME);
+    let claims = |now| cache.get(&asked, now).is_some_and(|outcome| outcome.is_ok_and(|r| r.claim_prefetch(now)));
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    assert!(!claims(T0) && !claims(T0.plus(53_999)));
+    assert!(claims(T0.plus(54_000)));
+    assert!(!claims(T0.plus(54_001)) && !claims(T0.plus(59_999)), "one does");
+    insert(&cache, &asked, &reply(QNAME, 10, 4));
+    assert!(claims(T0.plus(9_999)));
+    insert(&cache, &asked, &reply(QNAME, 9, 4));
+    assert!(!claims(T0.plus(8_999)), "too short to renew");
+    let long_failures = TtlLimits { failure_ttl: Ttl::from_wire(30), ..TTLS };
+    let octets = bare(2, T0).expect("a reply").octets().to_vec();
+    let failure = UpstreamReply::new(&Message::parse(&octets).expect("kept"), long_failures, T0, false).expect("small");
+    assert!(failure.is_fresh(T0.plus(29_000)) && !failure.claim_prefetch(T0.plus(29_000)), "a failure");
+    // What is past its lifetime is asked for by whoever misses it.
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    let stale = cache.stale(&asked, T0.plus(60_000)).expect("kept");
+    assert!(!stale.claim_prefetch(T0.plus(60_000)));
+
+    let off = ReplyCache::new(CacheLimits { octets_max: 1 << 20, ttls: TTLS, stale_seconds: 0, prefetch: false });
+    insert(&off, &asked, &reply(QNAME, 60, 4));
+    let kept = off.get(&asked, T0.plus(59_000)).expect("kept").expect("a reply");
+    assert!(!kept.claim_prefetch(T0.plus(59_000)));
+}
+
 #[test]
 fn bounded_in_octets() {
     let octets_max = 1 << 20;
-    let cache = ReplyCache::new(octets_max);
+    let cache = cache(octets_max);
     let names: Vec<Vec<u8>> = (0..3000).map(|n| [b"\x05", format!("{n:05}").as_bytes(), b"\x00"].concat()).collect();
     for name in &names {
         insert(&cache, &ask(name), &reply(name, 60, 1000));
@@ -190,7 +342,7 @@ proptest! {
             context: ContextId(context), qname: &qname, qtype: Rtype(qtype), class: Class(class),
             dnssec_ok, checking_disabled,
         };
-        let cache = ReplyCache::new(1 << 20);
+        let cache = cache(1 << 20);
         insert(&cache, &ask, &Err(ExchangeError::TimedOut));
         prop_assert!(cache.get(&ask, T0).is_some());
         let kept = Hashed { hash: 0, key: CacheKey::from(&ask) };

@@ -9,7 +9,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: TtlLimits = TtlLimits { ttl_max: Ttl::from_wire(86_400), negative_ttl_max: Ttl::from_wire(3_600) };
+const LIMITS: TtlLimits = TtlLimits {
+    ttl_max: Ttl::from_wire(86_400),
+    negative_ttl_max: Ttl::from_wire(3_600),
+    failure_ttl: Ttl::from_wire(5),
+};
 const T0: Millis = Millis(5_000);
 
 fn record(owner: &str, ttl: u32, rdata: RData) -> JudgeRecord {
@@ -41,7 +45,7 @@ fn reply(rcode: ResponseCode, answers: Vec<JudgeRecord>, authority: Vec<JudgeRec
 
 fn kept(reply: &Judge) -> UpstreamReply {
     let octets = reply.to_vec().expect("the judge writes");
-    UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).expect("small")
+    UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).expect("small")
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn lifetimes() {
 /// What is served of a reply at a moment, as the judge reads it.
 fn served(reply: &UpstreamReply, now: Millis) -> Judge {
     let mut octets = reply.octets().to_vec();
-    reply.write_ttls(&mut octets, reply.age_seconds(now));
+    reply.write_ttls(&mut octets, reply.age(now));
     Judge::from_vec(&octets).expect("the judge reads it")
 }
 
@@ -100,7 +104,7 @@ fn ttls_count_down_and_never_below_zero() {
     // A worker's clock may be read a moment before the reply came.
     assert_eq!(served(&reply, Millis(0)).answers[0].ttl, 300);
     let first = reply.message().records().next().expect("one record");
-    assert_eq!(reply.ttl_seconds_left(&first, 7), 293);
+    assert_eq!(Age::Seconds(7).ttl(first.ttl.seconds()), 293);
 }
 
 #[test]
@@ -113,6 +117,36 @@ fn ttls_are_capped_in_what_is_served() {
 fn the_soa_of_a_negative_answer_counts_down_from_the_negative_ttl() {
     let reply = kept(&reply(ResponseCode::NXDomain, vec![], vec![soa(86_400, 300)]));
     assert_eq!(served(&reply, T0.plus(299_000)).authorities[0].ttl, 1);
+}
+
+#[test]
+fn a_stale_reply_is_told_for_30_seconds() {
+    let mut judge = reply(ResponseCode::NoError, vec![a("www.example.", 60)], vec![]);
+    judge.add_additional(a("ns.example.", 3600));
+    let reply = kept(&judge);
+    let later = T0.plus(100_000);
+    assert!(!reply.is_stale(later), "it was fetched a while ago, and nobody said that it is served all the same");
+    assert_eq!(served(&reply, later).additionals[0].ttl, 3500);
+    reply.serve_stale_until(later);
+    assert!(reply.is_stale(later) && !reply.is_stale(T0));
+    let told = served(&reply, later);
+    assert_eq!([told.answers[0].ttl, told.additionals[0].ttl], [30, 30]);
+    assert_eq!(served(&reply, T0).answers[0].ttl, 60);
+}
+
+#[test]
+fn ad_is_kept_of_those_who_can_be_believed() {
+    let mut judge = reply(ResponseCode::NoError, vec![a("www.example.", 60)], vec![]);
+    for said in [true, false] {
+        judge.metadata.authentic_data = said;
+        let octets = judge.to_vec().expect("the judge writes");
+        for protected in [true, false] {
+            let message = Message::parse(&octets).expect("well-formed");
+            let reply = UpstreamReply::new(&message, LIMITS, T0, protected).expect("small");
+            assert_eq!(reply.authentic_data(), said && protected);
+            assert_eq!(served(&reply, T0).metadata.authentic_data, said && protected);
+        }
+    }
 }
 
 /// A full reply whose OPT stands last, as upstreams send it.
@@ -165,7 +199,7 @@ fn edns_and_signatures_among_the_records_are_taken_out() {
         let mut octets = [&without[..additional], &middle, &without[additional..], &end].concat();
         octets[11] = count;
         let message = Message::parse(&octets).expect(what);
-        let reply = UpstreamReply::new(&message, LIMITS, T0).expect("small");
+        let reply = UpstreamReply::new(&message, LIMITS, T0, false).expect("small");
         let served = served(&reply, T0);
         assert_eq!(served.answers, judge.answers, "{what}");
         assert_eq!(served.authorities, judge.authorities, "{what}");
@@ -183,7 +217,7 @@ fn what_would_not_fit_is_refused() {
     octets.extend(b"\xc0\x0c\x00\x0f\x00\x01\x00\x00\x00\x05\x00\x04\x00\x01\xc0\x0c".repeat(3000));
     octets.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
     octets.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01");
-    assert!(UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0).is_none());
+    assert!(UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).is_none());
 }
 
 #[test]
@@ -208,7 +242,7 @@ fn as_many_records_as_fit() {
 
     let mut octets = reply.octets()[..reply.question_end() + 48].to_vec();
     octets[6..10].copy_from_slice(&[0, 3, 0, 0]);
-    reply.write_ttls(&mut octets, 10);
+    reply.write_ttls(&mut octets, Age::Seconds(10));
     let served = Judge::from_vec(&octets).expect("the judge reads it");
     assert!(served.answers.iter().all(|record| record.ttl == 50));
 
@@ -229,9 +263,53 @@ fn a_name_that_points_into_a_ttl_does_not_break_us() {
     octets.extend_from_slice(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x05\x00\x02\xc0\x1a");
     let message = Message::parse(&octets).expect("the root stands at octet 26");
     // Capped, the TTL is 0x00015180: a label of one octet, and then no label at all.
-    assert!(UpstreamReply::new(&message, LIMITS, T0).is_none());
+    assert!(UpstreamReply::new(&message, LIMITS, T0, false).is_none());
     let no_cap = TtlLimits { ttl_max: Ttl::MAX, ..LIMITS };
-    assert!(UpstreamReply::new(&message, no_cap, T0).is_some());
+    assert!(UpstreamReply::new(&message, no_cap, T0, false).is_some());
+}
+
+/// What is to be kept of a message, said the long way: its octets and how long.
+fn expected(message: &Message<'_>) -> Option<(Vec<u8>, Ttl)> {
+    let mut octets = without_hop_by_hop(message).unwrap_or_else(|| message.octets().to_vec());
+    octets[..2].fill(0);
+    octets[3] &= !0x20;
+    let kept = Message::parse(&octets).ok()?;
+    let in_section = |section| kept.records().filter(move |record| record.section == section);
+    let rcode = message.rcode();
+    let has_answer = in_section(Section::Answer).any(|r| r.rtype == kept.question_type());
+    let is_negative = rcode == Rcode::NXDOMAIN || rcode == Rcode::NOERROR && !has_answer;
+    let soa = in_section(Section::Authority).find(|record| is_negative && record.rtype == Rtype::SOA);
+    let ttl = |record: Record| {
+        if soa != Some(record) {
+            return record.ttl.min(LIMITS.ttl_max);
+        }
+        let minimum = kept.rdata(&record).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+        record.ttl.min(Ttl::from_wire(minimum)).min(LIMITS.negative_ttl_max)
+    };
+    let shortest = in_section(Section::Answer).map(ttl).chain(soa.map(ttl)).min();
+    let lifetime = match (rcode, soa) {
+        (Rcode::NOERROR, _) | (Rcode::NXDOMAIN, Some(_)) => shortest.unwrap_or(Ttl::from_wire(0)),
+        (Rcode::NXDOMAIN, None) => Ttl::from_wire(0),
+        _ => LIMITS.failure_ttl,
+    };
+    let ttls: Vec<(usize, Ttl)> = kept.records().map(|record| (record.ttl_at, ttl(record))).collect();
+    for (at, ttl) in ttls {
+        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
+    }
+    Message::parse(&octets).is_ok().then_some((octets, lifetime))
+}
+
+#[test]
+fn an_extended_rcode_stays_what_it_is() {
+    // The lower four bits alone would be YXRRSET.
+    let mut judge = reply(ResponseCode::NoError, vec![], vec![]);
+    judge.set_edns(Edns::new());
+    let mut octets = judge.to_vec().expect("the judge writes");
+    octets[3] |= 7;
+    let rcode_high = octets.len() - 6;
+    octets[rcode_high] = 1;
+    let reply = UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).expect("small");
+    assert_eq!((reply.rcode(), reply.lifetime()), (Rcode(23), LIMITS.failure_ttl));
 }
 
 proptest! {
@@ -243,8 +321,16 @@ proptest! {
             let at = at.index(octets.len());
             octets[at] = octet;
         }
-        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0));
+        let message = Message::parse(&octets).ok();
+        let reply = message.and_then(|message| UpstreamReply::new(&message, LIMITS, T0, false));
+        let expected = message.and_then(|message| expected(&message));
+        let kept = reply.as_ref().map(|reply| (reply.octets().to_vec(), reply.lifetime()));
+        prop_assert_eq!(kept, expected);
         if let Some(reply) = reply {
+            let places: Vec<(usize, usize)> = reply.message().records().map(|r| (r.ttl_at, r.end)).collect();
+            let kept = reply.places().iter().map(|place| Place::of(*place));
+            let kept: Vec<(usize, usize)> = kept.map(|p| (usize::from(p.ttl_at), usize::from(p.end))).collect();
+            prop_assert_eq!(kept, places);
             prop_assert!(reply.message().opt().is_none());
             prop_assert_eq!(reply.message().octets(), reply.octets());
             prop_assert_eq!(reply.section_end(Section::Additional), reply.octets().len());
@@ -253,7 +339,7 @@ proptest! {
                 prop_assert!(fitting.records.is_empty() || reply.question_end() + fitting.records.len() <= octets_max);
             }
             let mut served = reply.octets().to_vec();
-            reply.write_ttls(&mut served, age);
+            reply.write_ttls(&mut served, Age::Seconds(age));
             prop_assert!(reply.lifetime() <= LIMITS.ttl_max);
         }
     }

@@ -5,7 +5,8 @@
 //! begin     read each query, find view and authority, hash
 //! touch     read each query's slot of the node table, then each node: 64 cache misses at a time instead of one
 //! look up   ask the cache of replies for all names that others answer for, to the same end
-//! complete  decide and write each reply; what others must be asked goes to the forwarding runtime
+//! complete  decide and write each reply
+//! order     hand to the lanes what others must be asked
 //! send      one sendmmsg
 //! ```
 //! It blocks in `recvmmsg` where it serves one door and in epoll where it serves several; tokio would cost 4–7 % at
@@ -14,15 +15,15 @@
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
 use crate::forward::cache::LOOKUPS_MAX;
+use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
-use crate::serve::handle::{self, Outcome, Reply, Scratch, Slot, Source, Surroundings};
-use crate::serve::in_flight::Permit;
-use crate::serve::later::Waiting;
+use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
+use crate::serve::later::{self, Asked, KeptMessage, Waiter, Waiting};
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
-use crate::udp::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, send_one, shut_for_receiving};
+use crate::udp::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
@@ -94,6 +95,8 @@ struct Worker {
     poller: Option<Poller>,
     batch: Batch,
     work: BatchWork,
+    /// What this batch has for the lanes; empty between two batches.
+    orders: Orders<Waiter>,
     reader: Reader,
 }
 
@@ -101,6 +104,8 @@ struct Worker {
 pub struct BatchWork {
     slots: Box<[Slot]>,
     scratch: Scratch,
+    /// Which slots of this batch wait for others, and for what; empty between two batches.
+    misses: Vec<(usize, handle::Miss)>,
     random: SmallRng,
 }
 
@@ -109,6 +114,7 @@ impl Default for BatchWork {
         Self {
             slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
             scratch: Scratch::default(),
+            misses: Vec::with_capacity(BATCH),
             // Only picks where a multi-value answer starts; ids for upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
         }
@@ -125,7 +131,8 @@ impl Worker {
         let wildcard = sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.ip().is_unspecified()));
         let packet_info = if wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent };
         let batch = Batch::new(packet_info);
-        Ok(Self { server, index, sockets, stop, poller, batch, work: BatchWork::default(), reader })
+        let (work, orders) = (BatchWork::default(), server.lanes.orders());
+        Ok(Self { server, index, sockets, stop, poller, batch, work, orders, reader })
     }
 
     /// Works until it is stopped. A panic costs the batch it happened in, and is said in the log.
@@ -133,6 +140,7 @@ impl Worker {
         while catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             tracing::error!(worker = self.index, "a UDP worker panicked and goes on; this is a bug, please report it");
             self.work = BatchWork::default();
+            self.orders = self.server.lanes.orders();
         }
     }
 
@@ -182,9 +190,8 @@ impl Worker {
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
         let shared = Batched { server: &self.server, published, counters, door };
-        shared.answer(&mut self.work, &mut self.batch, received, |message, datagram, miss, permit| {
-            shared.forward(socket, message.to_vec(), datagram, miss, permit);
-        });
+        shared.answer(&mut self.work, &mut self.batch, received, &mut self.orders);
+        self.server.lanes.submit_all(&mut self.orders);
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
         received
@@ -231,15 +238,15 @@ pub struct Batched<'a> {
 }
 
 impl Batched<'_> {
-    /// Works the stages on the first `received` datagrams, at most [`BATCH`]. `forward` is given what others have to
-    /// be asked for: the query, its datagram, the question for others, and the place that it takes.
+    /// Works the stages on the first `received` datagrams, at most [`BATCH`]; what others have to be asked is put into
+    /// `orders`.
     #[inline]
     pub fn answer(
         &self,
         work: &mut BatchWork,
         batch: &mut impl Datagrams,
         received: usize,
-        mut forward: impl FnMut(&[u8], &Received<'_>, handle::Miss, Permit),
+        orders: &mut Orders<Waiter>,
     ) {
         let snapshot = &self.published.snapshot;
         let slots = &mut work.slots[..received];
@@ -260,78 +267,91 @@ impl Batched<'_> {
             now,
             pick: work.random.next_u32(),
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
-            around.looked_up = looked_up[index].as_ref();
+            around.looked_up = LookedUp::of(looked_up[index].as_ref());
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
-            let outcome = match outcome {
-                Outcome::Miss(miss) => match self.server.in_flight.admit(datagram.client.ip()) {
-                    Some(permit) => {
-                        self.counters.cache_misses.increment();
-                        forward(message, &datagram, miss, permit);
-                        batch.set_reply(index, 0);
-                        continue;
-                    }
-                    None => {
-                        self.counters.in_flight_limit.increment();
-                        handle::refuse_slot(slot, &around, message, out, Refusal::InFlightLimit)
-                    }
-                },
-                outcome => outcome,
-            };
-            let octets = match outcome {
-                Outcome::Reply(reply) => {
-                    count_reply(self.counters, &reply, Counter::increment);
-                    if reply.source == Source::Forward {
-                        self.counters.cache_hits.increment();
-                    }
-                    reply.octets
-                }
-                Outcome::Silent | Outcome::Miss(_) => {
-                    self.counters.silent.increment();
-                    0
-                }
-            };
-            batch.set_reply(index, octets);
+            if let Some(Ok(cached)) = &looked_up[index]
+                && cached.claim_prefetch(now)
+            {
+                later::renew(self.server, snapshot, slot, orders);
+            }
+            if let Outcome::Miss(miss) = outcome {
+                work.misses.push((index, miss));
+                batch.set_reply(index, 0);
+                continue;
+            }
+            self.reply(batch, index, outcome);
+        }
+        if !work.misses.is_empty() {
+            self.order(work, batch, &around, orders);
         }
     }
 
-    /// Hands a query to the forwarding runtime; its reply leaves by the socket it came in by.
-    fn forward(
-        &self,
-        socket: &Arc<UdpSocket>,
-        message: Vec<u8>,
-        datagram: &Received<'_>,
-        miss: handle::Miss,
-        permit: Permit,
-    ) {
-        let (client, local) = (datagram.client, datagram.local);
-        let waiting = Waiting {
-            server: self.server.clone(),
-            published: Arc::clone(self.published),
-            message,
-            door: self.door,
-            client: client.ip().to_canonical(),
-            transport: Transport::Udp,
-        };
-        let (server, socket) = (self.server.clone(), Arc::clone(socket));
-        self.server.runtime.spawn(async move {
-            let counters = server.shared_counters();
-            if let Some((octets, reply)) = waiting.answer(miss).await {
-                count_reply(counters, &reply, Counter::increment_shared);
-                if send_one(&socket, client, local, &octets).is_err() {
-                    counters.send_failed.increment_shared();
+    /// Takes what has been decided for a slot.
+    #[inline]
+    fn reply(&self, batch: &mut impl Datagrams, index: usize, outcome: Outcome) {
+        let octets = match outcome {
+            Outcome::Reply(reply) => {
+                count_reply(self.counters, &reply, Counter::increment);
+                if reply.source == Source::Forward {
+                    self.counters.cache_hits.increment();
                 }
+                reply.octets
             }
-            drop(permit);
-        });
+            Outcome::Silent | Outcome::Miss(_) => {
+                self.counters.silent.increment();
+                0
+            }
+        };
+        batch.set_reply(index, octets);
+    }
+
+    /// Orders what this batch has to ask others, as far as limits allow; the rest is refused.
+    fn order(
+        &self,
+        work: &mut BatchWork,
+        batch: &mut impl Datagrams,
+        around: &Surroundings<'_>,
+        orders: &mut Orders<Waiter>,
+    ) {
+        let lanes = &self.server.lanes;
+        let mut admission = self.server.in_flight.admission();
+        for (index, miss) in work.misses.drain(..) {
+            let slot = &work.slots[index];
+            let (datagram, out) = batch.exchange(index);
+            let message = whole(&datagram);
+            let client = datagram.client.ip().to_canonical();
+            let question = lanes.question(&later::ask_of(around.snapshot, &miss));
+            let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
+            let Some(permit) = permit else {
+                self.counters.in_flight_limit.increment();
+                let outcome = handle::refuse_slot(slot, around, message, out, Refusal::InFlightLimit);
+                self.reply(batch, index, outcome);
+                continue;
+            };
+            self.counters.cache_misses.increment();
+            let group = &around.snapshot.context(miss.context).group;
+            let waiting = Waiting {
+                published: Arc::clone(self.published),
+                message: KeptMessage::new(message),
+                door: self.door,
+                client: datagram.client,
+                local: datagram.local,
+                permit,
+                asked: Asked::of(miss, slot, around.snapshot),
+                first: None,
+                fetched: Vec::new(),
+            };
+            lanes.add(orders, Order::new(question, group, client, Waiter::Datagram(waiting)));
+        }
     }
 }
 
@@ -362,6 +382,9 @@ pub fn count_reply(counters: &WorkerCounters, reply: &Reply, one_more: fn(&Count
     one_more(counters.replies(reply.rcode));
     if reply.truncated {
         one_more(&counters.truncated);
+    }
+    if reply.stale {
+        one_more(&counters.stale);
     }
     match reply.source {
         Source::Zone(ZoneKind::HostedZone) => one_more(&counters.from_hosted_zone),

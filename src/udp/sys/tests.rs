@@ -1,12 +1,31 @@
 use std::net::Ipv4Addr;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::*;
-use crate::serve::doors::Doors;
+/// Sockets as doors have them: with packet information where they are bound to every address.
+struct Doors {
+    udp: Vec<Vec<UdpSocket>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Doors {
+    fn open(addresses: &[SocketAddr]) -> Self {
+        let open = |address: &SocketAddr| {
+            let socket = UdpSocket::bind(address).unwrap();
+            if address.ip().is_unspecified() {
+                let family = if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+                receive_packet_info(&socket, family).unwrap();
+            }
+            socket
+        };
+        let sockets: Vec<_> = addresses.iter().map(open).collect();
+        let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        Self { udp: sockets.into_iter().map(|socket| vec![socket]).collect(), addresses }
+    }
+}
 
 fn open(address: &str) -> Doors {
-    Doors::open(&[address.parse().unwrap()], NonZeroUsize::MIN).unwrap()
+    Doors::open(&[address.parse().unwrap()])
 }
 
 fn client(address: &str) -> UdpSocket {
@@ -181,7 +200,7 @@ fn long_and_empty_datagrams_are_told_apart_from_others() {
 fn shutting_a_door_wakes_the_sleeper_and_loses_nothing_that_is_queued() {
     for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
         let doors = open(address);
-        let door = doors.udp[0][0].clone();
+        let door = doors.udp[0][0].try_clone().unwrap();
         let (asleep, is_asleep) = std::sync::mpsc::channel();
         let worker = std::thread::spawn(move || {
             let mut batch = Batch::new(PacketInfo::Absent);
@@ -207,8 +226,8 @@ fn shutting_a_door_wakes_the_sleeper_and_loses_nothing_that_is_queued() {
 #[test]
 fn the_poller_names_the_doors_that_are_ready_and_wakes_when_one_is_shut() {
     let doors = ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-    let doors = Doors::open(&doors, NonZeroUsize::MIN).unwrap();
-    let sockets: Vec<&UdpSocket> = doors.udp.iter().map(|door| &*door[0]).collect();
+    let doors = Doors::open(&doors);
+    let sockets: Vec<&UdpSocket> = doors.udp.iter().map(|door| &door[0]).collect();
     let mut poller = Poller::new(&sockets).unwrap();
     let mut ready = [0u16; 8];
     let client = client("127.0.0.1:0");

@@ -1,0 +1,235 @@
+//! The questions in flight of one lane, found by number and by what is asked.
+
+use std::net::IpAddr;
+
+use hashbrown::HashTable;
+
+use super::Question;
+use super::sockets::SocketIndex;
+use crate::forward::Millis;
+use crate::forward::exchange::{ATTEMPTS_OPEN_MAX, AttemptId, Exchange, TargetIndex};
+
+/// One question in flight: its exchange, and who waits for the outcome.
+pub(super) struct Flight<W> {
+    /// What is asked, and its hash.
+    pub(super) question: Question,
+    /// The context's number in this lane.
+    pub(super) context: u32,
+    /// How far asking has come.
+    pub(super) exchange: Exchange,
+    /// Who waits.
+    pub(super) waiters: Waiters<W>,
+    /// Attempts that listen.
+    pub(super) listening: Listening,
+    /// When the waiters are told an answer whose lifetime is over; none where nobody waits, or it has been looked for.
+    pub(super) stale_at: Option<Millis>,
+    /// Whether they have been told one: then whoever joins is told at once.
+    pub(super) has_told_stale: bool,
+    /// Whether the outcome is known, and the exchange only listens on.
+    pub(super) has_ended: bool,
+}
+
+/// One who waits for an outcome.
+pub(super) struct Waiting<W> {
+    /// Who, in the words of whoever is told.
+    pub(super) waiter: W,
+    /// The client's address, if there is one.
+    pub(super) client: Option<IpAddr>,
+}
+
+/// Those who wait: seldom more than one.
+pub(super) struct Waiters<W> {
+    first: Option<Waiting<W>>,
+    others: Vec<Waiting<W>>,
+}
+
+impl<W> Waiters<W> {
+    /// Nobody.
+    pub(super) fn none() -> Self {
+        Self { first: None, others: Vec::new() }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    /// Adds one.
+    pub(super) fn push(&mut self, waiting: Waiting<W>) {
+        match self.first {
+            None => self.first = Some(waiting),
+            Some(_) => self.others.push(waiting),
+        }
+    }
+
+    /// Takes one; none when nobody is left.
+    pub(super) fn pop(&mut self) -> Option<Waiting<W>> {
+        self.first.take().or_else(|| self.others.pop())
+    }
+}
+
+/// The attempts of a flight that listen.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Listening([Option<Open>; ATTEMPTS_OPEN_MAX]);
+
+/// An attempt that listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// Which one.
+    pub(super) attempt: AttemptId,
+    /// Whom it asked.
+    pub(super) target: TargetIndex,
+    /// Where.
+    pub(super) via: Via,
+}
+
+/// Where an attempt listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Via {
+    /// On this socket, under this id.
+    Datagrams(SocketIndex, u16),
+    /// On nothing of this lane's: on a stream, or it could not be sent.
+    Nothing,
+}
+
+impl Listening {
+    /// Takes note of a new one.
+    pub(super) fn add(&mut self, open: Open) {
+        let free = self.0.iter_mut().find(|place| place.is_none());
+        *free.expect("an exchange has no more attempts open than there are places") = Some(open);
+    }
+
+    /// An attempt.
+    pub(super) fn of(&self, attempt: AttemptId) -> Option<Open> {
+        self.iter().find(|open| open.attempt == attempt)
+    }
+
+    /// The same, and forgets it.
+    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<Open> {
+        self.0.iter_mut().find(|place| place.is_some_and(|open| open.attempt == attempt))?.take()
+    }
+
+    /// One of them, and forgets it.
+    pub(super) fn pop(&mut self) -> Option<Open> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Open> {
+        self.0.iter().flatten().copied()
+    }
+}
+
+/// A flight's number, and how often that number was given out: an old one is never taken for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FlightId {
+    /// The number.
+    pub(super) number: u32,
+    generation: u32,
+}
+
+/// All flights of a lane.
+// Invariant: `by_question` holds the numbers of exactly the flights that have not ended, each under its question's hash;
+// `free` holds exactly the numbers without a flight.
+pub(super) struct Flights<W> {
+    /// In pieces that never move: a flight is large.
+    pieces: Vec<Box<[Place<W>]>>,
+    free: Vec<u32>,
+    by_question: HashTable<u32>,
+}
+
+/// The place of one number.
+struct Place<W> {
+    generation: u32,
+    flight: Option<Flight<W>>,
+}
+
+/// Flights whose memory is had at a time.
+const PIECE: usize = 64;
+
+impl<W> Flights<W> {
+    /// No flights.
+    pub(super) fn new() -> Self {
+        Self { pieces: Vec::new(), free: Vec::new(), by_question: HashTable::new() }
+    }
+
+    /// The flight of a question that has not ended.
+    pub(super) fn find(&self, question: &Question) -> Option<u32> {
+        let is_it = |number: &u32| self.get(*number).is_some_and(|flight| flight.question == *question);
+        self.by_question.find(question.hash(), is_it).copied()
+    }
+
+    /// Adds one and returns its number.
+    pub(super) fn add(&mut self, flight: Flight<W>) -> u32 {
+        if self.free.is_empty() {
+            let first = (self.pieces.len() * PIECE) as u32;
+            self.pieces.push((0..PIECE).map(|_| Place { generation: 0, flight: None }).collect());
+            self.free.extend((first..first + PIECE as u32).rev());
+        }
+        let number = self.free.pop().expect("places were just made");
+        let hash = flight.question.hash();
+        let place = self.place_mut(number);
+        place.generation = place.generation.wrapping_add(1);
+        place.flight = Some(flight);
+        let Self { pieces, by_question, .. } = self;
+        let hash_of = |number: &u32| {
+            let place = &pieces[*number as usize / PIECE][*number as usize % PIECE];
+            place.flight.as_ref().map_or(0, |flight| flight.question.hash())
+        };
+        by_question.insert_unique(hash, number, hash_of);
+        number
+    }
+
+    /// A flight.
+    pub(super) fn get(&self, number: u32) -> Option<&Flight<W>> {
+        self.pieces.get(number as usize / PIECE)?[number as usize % PIECE].flight.as_ref()
+    }
+
+    /// A flight, to be changed; its question and whether it has ended are not to be changed by the caller.
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Flight<W>> {
+        self.pieces.get_mut(number as usize / PIECE)?[number as usize % PIECE].flight.as_mut()
+    }
+
+    /// The flight's number and generation, for those who may come back when it is gone.
+    pub(super) fn id(&self, number: u32) -> FlightId {
+        let generation = self.pieces[number as usize / PIECE][number as usize % PIECE].generation;
+        FlightId { number, generation }
+    }
+
+    /// Whether the flight of an id is still the same.
+    pub(super) fn is_there(&self, id: FlightId) -> bool {
+        self.get(id.number).is_some() && self.id(id.number) == id
+    }
+
+    /// From now on nobody finds the flight by its question.
+    pub(super) fn end(&mut self, number: u32) {
+        let Some(flight) = self.get_mut(number) else { return };
+        if std::mem::replace(&mut flight.has_ended, true) {
+            return;
+        }
+        let hash = flight.question.hash();
+        if let Ok(entry) = self.by_question.find_entry(hash, |of| *of == number) {
+            entry.remove();
+        }
+    }
+
+    /// Takes a flight out; whether there was one.
+    pub(super) fn remove(&mut self, number: u32) -> bool {
+        self.end(number);
+        let was_there = self.get(number).is_some();
+        if was_there {
+            self.place_mut(number).flight = None;
+            self.free.push(number);
+        }
+        was_there
+    }
+
+    /// The numbers of all flights.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        (0..(self.pieces.len() * PIECE) as u32).filter(|number| self.get(*number).is_some()).collect()
+    }
+
+    fn place_mut(&mut self, number: u32) -> &mut Place<W> {
+        &mut self.pieces[number as usize / PIECE][number as usize % PIECE]
+    }
+}

@@ -1,0 +1,249 @@
+//! Batches on connected sockets: queries to one target out with one `sendmmsg`, its replies in with one `recvmmsg`.
+//!
+//! The kernel filters by source for a connected socket, so neither side needs addresses or ancillary data, and nothing
+//! that it writes into a header has to be restored between two calls.
+//!
+//! How the proof goes: as in [`super::sys`]. Each of the two owns one zeroed allocation, made once and reached only
+//! through one raw pointer; the headers that the kernel reads point into that same allocation. Every reference handed
+//! out borrows the owner, and both system calls take it by `&mut`. Every octet is initialised from the start, and every
+//! type in the memory is plain data for which any octets are a value.
+#![expect(
+    unsafe_code,
+    reason = "recvmmsg and sendmmsg have no safe wrapper that is correct and as fast: see udp/sys.rs"
+)]
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
+
+use libc::{c_uint, iovec, mmsghdr};
+
+use super::sys::BATCH;
+
+/// Octets of one datagram to be sent at most.
+pub const SENT_OCTETS_MAX: usize = 512;
+/// Octets kept of one received datagram; what is longer has lost its end.
+pub const RECEIVED_OCTETS_MAX: usize = 4096;
+
+/// Datagrams for one connected socket, collected and then sent at once; allocates nothing after construction.
+// Invariant: written <= BATCH, and the parts of the first `written` datagrams state at most SENT_OCTETS_MAX octets.
+pub struct Outgoing {
+    memory: NonNull<OutgoingMemory>,
+    written: usize,
+}
+
+/// All that the kernel reads for the datagrams that leave.
+#[repr(C)]
+struct OutgoingMemory {
+    octets: [[u8; SENT_OCTETS_MAX]; BATCH],
+    parts: [iovec; BATCH],
+    headers: [mmsghdr; BATCH],
+}
+
+// SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
+unsafe impl Send for Outgoing {}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        let memory = allocate::<OutgoingMemory>();
+        let m = memory.as_ptr();
+        for place in 0..BATCH {
+            // SAFETY: `m` is valid for reads and writes of a whole zeroed `OutgoingMemory`, which is a value of that
+            // type, and `place` is below the length of each array; no reference into it exists yet.
+            unsafe {
+                (*m).parts[place] = iovec { iov_base: addr_of_mut!((*m).octets[place]).cast(), iov_len: 0 };
+                (*m).headers[place].msg_hdr.msg_iov = addr_of_mut!((*m).parts[place]);
+                (*m).headers[place].msg_hdr.msg_iovlen = 1;
+            }
+        }
+        Self { memory, written: 0 }
+    }
+}
+
+impl Outgoing {
+    /// Datagrams that are to be sent.
+    pub fn len(&self) -> usize {
+        self.written
+    }
+
+    /// Whether there is nothing to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+
+    /// Whether there is room for one more.
+    pub fn has_room(&self) -> bool {
+        self.written < BATCH
+    }
+
+    /// Forgets what was collected.
+    pub fn clear(&mut self) {
+        self.written = 0;
+    }
+
+    /// Adds the datagram that `write` writes; it says how many octets it wrote, and 0 adds nothing.
+    ///
+    /// # Panics
+    /// When there is no room, or it says more octets than it was given.
+    #[inline]
+    pub fn push(&mut self, write: impl FnOnce(&mut [u8; SENT_OCTETS_MAX]) -> usize) {
+        assert!(self.has_room(), "the batch has room for one more datagram");
+        let place = self.written;
+        // SAFETY: `place` is below BATCH. This is the only reference to the buffer, for as long as it borrows `self`.
+        let octets = unsafe { &mut *addr_of_mut!((*self.memory.as_ptr()).octets[place]) };
+        let written = write(octets);
+        assert!(written <= SENT_OCTETS_MAX, "a datagram fits its buffer");
+        if written == 0 {
+            return;
+        }
+        // SAFETY: as above, and the reference to the buffer is gone.
+        unsafe { (*self.memory.as_ptr()).parts[place].iov_len = written };
+        self.written += 1;
+    }
+
+    /// Sends what was collected and forgets it; how many the socket's buffer had no room for, which are lost like any
+    /// datagram on its way. An error is the socket's: what an earlier datagram met (ICMP), or no way to the peer; what
+    /// had not been sent by then is not sent.
+    pub fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        let total = std::mem::take(&mut self.written);
+        let mut sent = 0;
+        while sent < total {
+            // SAFETY: headers `sent..total` lead to live parts of `memory`, of the lengths that `push` stated; the
+            // kernel only reads them but for each header's `msg_len`; `&mut self` means that no reference is alive.
+            let count = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    addr_of_mut!((*self.memory.as_ptr()).headers[sent]),
+                    (total - sent) as c_uint,
+                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+                )
+            };
+            match usize::try_from(count) {
+                // Neither progress nor an error is nothing to wait for.
+                Ok(0) => return Ok(total - sent),
+                Ok(count) => sent += count,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error if is_want_of_room(&error) => return Ok(total - sent),
+                    error => return Err(error),
+                },
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // SAFETY: the memory came from `allocate`, which says how it is freed, and is freed once, here.
+        drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
+    }
+}
+
+/// Whether a datagram could not be sent for want of memory, which passes.
+fn is_want_of_room(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Room for what one call takes from a connected socket; allocates nothing after construction.
+// Invariant: received <= BATCH.
+pub struct Incoming {
+    memory: NonNull<IncomingMemory>,
+    received: usize,
+}
+
+/// All that the kernel writes for the datagrams that come in.
+#[repr(C)]
+struct IncomingMemory {
+    octets: [[u8; RECEIVED_OCTETS_MAX]; BATCH],
+    parts: [iovec; BATCH],
+    headers: [mmsghdr; BATCH],
+}
+
+// SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
+unsafe impl Send for Incoming {}
+
+impl Default for Incoming {
+    fn default() -> Self {
+        let memory = allocate::<IncomingMemory>();
+        let m = memory.as_ptr();
+        for place in 0..BATCH {
+            // SAFETY: as in `Outgoing::default`.
+            unsafe {
+                (*m).parts[place] =
+                    iovec { iov_base: addr_of_mut!((*m).octets[place]).cast(), iov_len: RECEIVED_OCTETS_MAX };
+                (*m).headers[place].msg_hdr.msg_iov = addr_of_mut!((*m).parts[place]);
+                (*m).headers[place].msg_hdr.msg_iovlen = 1;
+            }
+        }
+        Self { memory, received: 0 }
+    }
+}
+
+impl Incoming {
+    /// Takes what has arrived, at most [`BATCH`] datagrams; 0 means that there is nothing. An error is the socket's:
+    /// what a datagram of ours met (ICMP). It is told once.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.received = 0;
+        self.received = loop {
+            // SAFETY: `headers` holds BATCH headers whose pointers lead to live, writable parts of `memory` of the
+            // lengths they state, and that name neither an address nor ancillary data; `&mut self` means that no
+            // reference into it is alive. A null time-out is none.
+            let count = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    addr_of_mut!((*self.memory.as_ptr()).headers).cast(),
+                    BATCH as c_uint,
+                    libc::MSG_DONTWAIT as _,
+                    null_mut(),
+                )
+            };
+            match usize::try_from(count) {
+                Ok(count) => break count,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                    error => return Err(error),
+                },
+            }
+        };
+        Ok(self.received)
+    }
+
+    /// The octets of a datagram of the last [`Incoming::receive`].
+    ///
+    /// # Panics
+    /// When it did not fill the slot.
+    #[inline]
+    pub fn datagram(&self, slot: usize) -> &[u8] {
+        assert!(slot < self.received, "the slot holds a datagram of the last receive");
+        // SAFETY: `slot` is below BATCH; the borrow of `self` keeps the memory alive and the kernel away.
+        unsafe {
+            let m = self.memory.as_ptr();
+            let octets: &[u8; RECEIVED_OCTETS_MAX] = &*addr_of!((*m).octets[slot]);
+            &octets[..((*m).headers[slot].msg_len as usize).min(RECEIVED_OCTETS_MAX)]
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // SAFETY: the memory came from `allocate`, which says how it is freed, and is freed once, here.
+        drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
+    }
+}
+
+/// Zeroed memory for a value of a plain type without destructor, from the global allocator and with the layout of `T`:
+/// what `Box::from_raw` may free.
+pub(super) fn allocate<T>() -> NonNull<T> {
+    const { assert!(size_of::<T>() > 0 && !std::mem::needs_drop::<T>()) };
+    let layout = Layout::new::<T>();
+    // SAFETY: the layout is not zero-sized.
+    let octets = unsafe { alloc_zeroed(layout) };
+    NonNull::new(octets.cast::<T>()).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+#[cfg(test)]
+mod tests;
