@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use hickory_proto::rr::{Name, RecordType};
 use plustwo::dns::{Target, TargetProtocol};
 use plustwo::forward::streams::{StreamFailure, StreamSettings, StreamTargets, TlsRoots};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use support::binary::{Program, free_port};
+use support::ask::{self, Question};
+use support::binary::{Program, free_port, plustwo};
 use support::need_tool;
 use tokio::runtime::Runtime;
 
@@ -78,7 +79,7 @@ impl Peer {
     }
 }
 
-/// An authority, and the files of a certificate of it for [`NAME`] in this folder: `certificate.pem` and `key.pem`.
+/// An authority, and in this folder its `authority.pem`, and for [`NAME`] `certificate.pem` and `key.pem`.
 fn authority(folder: &Path) -> TlsRoots {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -87,6 +88,7 @@ fn authority(folder: &Path) -> TlsRoots {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    std::fs::write(folder.join("authority.pem"), issuer.pem()).expect("a file can be written");
     std::fs::write(folder.join("certificate.pem"), certificate.pem()).expect("a file can be written");
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).expect("a file can be written");
     TlsRoots::new([], [&**issuer.der()]).expect("it can be read")
@@ -194,15 +196,12 @@ fn examine(mut peer: Peer, roots: &TlsRoots, protocols: &[TargetProtocol]) {
     }
 }
 
-#[test]
-fn unbound_over_tcp_tls_and_https() {
-    let Some(tool) = need_tool("unbound") else { return };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let roots = authority(folder.path());
-    let here = folder.path().to_owned();
+/// Debian's unbound, with the certificate in this folder; it also knows where it is itself.
+fn unbound(number: u8, tool: PathBuf, folder: &Path) -> Peer {
+    let here = folder.to_owned();
     let large: String =
         (1..=120).map(|last| format!(" local-data: \"large.public.example. 60 IN A 10.8.0.{last}\"\n")).collect();
-    let peer = Peer::start(1, move |doors| {
+    Peer::start(number, move |doors| {
         let text = format!(
             "server:\n interface: {0}@{1}\n interface: {0}@{2}\n interface: {0}@{3}\n tls-port: {2}\n https-port: {3}\n \
              tls-service-key: \"{4}/key.pem\"\n tls-service-pem: \"{4}/certificate.pem\"\n chroot: \"\"\n username: \"\"\n \
@@ -210,6 +209,7 @@ fn unbound_over_tcp_tls_and_https() {
              module-config: \"iterator\"\n access-control: 127.0.0.0/8 allow\n do-ip6: no\n \
              incoming-num-tcp: 100\n local-zone: \"public.example.\" static\n \
              local-data: \"public.example. 900 IN SOA ns.public.example. root.public.example. 1 7200 900 1209600 60\"\n \
+             local-zone: \"{NAME}.\" static\n local-data: \"{NAME}. 60 IN A {0}\"\n \
              local-data: \"www.public.example. 300 IN A 198.51.100.80\"\n{large}",
             doors.plain.ip(),
             doors.plain.port(),
@@ -221,8 +221,68 @@ fn unbound_over_tcp_tls_and_https() {
         let mut command = Command::new(&tool);
         command.arg("-d").arg("-c").arg(here.join("unbound.conf"));
         (command, "start of service")
-    });
+    })
+}
+
+#[test]
+fn unbound_over_tcp_tls_and_https() {
+    let Some(tool) = need_tool("unbound") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let roots = authority(folder.path());
+    let peer = unbound(1, tool, folder.path());
     examine(peer, &roots, &[TargetProtocol::Tcp, TargetProtocol::Dot, doh()]);
+}
+
+/// The program with one upstream target, on an address of its own.
+fn serve(folder: &Path, number: u8, upstream: &str) -> (Program, SocketAddr) {
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 8, number));
+    let mut last = String::new();
+    for _ in 0..PORT_TRIES {
+        let door = free_port(address);
+        let file = folder.join(format!("plustwo-{number}.toml"));
+        let text = format!(
+            "version = 1\n[upstream]\n{upstream}\n[[vpc]]\nid = \"vpc-0a\"\nregion = \"us-east-1\"\n\
+             cidrs = [\"127.0.0.0/8\"]\nlisten = [\"{door}\"]\n"
+        );
+        std::fs::write(&file, text).expect("a file can be written");
+        let program = Program::start(plustwo().args(["run", "--config"]).arg(file));
+        if program.wait_for("serving generation 1").is_some() {
+            return (program, door);
+        }
+        last = program.said();
+    }
+    panic!("it does not start:\n{last}");
+}
+
+#[test]
+fn the_program_asks_encrypted_targets_by_address_and_by_name() {
+    let Some(tool) = need_tool("unbound") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    authority(folder.path());
+    let peer = unbound(4, tool, folder.path());
+    let Doors { plain, tls, https } = peer.doors;
+    let settings = format!("tls_roots = \"authority.pem\"\nbootstrap = [\"{plain}\"]");
+    let targets = [
+        format!("tcp://{plain}"),
+        format!("tls://{tls}#{NAME}"),
+        format!("tls://{NAME}:{}", tls.port()),
+        format!("https://{NAME}:{}/dns-query", https.port()),
+    ];
+    for (number, target) in (10..).zip(&targets) {
+        let (program, door) = serve(folder.path(), number, &format!("targets = [\"{target}\"]\n{settings}"));
+        for (name, answers) in [("www.public.example", 1), ("large.public.example", 120)] {
+            let query = Question::new(name, "A").octets(7);
+            let reply = ask::over_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST), door, &query).expect("a reply");
+            assert_eq!(judge(&query, &reply).answers.len(), answers, "{target}: {name}\n{}", program.said());
+        }
+    }
+    // Whoever cannot show a certificate for the name is asked nothing, and the operator reads why.
+    let (program, door) = serve(folder.path(), 20, &format!("targets = [\"tls://{tls}#else.example\"]\n{settings}"));
+    let query = Question::new("www.public.example", "A").octets(8);
+    let reply = ask::over_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST), door, &query).expect("a reply");
+    assert_eq!(judge(&query, &reply).metadata.response_code, ResponseCode::ServFail);
+    let said = program.wait_for("it is for dns.example, not for else.example").expect("it runs");
+    assert!(said.contains("its certificate is not accepted"), "{said}");
 }
 
 #[test]
