@@ -17,7 +17,7 @@ use plustwo::dns::{FoldedName, Query, Ttl};
 use plustwo::forward::Millis;
 use plustwo::forward::reply::{TtlLimits, UpstreamReply};
 use plustwo::resolve::{Ask, End, resolve};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -191,7 +191,7 @@ impl Steps {
             now: Millis(0),
             pick: 0,
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         for (index, slot) in self.slots.iter().enumerate() {

@@ -12,7 +12,7 @@ use plustwo::forward::exchange::{Ending, Exchange, Input, Options, Output, Outpu
 use plustwo::forward::pool::{TargetPool, order};
 use plustwo::forward::reply::{TtlLimits, UpstreamReply};
 use plustwo::forward::{Ask, ContextId, Forwarder, Millis};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -92,7 +92,7 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
                 now,
                 pick: 0x9000_0000,
                 transport: Transport::Udp,
-                looked_up: looked_up[0].as_ref(),
+                looked_up: if looks_up_first { LookedUp::of(looked_up[0].as_ref()) } else { LookedUp::NotYet },
                 fetched: &[],
             };
             handle::complete(&slot, &mut scratch, &around, message, &mut out)

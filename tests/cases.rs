@@ -12,7 +12,7 @@ use plustwo::forward::cache::CacheLimits;
 use plustwo::forward::exchange::Options;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{ForwardLimits, Forwarder, Millis};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
@@ -282,7 +282,7 @@ impl Pure {
             now: Millis(0),
             pick: rand::random(),
             transport,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         let client = client.to_canonical();

@@ -99,10 +99,10 @@ impl ReplyCache {
         look_up(&self.read(self.shard_of(name_hash)), ask, name_hash, now).map(Entry::outcome)
     }
 
-    /// The hash of a question, which clients cannot foresee. Questions for one name and different types differ in it.
+    /// The hash of all of a question but its type, which clients cannot foresee.
     #[inline]
-    pub(super) fn question_hash(&self, ask: &Ask<'_>) -> u64 {
-        entry_hash(self.random.hash_one(NameOf(ask)), ask.qtype)
+    pub(super) fn name_hash(&self, ask: &Ask<'_>) -> u64 {
+        self.random.hash_one(NameOf(ask))
     }
 
     /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
@@ -167,11 +167,15 @@ impl ReplyCache {
     /// A failure does not end an answer that may still be served: that is told instead, and where it was the upstream
     /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer").
     pub fn insert(&self, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
+        self.insert_hashed(self.name_hash(&key.ask()), key, outcome, now)
+    }
+
+    /// The same where the [name's hash](Self::name_hash) is known.
+    pub(super) fn insert_hashed(&self, name_hash: u64, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
         let (said_by_upstream, is_answer) = match &outcome {
             Ok(reply) => (true, reply.is_an_answer()),
             Err(error) => (error.is_of_the_upstream(), false),
         };
-        let name_hash = self.random.hash_one(NameOf(&key.ask()));
         let mut shard = self.write(self.shard_of(name_hash));
         if !is_answer && let Some(kept) = self.last_answer(&shard, &key.ask(), name_hash, now) {
             if said_by_upstream {
@@ -443,7 +447,7 @@ impl Hash for NameOf<'_> {
 /// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
 /// the types of one name suffices behind it.
 #[inline]
-fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+pub(super) fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
     mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 

@@ -23,7 +23,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::cache::CacheKey;
+use super::cache::{CacheKey, entry_hash};
 use super::clock::Clock;
 use super::loops::LoopProbe;
 use super::streams::StreamTargets;
@@ -51,10 +51,11 @@ pub trait Audience {
     fn way_of(&self, waiter: &Self::Waiter) -> String;
 }
 
-/// A question, and its hash: by it a lane is chosen and the question is found among those in flight.
+/// A question, and the hash of its name, which is computed once: by it a lane is chosen, the question is found among
+/// those in flight, and its reply is put into the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    hash: u64,
+    name_hash: u64,
     key: CacheKey,
 }
 
@@ -151,7 +152,7 @@ impl<W: Send + 'static> Lanes<W> {
     /// A question, ready to be ordered.
     #[inline]
     pub fn question(&self, ask: &Ask<'_>) -> Question {
-        Question { hash: self.0.forwarder.0.cache.question_hash(ask), key: ask.into() }
+        Question { name_hash: self.0.forwarder.0.cache.name_hash(ask), key: ask.into() }
     }
 
     /// Whether the lane of a question takes one more order. If not, the question is refused.
@@ -206,7 +207,7 @@ impl<W: Send + 'static> Lanes<W> {
     /// half finds its place among the flights.
     #[inline]
     fn lane_of(&self, question: &Question) -> usize {
-        (((question.hash >> 32) * self.0.inboxes.len() as u64) >> 32) as usize
+        (((question.name_hash >> 32) * self.0.inboxes.len() as u64) >> 32) as usize
     }
 }
 
@@ -230,6 +231,12 @@ impl<W> Drop for LaneThreads<W> {
 }
 
 impl Question {
+    /// By which it is found among those in flight.
+    #[inline]
+    fn hash(&self) -> u64 {
+        entry_hash(self.name_hash, self.key.ask().qtype)
+    }
+
     /// The context that it is asked in.
     fn context(&self) -> ContextId {
         self.key.ask().context

@@ -66,10 +66,29 @@ pub struct Surroundings<'a> {
     pub pick: u32,
     /// How the reply travels.
     pub transport: Transport,
-    /// What the cache says to [`first_ask`], where it has been asked that already.
-    pub looked_up: Option<&'a forward::Outcome>,
+    /// What the cache says to [`first_ask`].
+    pub looked_up: LookedUp<'a>,
     /// What has been fetched for this query, for which the cache need not be asked.
     pub fetched: &'a [Fetched],
+}
+
+/// What the cache says to the first question of a query.
+#[derive(Clone, Copy)]
+pub enum LookedUp<'a> {
+    /// It has not been asked.
+    NotYet,
+    /// It has been asked, and knows nothing.
+    Nothing,
+    /// This, or an upstream has just said it.
+    Found(&'a forward::Outcome),
+}
+
+impl<'a> LookedUp<'a> {
+    /// What the cache said when it was asked.
+    #[inline]
+    pub fn of(outcome: Option<&'a forward::Outcome>) -> Self {
+        outcome.map_or(Self::Nothing, Self::Found)
+    }
 }
 
 /// What somebody else said, or failed to say.
@@ -363,8 +382,11 @@ impl<'b> Work<'_, 'b> {
             return done(Rcode::NOERROR, Source::Nobody);
         }
         // Only the very name asked has been looked up before.
-        let looked_up = self.around.looked_up.filter(|_| self.cnames == 0);
-        let asked_now = if looked_up.is_none() { self.said(context, name.as_wire()) } else { None };
+        let (looked_up, asked_now) = match self.around.looked_up {
+            LookedUp::Found(outcome) if self.cnames == 0 => (Some(outcome), None),
+            LookedUp::Nothing if self.cnames == 0 => (None, None),
+            LookedUp::Found(_) | LookedUp::Nothing | LookedUp::NotYet => (None, self.said(context, name.as_wire())),
+        };
         match looked_up.or(asked_now.as_ref()) {
             None => Next::Miss(self.miss(context, name.as_wire())),
             Some(Err(error)) => self.failed(*error),

@@ -5,7 +5,7 @@
 //! the lane that learned what they waited for, streams on their own tasks.
 
 use super::counters::{Counter, WorkerCounters};
-use super::handle::{self, Fetched, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
+use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
 use super::in_flight::Permit;
 use super::refusal::Refusal;
 use super::server::Server;
@@ -334,7 +334,11 @@ impl Work {
             now,
             pick: random.next_u32(),
             transport: Transport::Udp,
-            looked_up: waiting.first.as_ref().or(Some(outcome).filter(|_| waiting.asks_its_own_name())),
+            looked_up: match &waiting.first {
+                Some(first) => LookedUp::Found(first),
+                None if waiting.asks_its_own_name() => LookedUp::Found(outcome),
+                None => LookedUp::NotYet,
+            },
             fetched: &waiting.fetched,
         };
         let message = waiting.message.octets();
@@ -357,7 +361,7 @@ impl Work {
             now,
             pick: 0,
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         Round::of(handle::refuse_message(&mut self.slot, &around, waiting.message.octets(), out, why))
@@ -454,7 +458,7 @@ impl WaitingMessage {
             now: self.server.now(),
             pick: rand::random(),
             transport: Transport::Tcp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched,
         };
         let mut out = vec![0; Transport::Tcp.buffer_octets()];

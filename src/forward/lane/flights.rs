@@ -156,7 +156,7 @@ impl<W> Flights<W> {
     /// The flight of a question that has not ended.
     pub(super) fn find(&self, question: &Question) -> Option<u32> {
         let is_it = |number: &u32| self.get(*number).is_some_and(|flight| flight.question == *question);
-        self.by_question.find(question.hash, is_it).copied()
+        self.by_question.find(question.hash(), is_it).copied()
     }
 
     /// Adds one and returns its number.
@@ -167,14 +167,14 @@ impl<W> Flights<W> {
             self.free.extend((first..first + PIECE as u32).rev());
         }
         let number = self.free.pop().expect("places were just made");
-        let hash = flight.question.hash;
+        let hash = flight.question.hash();
         let place = self.place_mut(number);
         place.generation = place.generation.wrapping_add(1);
         place.flight = Some(flight);
         let Self { pieces, by_question, .. } = self;
         let hash_of = |number: &u32| {
             let place = &pieces[*number as usize / PIECE][*number as usize % PIECE];
-            place.flight.as_ref().map_or(0, |flight| flight.question.hash)
+            place.flight.as_ref().map_or(0, |flight| flight.question.hash())
         };
         by_question.insert_unique(hash, number, hash_of);
         number
@@ -207,7 +207,7 @@ impl<W> Flights<W> {
         if std::mem::replace(&mut flight.has_ended, true) {
             return;
         }
-        let hash = flight.question.hash;
+        let hash = flight.question.hash();
         if let Ok(entry) = self.by_question.find_entry(hash, |of| *of == number) {
             entry.remove();
         }

@@ -61,8 +61,10 @@ pub(super) struct Lane<A: Audience> {
     /// What this lane knows of contexts, by their ids.
     contexts: Vec<Option<Context>>,
     rng: StdRng,
-    /// What has been taken out of the inbox and not yet been looked at, the first of each last.
+    /// What has been taken out of the inbox and not yet been looked at; of streams the first last.
     inward: Contents<A::Waiter>,
+    /// Orders among that which have been looked at.
+    orders_taken: usize,
     /// What an exchange has said; empty between two steps.
     outputs: Outputs,
     /// Attempts that could not be sent, which their exchanges do not know yet.
@@ -110,6 +112,7 @@ impl<A: Audience> Lane<A> {
             contexts: Vec::new(),
             rng,
             inward: Contents::default(),
+            orders_taken: 0,
             outputs: Outputs::new(),
             unsent: Vec::new(),
             stream_failure: None,
@@ -151,7 +154,7 @@ impl<A: Audience> Lane<A> {
             match self.events.number(index) {
                 BELL => {
                     self.lanes.0.inboxes[self.index].take(&mut self.inward);
-                    self.inward.orders.reverse();
+                    self.orders_taken = 0;
                     self.inward.streams.reverse();
                 }
                 number => self.receive(number, incoming),
@@ -169,12 +172,22 @@ impl<A: Audience> Lane<A> {
 
     /// Takes what was in the inbox.
     fn take_in(&mut self) {
-        while let Some(order) = self.inward.orders.pop() {
+        while let Some(order) = self.next_order() {
             self.take_order(order);
         }
         while let Some(from_stream) = self.inward.streams.pop() {
             self.take_from_stream(from_stream);
         }
+    }
+
+    /// The next order that has not been looked at.
+    fn next_order(&mut self) -> Option<Order<A::Waiter>> {
+        let order = self.inward.orders.get_mut(self.orders_taken).and_then(Option::take);
+        self.orders_taken += 1;
+        if order.is_none() {
+            self.inward.orders.clear();
+        }
+        order
     }
 
     /// Takes a question: it joins the flight that asks it already, or becomes one.
@@ -568,7 +581,7 @@ impl<A: Audience> Lane<A> {
         if shared.loops.is_probing() {
             shared.loops.end_probe(question.ask().qname);
         }
-        let outcome = shared.cache.insert(question.key, outcome, self.now);
+        let outcome = shared.cache.insert_hashed(question.name_hash, question.key, outcome, self.now);
         self.tell_all(number, &outcome);
     }
 
@@ -675,7 +688,7 @@ impl<A: Audience> Lane<A> {
     /// Tells everybody that nothing more comes.
     fn abandon_all(&mut self) {
         let abandoned = Err(ExchangeError::Abandoned);
-        while let Some(order) = self.inward.orders.pop() {
+        while let Some(order) = self.next_order() {
             if let Some(waiter) = order.waiter {
                 self.tell(waiter, &abandoned);
             }

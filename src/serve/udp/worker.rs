@@ -17,7 +17,7 @@ use crate::dns::reply::Transport;
 use crate::forward::cache::LOOKUPS_MAX;
 use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
-use crate::serve::handle::{self, Outcome, Reply, Scratch, Slot, Source, Surroundings};
+use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::later::{self, Asked, KeptMessage, Waiter, Waiting};
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
@@ -267,18 +267,18 @@ impl Batched<'_> {
             now,
             pick: work.random.next_u32(),
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
-            around.looked_up = looked_up[index].as_ref();
+            around.looked_up = LookedUp::of(looked_up[index].as_ref());
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
-            if let Some(Ok(cached)) = around.looked_up
+            if let Some(Ok(cached)) = &looked_up[index]
                 && cached.claim_prefetch(now)
             {
                 later::renew(self.server, snapshot, slot, orders);
