@@ -330,3 +330,21 @@ fn an_encrypted_peer_that_comes_and_goes() {
         await_answer("again", Instant::now(), &ask);
     }
 }
+/// A certificate for another name, or from nobody that is trusted: no answer, in time, and the log says why.
+#[test]
+fn a_peer_that_is_somebody_else() {
+    let Some(serving) = Serving::start_encrypted(Peer::Bind) else { return };
+    let Some(other) = Serving::start_encrypted(Peer::Unbound) else { return };
+    let (encrypted, others) =
+        (serving.encrypted.as_ref().expect("asked for"), other.encrypted.as_ref().expect("asked for"));
+    for protocol in [Protocol::Tls, Protocol::Https] {
+        for (server_name, roots) in [("dns.other.example", &encrypted.roots), (SERVER_NAME, &others.roots)] {
+            let served = serve_encrypted(&[protocol.target(encrypted, server_name)], roots);
+            let reply = served.ask_for(&question("www", "A"));
+            assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
+            // The log, or the reply itself, names the certificate: that is what the operator has to look at.
+            let said = served.program.said() + &format!("{:?}", raw::extended_errors(&reply.octets));
+            assert!(said.contains("certificate"), "{protocol:?}: nothing is said:\n{said}");
+        }
+    }
+}
