@@ -35,6 +35,7 @@
 //! | RFC 9715: 1232 octets offered, and at most sent | `faults_rules::the_query_to_an_upstream_is_our_own`, `faults_rules::the_largest_answers_come_whole` |
 //! | DO and RRSIG variants kept apart | `faults_peers::nsd_behind` |
 //! | failing and unreadable replies | `faults_replies::failures_of_an_upstream_are_no_success`, `faults_replies::answers_that_cannot_be_read`, `faults_replies::the_answer_twice_is_one_answer` |
+//! | what the file sets: order, TCP only, sockets, failure_ttl, prefetch | `faults_settings::the_order_says_who_is_asked_first`, `faults_settings::a_target_over_tcp_is_asked_over_tcp`, `faults_settings::upstream_sockets_are_as_many_as_the_file_says`, `faults_settings::a_failure_is_remembered_as_long_as_the_file_says`, `faults_settings::what_is_asked_for_is_fetched_before_it_is_over` |
 //! | private names never go upstream | `doors::private_names_stay_here` |
 //! | a suffix matches by label | `cases/precedence/suffix-is-by-label.case` |
 //!
