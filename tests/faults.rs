@@ -24,7 +24,7 @@
 //! | RFC 6303, 6761, 7686: never forwarded; RD clear, transfers, classes, opcodes | `faults_rules::what_is_never_forwarded` |
 //! | RFC 6891 section 6.2.2: upstreams without EDNS | `faults_replies::upstreams_that_know_no_edns`, `cases/forward/upstream-without-edns.case` |
 //! | RFC 7766: TC leads to TCP, up to 65,535 octets; broken streams | `faults_replies::upstreams_that_truncate_everything`, `faults_replies::what_may_go_wrong_over_tcp`, `faults_rules::the_largest_answers_come_whole` |
-//! | RFC 7858, 8484: the same over TLS and HTTPS; a peer that comes and goes | `faults_peers::bind_behind_tls`, `faults_peers::bind_behind_https`, `faults_peers::unbound_behind_tls`, `faults_peers::unbound_behind_https`, `faults_peers::an_encrypted_peer_that_comes_and_goes`, `faults_peers::a_peer_that_is_somebody_else` |
+//! | RFC 7858, 8484: the same over TLS and HTTPS; a peer that comes and goes | `faults_peers::bind_behind_tls`, `faults_peers::bind_behind_https`, `faults_peers::unbound_behind_tls`, `faults_peers::unbound_behind_https`, `faults_peers::an_encrypted_peer_that_comes_and_goes`, `faults_peers::a_peer_that_is_somebody_else`, `faults_peers::a_peer_that_is_a_host_name` |
 //! | RFC 7873: upstreams that want their cookie back | `faults_peers::bind_that_requires_cookies` |
 //! | names in random case | `faults_peers::peers_asked_in_random_case` |
 //! | RFC 8482: ANY | `faults_rules::what_is_never_forwarded`, `cases/protocol/any-of-a-forwarded-name.case` |
