@@ -4,6 +4,7 @@
 
 mod support;
 
+use hickory_proto::op::ResponseCode;
 use std::time::{Duration, Instant};
 use support::ask::Question;
 use support::bars::{FIRST_ANSWER_MAX, RETURN_MAX, SERVFAIL_MAX, is_servfail_with_a_reason};
@@ -11,6 +12,7 @@ use support::peers::{
     Encrypted, HUGE_RECORDS, LARGE_STRINGS, Peer, SERVER_NAME, SERVICE_RDATA, Serving, UNKNOWN_RDATA, ZONE, text_rdata,
 };
 use support::raw;
+use support::script::{Act, Scripted, octets};
 use support::served::{Reply, Served, forwarding_to, rule};
 
 const A: u16 = 1;
@@ -329,4 +331,45 @@ fn an_encrypted_peer_that_comes_and_goes() {
         serving.go_on();
         await_answer("again", Instant::now(), &ask);
     }
+}
+/// A certificate for another name, or from nobody that is trusted: no answer, in time, and the log says why.
+#[test]
+fn a_peer_that_is_somebody_else() {
+    let Some(serving) = Serving::start_encrypted(Peer::Bind) else { return };
+    let Some(other) = Serving::start_encrypted(Peer::Unbound) else { return };
+    let (encrypted, others) =
+        (serving.encrypted.as_ref().expect("asked for"), other.encrypted.as_ref().expect("asked for"));
+    for protocol in [Protocol::Tls, Protocol::Https] {
+        for (server_name, roots) in [("dns.other.example", &encrypted.roots), (SERVER_NAME, &others.roots)] {
+            let served = serve_encrypted(&[protocol.target(encrypted, server_name)], roots);
+            let reply = served.ask_for(&question("www", "A"));
+            assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{protocol:?}: {reply:?}");
+            // The log, or the reply itself, names the certificate: that is what the operator has to look at.
+            let said = served.program.said() + &format!("{:?}", raw::extended_errors(&reply.octets));
+            assert!(said.contains("certificate"), "{protocol:?}: nothing is said:\n{said}");
+        }
+    }
+}
+
+/// A target that is a host name: its addresses are asked of the bootstrap servers, and its certificate says that it is
+/// the one.
+#[test]
+fn a_peer_that_is_a_host_name() {
+    let Some(serving) = Serving::start_encrypted(Peer::Bind) else { return };
+    let encrypted = serving.encrypted.as_ref().expect("it was asked for");
+    let bootstrap = Scripted::start(|asked| match asked.name().as_str() {
+        SERVER_NAME => vec![Act::Send(asked.address([127, 0, 0, 1]))],
+        _ => vec![Act::Send(octets(&asked.reply(ResponseCode::NXDomain)))],
+    });
+    let lines = format!("targets = []\ntls_roots = \"ca.pem\"\nbootstrap = [\"{}\"]", bootstrap.address());
+    for target in [
+        format!("\"tls://{SERVER_NAME}:{}\"", encrypted.tls.port()),
+        format!("\"https://{SERVER_NAME}:{}/dns-query\"", encrypted.https.port()),
+    ] {
+        let text = forwarding_to(&[]).replace("targets = []", &lines)
+            + &rule(1, ZONE, &[]).replace("targets = []", &format!("targets = [{target}]"));
+        let served = Served::on_loopback_beside(&text, &[("ca.pem", &encrypted.roots)]);
+        addresses_and_denials(&served);
+    }
+    assert!(bootstrap.asked_for(SERVER_NAME) >= 2, "each of them has asked");
 }

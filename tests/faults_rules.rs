@@ -6,8 +6,10 @@ mod support;
 use hickory_proto::op::ResponseCode;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
+use support::alone::alone;
 use support::ask::{self, Question, RD};
-use support::bars::{ADDRESS, SERVFAIL_MAX, answers};
+use support::bars::{ADDRESS, SERVFAIL_MAX, answers, upstream_address};
+use support::netns::Network;
 use support::raw;
 use support::script::{Act, Asked, Scripted, octets};
 use support::served::{Reply, Served, forwarding_to, rule};
@@ -93,23 +95,54 @@ fn any_type_goes_through() {
     }
 }
 
-/// RFC 5625 section 6.1: AD and CD. CD is passed on, AD of an upstream that nobody protects is not.
+/// Answers every name, and says that it has validated the answer.
+fn validated(asked: &Asked) -> Vec<Act> {
+    let mut reply = asked.address(ADDRESS);
+    reply[3] |= 0x20;
+    vec![Act::Send(reply)]
+}
+
+/// RFC 5625 section 6.1: CD is passed on. RFC 6840 sections 5.7 and 5.8: AD comes back to who sets AD or DO, and only of
+/// an upstream that nobody can pretend to be, as one on this machine is.
 #[test]
-fn cd_is_passed_on_and_ad_is_not() {
-    let (upstream, served) = serve(|asked| {
-        let mut reply = asked.address(ADDRESS);
-        reply[3] |= 0x20;
-        vec![Act::Send(reply)]
-    });
-    for (name, flags) in [("plain", RD), ("cd", RD | 0x10), ("ad", RD | 0x20), ("both", RD | 0x30)] {
+fn cd_is_passed_on_and_ad_comes_back_to_who_asks_for_it() {
+    let (upstream, served) = serve(validated);
+    for (name, flags, dnssec_ok) in [
+        ("plain", RD, false),
+        ("cd", RD | 0x10, false),
+        ("ad", RD | 0x20, false),
+        ("both", RD | 0x30, false),
+        ("do", RD, true),
+    ] {
         let name = format!("{name}.public.example");
-        let reply = served.ask_for(&Question { flags, ..Question::new(&name, "A") });
-        assert!(reply.is(ADDRESS), "{reply:?}");
-        assert!(!reply.message.metadata.authentic_data, "{name}");
-        assert_eq!(reply.message.metadata.checking_disabled, flags & 0x10 != 0, "{name}");
+        // From the upstream, and from the cache.
+        for _ in 0..2 {
+            let edns = Some((1232, 0, dnssec_ok));
+            let reply = served.ask_for(&Question { flags, edns, ..Question::new(&name, "A") });
+            assert!(reply.is(ADDRESS), "{reply:?}");
+            assert_eq!(reply.message.metadata.authentic_data, flags & 0x20 != 0 || dnssec_ok, "{name}");
+            assert_eq!(reply.message.metadata.checking_disabled, flags & 0x10 != 0, "{name}");
+        }
         let asked = upstream.asked().into_iter().find(|asked| asked.name() == name).expect("it is asked");
         assert_eq!(asked.message.metadata.checking_disabled, flags & 0x10 != 0, "{name}");
     }
+}
+
+/// AD of an upstream that is asked in the clear, over a network, is anybody's.
+#[test]
+fn ad_that_came_in_the_clear_goes_no_further() {
+    alone("ad_that_came_in_the_clear_goes_no_further", || {
+        let network = Network::new().expect("a network");
+        let address = upstream_address(0);
+        let _upstream = Scripted::at(address, validated);
+        let served = Served::inside(&network, &forwarding_to(&[address]));
+        for (name, flags, dnssec_ok) in [("plain", RD, false), ("ad", RD | 0x20, false), ("do", RD, true)] {
+            let name = format!("{name}.public.example");
+            let reply =
+                served.ask_for(&Question { flags, edns: Some((1232, 0, dnssec_ok)), ..Question::new(&name, "A") });
+            assert!(reply.is(ADDRESS) && !reply.message.metadata.authentic_data, "{name}: {reply:?}");
+        }
+    });
 }
 
 /// RFC 4343, RFC 5452: one question, whatever its case.

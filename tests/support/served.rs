@@ -60,6 +60,17 @@ impl Served {
         Self { program, door, client: netns::CLIENT, folder }
     }
 
+    /// Ends it, as its unit does, and starts it again with what its folder holds; the door is the same.
+    pub(crate) fn start_again(mut self) -> Self {
+        self.program.signal("TERM");
+        let (status, said) = self.program.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        let mut command = plustwo();
+        self.program = Program::start(command.args(["run", "--config"]).arg(self.folder.path().join(FILE)));
+        assert!(self.program.wait_for(SERVING).is_some(), "it does not serve again:\n{}", self.program.said());
+        self
+    }
+
     /// Writes another configuration and has it taken up.
     pub(crate) fn reload(&self, text: &str) {
         let before = self.program.said().len();
@@ -113,12 +124,14 @@ impl Served {
     }
 }
 
+/// The configuration's file.
+const FILE: &str = "plustwo.toml";
 /// What it says when its doors are open.
 const SERVING: &str = "serving generation 1";
 
 /// Writes the configuration file.
 fn write(folder: &tempfile::TempDir, text: &str, door: SocketAddr) -> std::path::PathBuf {
-    let path = folder.path().join("plustwo.toml");
+    let path = folder.path().join(FILE);
     std::fs::write(&path, text.replace("@DOOR@", &door.to_string())).expect("a file can be written");
     path
 }
