@@ -203,7 +203,7 @@ impl Forwarder {
         self.0.pool.report()
     }
 
-    /// Questions that are being forwarded now, those among them that only listen for what else may come.
+    /// Questions that are being forwarded now.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
     }

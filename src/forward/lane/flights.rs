@@ -153,6 +153,11 @@ impl<W> Flights<W> {
         Self { pieces: Vec::new(), free: Vec::new(), by_question: HashTable::new() }
     }
 
+    /// How many there are, those among them that have ended and only listen on.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len() * PIECE - self.free.len()
+    }
+
     /// The flight of a question that has not ended.
     pub(super) fn find(&self, question: &Question) -> Option<u32> {
         let is_it = |number: &u32| self.get(*number).is_some_and(|flight| flight.question == *question);
@@ -201,27 +206,27 @@ impl<W> Flights<W> {
         self.get(id.number).is_some() && self.id(id.number) == id
     }
 
-    /// From now on nobody finds the flight by its question.
-    pub(super) fn end(&mut self, number: u32) {
-        let Some(flight) = self.get_mut(number) else { return };
+    /// From now on nobody finds the flight by its question. Whether it had not ended before.
+    pub(super) fn end(&mut self, number: u32) -> bool {
+        let Some(flight) = self.get_mut(number) else { return false };
         if std::mem::replace(&mut flight.has_ended, true) {
-            return;
+            return false;
         }
         let hash = flight.question.hash();
         if let Ok(entry) = self.by_question.find_entry(hash, |of| *of == number) {
             entry.remove();
         }
+        true
     }
 
-    /// Takes a flight out; whether there was one.
+    /// Takes a flight out; whether it had not ended before.
     pub(super) fn remove(&mut self, number: u32) -> bool {
-        self.end(number);
-        let was_there = self.get(number).is_some();
-        if was_there {
+        let had_not_ended = self.end(number);
+        if self.get(number).is_some() {
             self.place_mut(number).flight = None;
             self.free.push(number);
         }
-        was_there
+        had_not_ended
     }
 
     /// The numbers of all flights.

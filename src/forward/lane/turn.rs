@@ -571,7 +571,9 @@ impl<A: Audience> Lane<A> {
 
     /// An exchange has ended: remembers the outcome and tells those who wait.
     fn finish(&mut self, number: u32, outcome: Outcome) {
-        self.flights.end(number);
+        if self.flights.end(number) {
+            self.shared().flight_ended();
+        }
         let Some(flight) = self.flights.get(number) else { return };
         let question = flight.question.clone();
         let shared = self.shared();
@@ -588,7 +590,9 @@ impl<A: Audience> Lane<A> {
     /// Sets a flight's timer after it has been worked on, or takes it out if it is over.
     fn settle(&mut self, number: u32) {
         let Some(flight) = self.flights.get(number) else { return };
-        if flight.exchange.is_over() {
+        // One that only listens for what else may come takes no place of a question, so it has a bound of its own.
+        let is_one_too_many = flight.has_ended && self.flights.len() > self.shared().limits.in_flight_max;
+        if flight.exchange.is_over() || is_one_too_many {
             return self.remove(number);
         }
         let at = flight.exchange.wake_at();
