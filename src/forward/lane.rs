@@ -126,13 +126,13 @@ impl<W: Send + 'static> Lanes<W> {
     }
 
     /// Starts the threads; each makes its own audience.
-    pub fn start<A: Audience<Waiter = W>>(
+    pub fn start<A>(
         &self,
         setup: &LaneSetup,
         mut audience: impl FnMut(usize) -> A,
     ) -> io::Result<LaneThreads<W>>
     where
-        A: Send + 'static,
+        A: Audience<Waiter = W> + Send + 'static,
     {
         let mut started = LaneThreads { lanes: self.clone(), threads: Vec::new() };
         for index in 0..self.0.inboxes.len() {

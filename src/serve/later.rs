@@ -32,6 +32,7 @@ pub const ROUNDS_MAX: usize = CNAME_CHAIN_MAX + 1;
 const DOORS_MAX: usize = 8;
 
 /// Who waits for what others say.
+#[expect(clippy::large_enum_variant, reason = "nearly all are datagrams, and a box would be one more allocation each")]
 pub enum Waiter {
     /// A datagram.
     Datagram(Waiting),
