@@ -98,9 +98,14 @@ impl<W> Clone for Lanes<W> {
 pub struct Orders<W>(Box<[Vec<Order<W>>]>);
 
 impl<W> Orders<W> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.len() == 0
     }
 }
 
