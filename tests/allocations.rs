@@ -7,7 +7,7 @@ mod worlds;
 use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
 use plustwo::dns::{Class, Rcode, Rtype, TargetGroup, TargetOrder, Ttl};
-use plustwo::forward::cache::LOOKUPS_MAX;
+use plustwo::forward::cache::Lookups;
 use plustwo::forward::exchange::{Ending, Exchange, Input, Options, Output, Outputs, QUERY_OCTETS_MAX};
 use plustwo::forward::pool::{TargetPool, order};
 use plustwo::forward::reply::{TtlLimits, UpstreamReply};
@@ -82,9 +82,9 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
         let (allocations, outcome) = allocations_of(|| {
             handle::begin(&mut slot, world.0, message, DoorIndex(0), client);
             let now = Millis(1500);
-            let mut looked_up = [const { None }; LOOKUPS_MAX];
+            let mut lookups = Lookups::default();
             if looks_up_first {
-                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut looked_up);
+                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut lookups);
             }
             let around = Surroundings {
                 snapshot: world.0,
@@ -92,7 +92,7 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
                 now,
                 pick: 0x9000_0000,
                 transport: Transport::Udp,
-                looked_up: if looks_up_first { LookedUp::of(looked_up[0].as_ref()) } else { LookedUp::NotYet },
+                looked_up: if looks_up_first { LookedUp::of(lookups.outcomes[0].as_ref()) } else { LookedUp::NotYet },
                 fetched: &[],
             };
             handle::complete(&slot, &mut scratch, &around, message, &mut out)

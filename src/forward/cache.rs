@@ -105,14 +105,9 @@ impl ReplyCache {
         self.random.hash_one(NameOf(ask))
     }
 
-    /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
+    /// The same for many questions, at most [`LOOKUPS_MAX`].
     #[inline]
-    pub fn get_all<'q>(
-        &self,
-        asks: impl Iterator<Item = Option<Ask<'q>>>,
-        now: Millis,
-        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
-    ) {
+    pub fn get_all<'q>(&self, asks: impl Iterator<Item = Option<Ask<'q>>>, now: Millis, lookups: &mut Lookups) {
         let asks = asks.enumerate().filter_map(|(index, ask)| Some((index, ask?)));
         let mut asks = asks.peekable();
         // Most batches are all about names of ours.
@@ -123,10 +118,11 @@ impl ReplyCache {
         let mut shards = 0u64;
         for (index, ask) in asks {
             let name_hash = self.random.hash_one(NameOf(&ask));
+            lookups.name_hashes[index] = name_hash;
             shards |= 1 << self.shard_of(name_hash);
             sought[index] = Some((ask, name_hash));
         }
-        self.get_sought(&sought, shards, now, outcomes);
+        self.get_sought(&sought, shards, now, &mut lookups.outcomes);
     }
 
     /// Looks up the questions, whose answers can only stand in these shards (bit n: shard n).
@@ -331,6 +327,20 @@ impl Entry {
             Self::Reply(reply) => reply.touch(),
             Self::Failure(..) => 0,
         }
+    }
+}
+
+/// What looking up many questions came to, in their order.
+pub struct Lookups {
+    /// What is remembered, and still good.
+    pub outcomes: [Option<Outcome>; LOOKUPS_MAX],
+    /// The hash of each question's name; 0 where there was no question.
+    pub(super) name_hashes: [u64; LOOKUPS_MAX],
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { outcomes: [const { None }; LOOKUPS_MAX], name_hashes: [0; LOOKUPS_MAX] }
     }
 }
 

@@ -23,12 +23,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::cache::{CacheKey, entry_hash};
+use super::cache::{CacheKey, Lookups, entry_hash};
 use super::clock::Clock;
 use super::loops::LoopProbe;
 use super::streams::StreamTargets;
 use super::{Ask, ContextId, Forwarder, Millis, Outcome};
 use crate::dns::{Class, Rtype, TargetGroup};
+use flights::Waiting;
 pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
@@ -63,19 +64,18 @@ pub struct Question {
 pub struct Order<W> {
     question: Question,
     group: Arc<TargetGroup>,
-    client: Option<IpAddr>,
-    waiter: Option<W>,
+    waiting: Option<Waiting<W>>,
 }
 
 impl<W> Order<W> {
     /// For a client, whose address shows whether it is itself being asked.
     pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, waiter: W) -> Self {
-        Self { question, group: Arc::clone(group), client: Some(client), waiter: Some(waiter) }
+        Self { question, group: Arc::clone(group), waiting: Some(Waiting { waiter, client }) }
     }
 
     /// For the cache: nobody is told.
     pub fn for_cache(question: Question, group: &Arc<TargetGroup>) -> Self {
-        Self { question, group: Arc::clone(group), client: None, waiter: None }
+        Self { question, group: Arc::clone(group), waiting: None }
     }
 }
 
@@ -98,9 +98,14 @@ impl<W> Clone for Lanes<W> {
 pub struct Orders<W>(Box<[Vec<Order<W>>]>);
 
 impl<W> Orders<W> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.len() == 0
     }
 }
 
@@ -153,6 +158,12 @@ impl<W: Send + 'static> Lanes<W> {
     #[inline]
     pub fn question(&self, ask: &Ask<'_>) -> Question {
         Question { name_hash: self.0.forwarder.0.cache.name_hash(ask), key: ask.into() }
+    }
+
+    /// The same for the nth question of a batch that was looked up: its name has been hashed.
+    #[inline]
+    pub fn question_looked_up(&self, ask: &Ask<'_>, lookups: &Lookups, nth: usize) -> Question {
+        Question { name_hash: lookups.name_hashes[nth], key: ask.into() }
     }
 
     /// Whether the lane of a question takes one more order. If not, the question is refused.
@@ -227,6 +238,21 @@ impl<W> LaneThreads<W> {
 impl<W> Drop for LaneThreads<W> {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+impl Default for Question {
+    /// A question for the root, to be written over.
+    fn default() -> Self {
+        let ask = Ask {
+            context: ContextId(0),
+            qname: &[0],
+            qtype: Rtype::A,
+            class: Class::IN,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        Self { name_hash: 0, key: (&ask).into() }
     }
 }
 

@@ -110,16 +110,6 @@ impl Waiting {
     }
 }
 
-impl Asked {
-    /// What a query that has just been begun in a slot led to.
-    pub fn of(miss: Miss, slot: &Slot, snapshot: &Snapshot) -> Self {
-        match handle::first_ask(slot, snapshot) {
-            Some(ask) if *ask.qname == *miss.qname => Self::Its,
-            _ => Self::Other(miss),
-        }
-    }
-}
-
 /// A miss in the words of those who ask.
 pub fn ask_of<'a>(snapshot: &Snapshot, miss: &'a Miss) -> Ask<'a> {
     Ask {

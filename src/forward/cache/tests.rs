@@ -123,8 +123,9 @@ fn a_batch_finds_what_each_question_finds() {
     ];
     asks.extend(many.iter().map(|name| Some(ask(name))));
     for now in [T0, T0.plus(5_000), T0.plus(60_000)] {
-        let mut outcomes = [const { None }; LOOKUPS_MAX];
-        cache.get_all(asks.iter().copied(), now, &mut outcomes);
+        let mut lookups = Lookups::default();
+        cache.get_all(asks.iter().copied(), now, &mut lookups);
+        let outcomes = lookups.outcomes;
         let found = outcomes.iter().flatten().count();
         assert_eq!(
             found,

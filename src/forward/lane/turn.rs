@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::flights::{Flight, FlightId, Flights, Listening, Open, Via, Waiters, Waiting};
+use super::flights::{FlightId, Flights, Open, Via, Waiting};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
 use super::sockets::{Owner, PoolIndex, SocketIndex, Sockets, Unsent};
@@ -19,8 +19,7 @@ use crate::dns::message::Message;
 use crate::dns::{TargetGroup, TargetProtocol};
 use crate::forward::clock::Clock;
 use crate::forward::exchange::{
-    Attempt, AttemptId, Channel, Ending, Event, Exchange, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX,
-    TargetIndex,
+    Attempt, AttemptId, Channel, Ending, Event, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX, TargetIndex,
 };
 use crate::forward::loops::targets_text;
 use crate::forward::pool::{Change, TargetState, order};
@@ -192,8 +191,7 @@ impl<A: Audience> Lane<A> {
 
     /// Takes a question: it joins the flight that asks it already, or becomes one.
     fn take_order(&mut self, order: Order<A::Waiter>) {
-        let Order { question, group, client, waiter } = order;
-        let waiting = waiter.map(|waiter| Waiting { waiter, client });
+        let Order { question, group, waiting } = order;
         let Some(waiting) = waiting else {
             // If it is being asked, that is all that the cache can wish for.
             if self.flights.find(&question).is_none() {
@@ -264,27 +262,18 @@ impl<A: Audience> Lane<A> {
                 return self.refuse(waiting, error, &question);
             }
         };
-        let mut waiters = Waiters::none();
-        let mut stale_at = None;
-        if let Some(waiting) = waiting {
-            waiters.push(waiting);
-            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
-            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
-            stale_at = Some(self.now.plus(patience));
-        }
         let shared = &self.lanes.0.forwarder.0;
         shared.counters.exchanges.add();
         shared.flight_began();
-        let number = self.flights.add(Flight {
-            question,
-            context,
-            exchange: Exchange::new(&candidates, self.now, shared.limits.options),
-            waiters,
-            listening: Listening::default(),
-            stale_at,
-            has_told_stale: false,
-            has_ended: false,
-        });
+        let number = self.flights.begin(question, context);
+        let flight = self.flights.get_mut(number).expect("it has just begun");
+        flight.exchange.restart(&candidates, self.now, shared.limits.options);
+        if let Some(waiting) = waiting {
+            flight.waiters.push(waiting);
+            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
+            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
+            flight.stale_at = Some(self.now.plus(patience));
+        }
         self.step(number, Input::Start);
     }
 
@@ -658,8 +647,8 @@ impl<A: Audience> Lane<A> {
 
     /// Whether a client that wants to know something is a target that is being asked it. An address that is one of this
     /// host's own is everybody's here, and shows nothing.
-    fn is_asked_by_its_target(&self, number: u32, client: Option<IpAddr>) -> bool {
-        let (Some(client), Some(flight)) = (client, self.flights.get(number)) else { return false };
+    fn is_asked_by_its_target(&self, number: u32, client: IpAddr) -> bool {
+        let Some(flight) = self.flights.get(number) else { return false };
         let target_of = |open: Open| self.state(number, open.target)?.target().address();
         let asked = flight.listening.iter().filter_map(target_of).find(|target| target.ip().to_canonical() == client);
         asked.is_some_and(|target| !is_of_this_host(target))
@@ -693,8 +682,8 @@ impl<A: Audience> Lane<A> {
     fn abandon_all(&mut self) {
         let abandoned = Err(ExchangeError::Abandoned);
         while let Some(order) = self.next_order() {
-            if let Some(waiter) = order.waiter {
-                self.tell(waiter, &abandoned);
+            if let Some(waiting) = order.waiting {
+                self.tell(waiting.waiter, &abandoned);
             }
         }
         for number in self.flights.numbers() {

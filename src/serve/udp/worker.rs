@@ -14,7 +14,7 @@
 
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
-use crate::forward::cache::LOOKUPS_MAX;
+use crate::forward::cache::{LOOKUPS_MAX, Lookups};
 use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
@@ -258,9 +258,9 @@ impl Batched<'_> {
             touch(&snapshot.nodes, slots);
         }
         let now = self.server.now();
-        let mut looked_up = [const { None }; LOOKUPS_MAX];
+        let mut lookups = Lookups::default();
         let first_asks = slots.iter().map(|slot| handle::first_ask(slot, snapshot));
-        self.server.forwarder.cached_all(first_asks, now, &mut looked_up);
+        self.server.forwarder.cached_all(first_asks, now, &mut lookups);
         let mut around = Surroundings {
             snapshot,
             forwarder: &self.server.forwarder,
@@ -274,11 +274,11 @@ impl Batched<'_> {
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
-            around.looked_up = LookedUp::of(looked_up[index].as_ref());
+            around.looked_up = LookedUp::of(lookups.outcomes[index].as_ref());
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
-            if let Some(Ok(cached)) = &looked_up[index]
+            if let Some(Ok(cached)) = &lookups.outcomes[index]
                 && cached.claim_prefetch(now)
             {
                 later::renew(self.server, snapshot, slot, orders);
@@ -291,7 +291,7 @@ impl Batched<'_> {
             self.reply(batch, index, outcome);
         }
         if !work.misses.is_empty() {
-            self.order(work, batch, &around, orders);
+            self.order(work, batch, &around, &lookups, orders);
         }
     }
 
@@ -320,6 +320,7 @@ impl Batched<'_> {
         work: &mut BatchWork,
         batch: &mut impl Datagrams,
         around: &Surroundings<'_>,
+        lookups: &Lookups,
         orders: &mut Orders<Waiter>,
     ) {
         let lanes = &self.server.lanes;
@@ -329,7 +330,12 @@ impl Batched<'_> {
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let client = datagram.client.ip().to_canonical();
-            let question = lanes.question(&later::ask_of(around.snapshot, &miss));
+            let group = &around.snapshot.context(miss.context).group;
+            let ask = later::ask_of(around.snapshot, &miss);
+            let asks_its_own_name =
+                handle::first_ask(slot, around.snapshot).is_some_and(|first| first.qname == ask.qname);
+            let question =
+                if asks_its_own_name { lanes.question_looked_up(&ask, lookups, index) } else { lanes.question(&ask) };
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
@@ -338,7 +344,6 @@ impl Batched<'_> {
                 continue;
             };
             self.counters.cache_misses.increment();
-            let group = &around.snapshot.context(miss.context).group;
             let waiting = Waiting {
                 published: Arc::clone(self.published),
                 message: KeptMessage::new(message),
@@ -346,7 +351,7 @@ impl Batched<'_> {
                 client: datagram.client,
                 local: datagram.local,
                 permit,
-                asked: Asked::of(miss, slot, around.snapshot),
+                asked: if asks_its_own_name { Asked::Its } else { Asked::Other(miss) },
                 first: None,
                 fetched: Vec::new(),
             };
