@@ -131,11 +131,7 @@ impl<W: Send + 'static> Lanes<W> {
     }
 
     /// Starts the threads; each makes its own audience.
-    pub fn start<A>(
-        &self,
-        setup: &LaneSetup,
-        mut audience: impl FnMut(usize) -> A,
-    ) -> io::Result<LaneThreads<W>>
+    pub fn start<A>(&self, setup: &LaneSetup, mut audience: impl FnMut(usize) -> A) -> io::Result<LaneThreads<W>>
     where
         A: Audience<Waiter = W> + Send + 'static,
     {
