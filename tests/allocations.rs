@@ -1,19 +1,25 @@
-//! Nothing is allocated for a query that is answered at once, whatever its answer.
+//! Nothing is allocated for a query that is answered at once, whatever its answer; and keeping an upstream's reply costs
+//! one allocation where it is small.
 
 #[path = "support/worlds.rs"]
 mod worlds;
 
 use plustwo::compile::{Contexts, compile};
+use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
-use plustwo::dns::{Rcode, Rtype};
-use plustwo::forward::cache::LOOKUPS_MAX;
-use plustwo::forward::{Forwarder, Millis};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::dns::{Class, Rcode, Rtype, TargetGroup, TargetOrder, Ttl};
+use plustwo::forward::cache::Lookups;
+use plustwo::forward::exchange::{Ending, Exchange, Input, Options, Output, Outputs, QUERY_OCTETS_MAX};
+use plustwo::forward::pool::{TargetPool, order};
+use plustwo::forward::reply::{TtlLimits, UpstreamReply};
+use plustwo::forward::{Ask, ContextId, Forwarder, Millis};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The system's allocator, which counts for each thread.
 struct Counting;
@@ -77,9 +83,9 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
         let (allocations, outcome) = allocations_of(|| {
             handle::begin(&mut slot, world.0, message, DoorIndex(0), client);
             let now = Millis(1500);
-            let mut looked_up = [const { None }; LOOKUPS_MAX];
+            let mut lookups = Lookups::default();
             if looks_up_first {
-                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut looked_up);
+                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut lookups);
             }
             let around = Surroundings {
                 snapshot: world.0,
@@ -87,7 +93,7 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
                 now,
                 pick: 0x9000_0000,
                 transport: Transport::Udp,
-                looked_up: looked_up[0].as_ref(),
+                looked_up: if looks_up_first { LookedUp::of(lookups.outcomes[0].as_ref()) } else { LookedUp::NotYet },
                 fetched: &[],
             };
             handle::complete(&slot, &mut scratch, &around, message, &mut out)
@@ -212,6 +218,35 @@ fn malformed_octets_allocate_nothing() {
 }
 
 #[test]
+fn keeping_a_small_reply_allocates_once() {
+    let limits = TtlLimits {
+        ttl_max: Ttl::from_wire(3_600),
+        negative_ttl_max: Ttl::from_wire(3_600),
+        failure_ttl: Ttl::from_wire(5),
+    };
+    let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+    for (what, addresses, ttl, expected) in [
+        ("one address", 1u8, 60u32, 1),
+        ("a TTL that is capped", 1, 86_400, 1),
+        ("six", 6, 60, 1),
+        ("forty", 40, 60, 2),
+    ] {
+        let mut octets = worlds::query(1, "www.outside.example", Rtype::A, false);
+        octets[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, addresses, 0, 0, 0, 1]);
+        let address =
+            [b"\xc0\x0c\x00\x01\x00\x01".as_slice(), &ttl.to_be_bytes(), b"\x00\x04\x0a\x00\x00\x01"].concat();
+        octets.extend(address.repeat(usize::from(addresses)));
+        octets.extend_from_slice(opt);
+        let (allocations, reply) = allocations_of(|| {
+            let message = Message::parse(&octets).expect("well-formed");
+            Arc::new(UpstreamReply::new(&message, limits, Millis(0), false).expect("small"))
+        });
+        assert_eq!(allocations, expected, "{what}");
+        assert_eq!((reply.counts(), reply.lifetime().seconds()), ([addresses.into(), 0, 0], ttl.min(3600)), "{what}");
+    }
+}
+
+#[test]
 fn a_cached_reply_allocates_nothing() {
     let upstream = worlds::Upstream::start();
     let snapshot = worlds::snapshot(&worlds::small_model(vec![upstream.address]));
@@ -225,5 +260,57 @@ fn a_cached_reply_allocates_nothing() {
         let behind_cname = worlds::query(1, "out.corp.example", Rtype::A, edns);
         let expected = Expected { rcode: Rcode::NOERROR, answers: 2, authority: 0 };
         hold(world, &behind_cname, worlds::client(0), Some(&expected), &format!("cached behind a CNAME, EDNS {edns}"));
+    }
+}
+
+#[test]
+fn a_question_that_one_target_answers_allocates_nothing() {
+    let mut rng = rand::rng();
+    let group = TargetGroup::do53([1, 2, 3].map(|last| ([192, 0, 2, last], 53).into()));
+    let states = TargetPool::new(100).states(&group, &mut rng);
+    let ask = Ask {
+        context: ContextId(0),
+        qname: b"\x03www\x07example\x00",
+        qtype: Rtype::A,
+        class: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    };
+    let mut out = Outputs::with_capacity(16);
+    for round in 0..20 {
+        let now = Millis(round);
+        let (allocations, rcode) = allocations_of(|| {
+            let candidates = order(&states, TargetOrder::Fastest, now, &mut rng).expect("there is room");
+            let mut exchange =
+                Exchange::new(&candidates, now, Options { case_randomization: true, ..Options::default() });
+            assert!(exchange.step(&ask, Input::Start, now, &mut rng, &mut out).is_none());
+            let [Output::Send(attempt)] = out[..] else { panic!("one query: {out:?}") };
+            out.clear();
+            exchange.set_id(attempt.id, 7);
+            let mut query = [0; QUERY_OCTETS_MAX];
+            let octets = exchange.write_query(&ask, attempt.id, &mut query);
+            // The same with QR and an address: put before the OPT, which ends the query.
+            let mut reply = [0; QUERY_OCTETS_MAX + 16];
+            let (question, opt) = query[..octets].split_at(12 + ask.qname.len() + 4);
+            let address = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01";
+            let mut at = 0;
+            for part in [question, address, opt] {
+                reply[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+            (reply[2], reply[7]) = (0x81, 1);
+            let ending = exchange.step(&ask, Input::Message(attempt.id, &reply[..at]), now, &mut rng, &mut out);
+            for output in out.drain(..) {
+                if let Output::Learned(target, observation) = output {
+                    states[usize::from(target.0)].learn(observation, now);
+                }
+            }
+            match ending {
+                Some(Ending::Reply { message, .. }) => message.rcode(),
+                other => panic!("not the reply: {other:?}"),
+            }
+        });
+        assert_eq!(rcode, Rcode::NOERROR);
+        assert!(round == 0 || allocations == 0, "{allocations} allocations for one question");
     }
 }

@@ -133,16 +133,12 @@ fn chi_square(counts: &[u32], shares: &[f64]) -> f64 {
 
 /// The share of each set as R53:routing-policy-weighted has it.
 fn shares(sets: &[(u8, bool)]) -> Vec<f64> {
-    let sum = |of: &dyn Fn(&(u8, bool)) -> bool| -> u32 {
-        sets.iter().filter(|set| of(set)).map(|(weight, _)| u32::from(*weight)).sum()
-    };
-    let (is_any_healthy, is_healthy) = (sets.iter().any(|(_, healthy)| *healthy), |set: &(u8, bool)| set.1);
-    // The sets that are considered, and whether by their weights or all alike.
-    let considered: Box<dyn Fn(&(u8, bool)) -> bool> =
-        if is_any_healthy { Box::new(is_healthy) } else { Box::new(|_| true) };
-    let total = sum(&*considered);
-    let alike = sets.iter().filter(|set| considered(set)).count();
-    let share = |set: &(u8, bool)| match (considered(set), total) {
+    let is_any_healthy = sets.iter().any(|(_, healthy)| *healthy);
+    let is_considered = |set: &&(u8, bool)| set.1 || !is_any_healthy;
+    let total = sets.iter().filter(is_considered).map(|(weight, _)| u32::from(*weight)).sum();
+    let alike = sets.iter().filter(is_considered).count();
+    // By their weights; all alike where these are 0.
+    let share = |set: &(u8, bool)| match (is_considered(&set), total) {
         (false, _) => 0.0,
         (true, 0) => 1.0 / alike as f64,
         (true, total) => f64::from(set.0) / f64::from(total),
@@ -492,7 +488,7 @@ fn a_choice_is_kept_while_others_are_asked() {
                 now: Millis(0),
                 pick,
                 transport: Transport::Udp,
-                looked_up: None,
+                looked_up: handle::LookedUp::NotYet,
                 fetched,
             };
             handle::begin(&mut slot, &snapshot, &query, DoorIndex(0), Ipv4Addr::LOCALHOST.into());

@@ -17,7 +17,7 @@ pub(crate) const BATCH: usize = 64;
 /// Queries of a workload; each batch takes the next ones, round and round.
 const QUERIES: usize = 256 * 1024;
 /// The same for quick runs and under callgrind.
-const QUERIES_FEW: usize = 4096;
+pub(crate) const QUERIES_FEW: usize = 4096;
 /// VPCs of the workload that is about views.
 const VIEW_VPCS: usize = 10_000;
 
@@ -205,20 +205,24 @@ pub(crate) fn case(name: &str) -> Case {
 /// User instructions a query of one case, inside the function of this name, counted by callgrind. A name with a world
 /// of a million is left out: under callgrind it takes minutes to make, and its instructions are those of 100,000.
 pub(crate) fn count_instructions(case: Case, function: &str) {
-    if case.names > 100_000 {
-        return;
+    if case.names <= 100_000 {
+        count_instructions_of(case.name, function);
     }
+}
+
+/// The same for whatever a run with `--counted NAME` does [`QUERIES_FEW`] times.
+pub(crate) fn count_instructions_of(name: &str, function: &str) {
     let binary = std::env::current_exe().expect("the path of this bench");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*{function}*"))
         .arg(binary)
-        .args(["--counted", case.name])
+        .args(["--counted", name])
         .output()
         .expect("valgrind is installed");
     let report = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}");
     let collected = report.lines().find_map(|line| line.split_once("Collected : ")).expect("a count");
     let instructions: f64 = collected.1.trim().parse().expect("a number");
-    println!("{:<18} {function:<18} {:>7.1} instructions a query", case.name, instructions / QUERIES_FEW as f64);
+    println!("{name:<18} {function:<18} {:>7.1} instructions a query", instructions / QUERIES_FEW as f64);
 }

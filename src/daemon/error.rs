@@ -1,5 +1,6 @@
 //! Why the daemon does not start, or does not reload: for the person who must act.
 
+use crate::forward::streams::TlsRootsError;
 use crate::serve::doors::DoorError;
 use std::{fmt, io};
 
@@ -10,6 +11,8 @@ pub enum StartError {
     Doors(Vec<DoorError>),
     /// The system refused threads or other basic things.
     Runtime(io::Error),
+    /// A certificate that `tls_roots` names cannot be a root.
+    TlsRoots(TlsRootsError),
 }
 
 impl fmt::Display for StartError {
@@ -29,6 +32,7 @@ impl fmt::Display for StartError {
                 "error: the system refuses threads or file descriptors: {error}\n\
                  hint: look at `TasksMax=` and `LimitNOFILE=` of the unit, and at `ulimit -a`"
             ),
+            Self::TlsRoots(error) => write!(f, "error: `[upstream] tls_roots`: {error}"),
         }
     }
 }
@@ -44,6 +48,8 @@ pub enum ReloadError {
     Workers,
     /// `[limits]` or `[cache]` was changed.
     Limits,
+    /// What `[upstream]` says of how targets are asked was changed.
+    Upstream,
 }
 
 impl fmt::Display for ReloadError {
@@ -52,6 +58,7 @@ impl fmt::Display for ReloadError {
             Self::Doors => "doors (`listen`)",
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
+            Self::Upstream => "`case_randomization`, `cookies` or `tls_roots` of `[upstream]`",
         };
         write!(f, "the file changes {what}, which a running plustwo cannot; restart it to serve the new file")
     }

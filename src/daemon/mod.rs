@@ -1,25 +1,32 @@
 //! Wiring and life: start, reload, signals.
 
+mod cache_file;
 mod error;
 mod log;
 mod open_files;
 mod run;
 mod source;
 mod summary;
+pub mod system_roots;
 
 pub use error::{ReloadError, StartError};
 pub use run::run;
 pub use source::{BUILT_IN_TEXT, Source};
 
+use cache_file::CacheFile;
+
+use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
+use crate::config::settings::UpstreamSettings;
 use crate::config::{Configuration, Settings};
-use crate::dns::HashSeed;
+use crate::dns::{HashSeed, Name, Target};
 use crate::forward::cache::CacheLimits;
 use crate::forward::clock::Clock;
 use crate::forward::exchange::Options;
 use crate::forward::lane::{LaneSetup, LaneThreads, Lanes};
+use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
-use crate::forward::streams::StreamSettings;
+use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
 use crate::forward::{ForwardLimits, Forwarder, Millis};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
@@ -29,11 +36,14 @@ use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
-use crate::snapshot::{Generation, HealthStates, Publisher};
+use crate::snapshot::targets::ContextKind;
+use crate::snapshot::{ForwardContext, Generation, HealthStates, Publisher};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// How long stopping waits for what is in flight.
 pub const DRAIN_SECONDS_MAX: u64 = 5;
@@ -46,6 +56,8 @@ pub struct Daemon {
     workers: Workers,
     streams: Option<Streams>,
     lanes: LaneThreads<Waiter>,
+    streams_to_targets: StreamTargets,
+    cache_file: Option<CacheFile>,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -77,7 +89,10 @@ impl Daemon {
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
-        let setup = LaneSetup { runtime: runtime.handle().clone(), streams: StreamSettings::default(), clock };
+        let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
+        let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
+        let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
+        let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
         let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
@@ -96,6 +111,8 @@ impl Daemon {
             workers,
             streams: Some(streams),
             lanes,
+            streams_to_targets,
+            cache_file,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -134,8 +151,31 @@ impl Daemon {
         if settings.limits != self.settings.limits || settings.cache != self.settings.cache {
             return Err(ReloadError::Limits);
         }
+        // Who is asked for the addresses of targets may change like the targets themselves.
+        let bootstrap = self.settings.upstream.bootstrap.clone();
+        if (UpstreamSettings { bootstrap, ..settings.upstream.clone() }) != self.settings.upstream {
+            return Err(ReloadError::Upstream);
+        }
+        self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
         Ok(self.server.publisher.publish(snapshot))
+    }
+
+    /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
+    /// and the log shows its path. The model is the one that is served.
+    pub fn probe_loops(&self, model: &Model) {
+        let domains: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
+        let probe = |context: &ForwardContext| {
+            let (domain, text) = match &context.kind {
+                ContextKind::Upstream => (Name::root(), "[upstream]".to_owned()),
+                ContextKind::Rule(id) => {
+                    (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
+                }
+            };
+            LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
+        };
+        let published = self.server.publisher.current();
+        self.server.lanes.probe_loops(published.snapshot.contexts.iter().map(probe));
     }
 
     /// What has been counted so far, over all workers and streams.
@@ -158,8 +198,29 @@ impl Daemon {
         });
         // Who waits even now is told that nothing comes.
         self.lanes.stop();
+        if let Some(file) = self.cache_file {
+            file.stop();
+        }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
+}
+
+/// The way to targets over streams; no connection yet.
+fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result<StreamTargets, StartError> {
+    let named = configuration.settings.upstream.tls_roots.iter().flat_map(|roots| &roots.certificates);
+    let roots = TlsRoots::new(system_roots::system_roots(), named.map(|certificate| &**certificate));
+    let roots = roots.map_err(StartError::TlsRoots)?;
+    let model = &configuration.model;
+    let rules = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
+        RuleAction::Forward(group) => Some(group),
+        RuleAction::System => None,
+    });
+    let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
+    if roots.count() == 0 && is_any_encrypted {
+        tracing::warn!("this machine has no root certificates, so no certificate of a target is accepted");
+    }
+    let settings = StreamSettings { roots, bootstrap: model.bootstrap.clone() };
+    Ok(StreamTargets::new(settings, runtime.clone()))
 }
 
 /// The runtime of streams, those of clients and those to targets.

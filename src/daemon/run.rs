@@ -34,6 +34,7 @@ fn run_until_told(source: &Source) -> Result<(), String> {
     if *source == Source::BuiltIn {
         say(&summary::questions());
     }
+    daemon.probe_loops(&configuration.model);
     // The model is the size of all zone files; the snapshot is all that serving needs.
     drop(configuration);
     give_back_free_memory();
@@ -190,6 +191,7 @@ fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
         Ok(configuration) => match daemon.reload(&configuration) {
             Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
             Ok(generation) => {
+                daemon.probe_loops(&configuration.model);
                 log::set_level(configuration.settings.log_level);
                 tracing::info!(
                     generation = generation.0,

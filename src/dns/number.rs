@@ -138,8 +138,10 @@ pub struct ExtendedErrorCode(pub u16);
 #[allow(missing_docs, reason = "the registry's names explain themselves")]
 impl ExtendedErrorCode {
     pub const OTHER: Self = Self(0);
+    pub const STALE_ANSWER: Self = Self(3);
     pub const NOT_READY: Self = Self(14);
     pub const PROHIBITED: Self = Self(18);
+    pub const STALE_NXDOMAIN_ANSWER: Self = Self(19);
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     pub const NOT_SUPPORTED: Self = Self(21);
     pub const NO_REACHABLE_AUTHORITY: Self = Self(22);

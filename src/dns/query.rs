@@ -44,6 +44,8 @@ pub struct Query {
     pub id: [u8; 2],
     /// Recursion desired.
     pub recursion_desired: bool,
+    /// AD: the client wants to know whether the answer was validated (RFC 6840 section 5.7).
+    pub authentic_data: bool,
     /// Checking disabled (RFC 4035 section 3.2.2).
     pub checking_disabled: bool,
     /// The name asked, folded.
@@ -63,6 +65,7 @@ impl Default for Query {
         Self {
             id: [0; 2],
             recursion_desired: false,
+            authentic_data: false,
             checking_disabled: false,
             qname: FoldedName::default(),
             qtype: Rtype(0),
@@ -91,6 +94,7 @@ impl Query {
         }
         self.id = [header[0], header[1]];
         self.recursion_desired = header[2] & 0x01 != 0;
+        self.authentic_data = header[3] & 0x20 != 0;
         self.checking_disabled = header[3] & 0x10 != 0;
         let name_octets = self.qname.read(body, seed).map_err(|_| Malformed::Question)?;
         let fixed = body[name_octets..].first_chunk::<4>().ok_or(Malformed::Question)?;

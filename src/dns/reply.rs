@@ -1,7 +1,7 @@
 //! Writing a reply: the question echoed as it was asked, pre-encoded records copied, counts and flags last.
 //!
-//! Flags of every reply: QR, RA, RD as asked, AA never, Z 0, CD as asked, AD clear (`aws-semantics`: the VPC
-//! resolver never sets AA, also for hosted zones).
+//! Flags of every reply: QR, RA, RD as asked, AA never, Z 0, CD as asked (`aws-semantics`: the VPC resolver never sets
+//! AA, also for hosted zones). AD is clear, unless all of the reply is an upstream's that said so and can be believed.
 
 use super::edns::{Edns, ExtendedError, OPT_OCTETS, UDP_PAYLOAD_OCTETS_MAX, UDP_PAYLOAD_OCTETS_MIN};
 use super::name::wire_name_octets;
@@ -70,6 +70,7 @@ pub struct ReplyWriter<'b> {
     room: usize,
     counts: [u16; 3],
     truncated: bool,
+    authentic_data: bool,
 }
 
 impl<'b> ReplyWriter<'b> {
@@ -82,7 +83,7 @@ impl<'b> ReplyWriter<'b> {
         buffer[HEADER_OCTETS..at].copy_from_slice(&message[HEADER_OCTETS..at]);
         let reserved = if query.edns.is_some() { OPT_OCTETS } else { 0 };
         let room = octets_max.min(buffer.len()).saturating_sub(reserved).max(at);
-        Self { buffer, at, room, counts: [0; 3], truncated: false }
+        Self { buffer, at, room, counts: [0; 3], truncated: false, authentic_data: false }
     }
 
     /// Octets written so far.
@@ -241,6 +242,11 @@ impl<'b> ReplyWriter<'b> {
         self.truncated = true;
     }
 
+    /// Says that all of the reply was validated by somebody who can be believed (RFC 4035 section 3.2.3).
+    pub fn set_authentic_data(&mut self) {
+        self.authentic_data = true;
+    }
+
     /// Something does not fit: TC, unless it is only additional data (RFC 2181 section 9).
     fn overflow(&mut self, section: Section) {
         if section != Section::Additional {
@@ -253,6 +259,7 @@ impl<'b> ReplyWriter<'b> {
         self.at = HEADER_OCTETS + query.question_octets;
         self.counts = [0; 3];
         self.truncated = false;
+        self.authentic_data = false;
     }
 
     /// Writes OPT and header; returns the octets of the whole reply.
@@ -263,6 +270,9 @@ impl<'b> ReplyWriter<'b> {
             self.write_opt(edns, rcode, error);
             additional += 1;
         }
+        // RFC 6840 section 5.8: AD for those who know what it means. Of a set that was cut it would say too much.
+        let knows_ad = query.authentic_data || query.edns.is_some_and(|edns| edns.dnssec_ok);
+        let authentic_data = self.authentic_data && knows_ad && !self.truncated;
         let [answers, authority, _] = self.counts.map(u16::to_be_bytes);
         let header = self.buffer.first_chunk_mut::<HEADER_OCTETS>().expect("begin wrote a question behind the header");
         let [additional_high, additional_low] = additional.to_be_bytes();
@@ -270,7 +280,7 @@ impl<'b> ReplyWriter<'b> {
             query.id[0],
             query.id[1],
             0x80 | u8::from(self.truncated) << 1 | u8::from(query.recursion_desired),
-            0x80 | u8::from(query.checking_disabled) << 4 | (rcode.0 & 0x0f) as u8,
+            0x80 | u8::from(authentic_data) << 5 | u8::from(query.checking_disabled) << 4 | (rcode.0 & 0x0f) as u8,
             0,
             1,
             answers[0],
@@ -283,12 +293,15 @@ impl<'b> ReplyWriter<'b> {
         self.at
     }
 
-    /// Our OPT: version 0, 1232 octets, DO copied (RFC 6891 section 7, RFC 3225 section 3), and the extended error
-    /// where it fits.
+    /// Our OPT: version 0, 1232 octets, DO copied (RFC 6891 section 7, RFC 3225 section 3), and the extended error as
+    /// far as it fits.
     fn write_opt(&mut self, edns: Edns, rcode: Rcode, error: Option<ExtendedError>) {
         let [rtype_high, rtype_low] = Rtype::OPT.0.to_be_bytes();
         let [payload_high, payload_low] = (UDP_PAYLOAD_OCTETS_MAX as u16).to_be_bytes();
-        let error = error.filter(|error| self.at + error.option_octets() <= self.room);
+        // The code without its text is better than neither.
+        let fits = |error: &ExtendedError| self.at + error.option_octets() <= self.room;
+        let error = error.map(|error| if fits(&error) { error } else { ExtendedError { text: "", ..error } });
+        let error = error.filter(fits);
         let options = error.map_or(0, |error| error.option_octets()) as u16;
         let opt = [
             0,
@@ -364,8 +377,67 @@ pub fn template(into: &mut Vec<u8>, rtype: Rtype, ttl_seconds: u32, rdata: &[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::HashSeed;
     use crate::dns::message::Message;
+    use crate::dns::{ExtendedErrorCode, HashSeed};
+
+    /// A query for `www.example. A` with this octet of flags, and with an OPT whose flags are these.
+    fn query(flags: u8, opt_flags: Option<u8>) -> Vec<u8> {
+        let mut message = vec![0xab, 0xcd, 1, flags, 0, 1, 0, 0, 0, 0, 0, u8::from(opt_flags.is_some())];
+        message.extend_from_slice(b"\x03www\x07example\x00\x00\x01\x00\x01");
+        if let Some(flags) = opt_flags {
+            message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, flags, 0, 0, 0]);
+        }
+        message
+    }
+
+    /// Octets of the reply to a query, made by `write` in a buffer of 512.
+    fn reply(message: &[u8], error: Option<ExtendedError>, write: impl FnOnce(&mut ReplyWriter<'_>)) -> Vec<u8> {
+        let mut query = Query::default();
+        query.read(message, HashSeed(1)).expect("well-formed");
+        let mut buffer = vec![0; UDP_PAYLOAD_OCTETS_MIN];
+        let mut writer = ReplyWriter::begin(&mut buffer, message, &query, UDP_PAYLOAD_OCTETS_MIN);
+        write(&mut writer);
+        let octets = writer.finish(&query, Rcode::NOERROR, error);
+        buffer.truncate(octets);
+        buffer
+    }
+
+    #[test]
+    fn ad_is_for_those_who_know_it_and_for_whole_replies() {
+        const AD: u8 = 0x20;
+        for (flags, opt_flags, expected) in
+            [(0, None, false), (0, Some(0), false), (AD, None, true), (AD, Some(0), true), (0, Some(0x80), true)]
+        {
+            let told = |write: fn(&mut ReplyWriter<'_>)| reply(&query(flags, opt_flags), None, write)[3] & AD != 0;
+            assert_eq!(told(|writer| writer.set_authentic_data()), expected, "{flags} {opt_flags:?}");
+            assert!(!told(|_| {}), "nobody validated it");
+            let cut: fn(&mut ReplyWriter<'_>) = |writer| {
+                writer.set_authentic_data();
+                writer.set_truncated();
+            };
+            assert!(!told(cut));
+        }
+    }
+
+    #[test]
+    fn an_extended_error_is_sent_as_far_as_it_fits() {
+        let error = ExtendedError { code: ExtendedErrorCode::STALE_ANSWER, text: "why" };
+        let message = query(0, Some(0));
+        let option_octets = |filler: usize| {
+            let reply = reply(&message, Some(error), |writer| {
+                let mut record = Vec::new();
+                template(&mut record, Rtype(65_280), 60, &vec![0; filler]);
+                writer.push_template(Section::Answer, QNAME_AT, &record).expect("it fits");
+            });
+            Message::parse(&reply).expect("well-formed").opt().expect("an OPT").options.len()
+        };
+        // 512 octets less header, question, record head and OPT.
+        let room = 512 - 12 - 17 - 12 - 11;
+        assert_eq!(option_octets(room - 9), 9);
+        assert_eq!(option_octets(room - 8), 6, "the code alone");
+        assert_eq!(option_octets(room - 6), 6);
+        assert_eq!(option_octets(room - 5), 0);
+    }
 
     #[test]
     fn owners_that_no_pointer_reaches_are_written_out() {

@@ -18,7 +18,7 @@ impl Counter {
     }
 
     /// The number so far.
-    fn value(&self) -> u64 {
+    pub(super) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -73,6 +73,8 @@ worker_counters! {
     truncated,
     /// Forwarded questions answered from the cache.
     cache_hits,
+    /// Replies with something that is served beyond its lifetime, because upstreams fail.
+    stale,
     /// Forwarded questions that were not in the cache.
     cache_misses,
     /// Misses beyond the questions that may be in flight, of the client or in all.

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use crate::dns::edns::ExtendedError;
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
-use crate::dns::{Class, FoldedName, Malformed, Query, Rcode, Rtype};
+use crate::dns::{Class, ExtendedErrorCode, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
 use crate::resolve::{self, Chance, End, Negative, Several};
 use crate::snapshot::{
@@ -22,6 +22,9 @@ use std::net::IpAddr;
 const ANY_HINFO_TTL: u32 = 3600;
 /// Its rdata: CPU "RFC8482", an empty OS (RFC 8482 section 4.2).
 const ANY_HINFO_RDATA: &[u8] = b"\x07RFC8482\x00";
+
+/// What goes with a stale answer (RFC 8914 sections 4.4 and 4.20).
+const STALE_TEXT: &str = "the upstreams fail; this is what they said before";
 
 /// One query in work, with room for the names it leads to. Made to be overwritten by the next one.
 #[derive(Default)]
@@ -64,8 +67,8 @@ pub struct Surroundings<'a> {
     pub pick: u32,
     /// How the reply travels.
     pub transport: Transport,
-    /// What the cache says to [`first_ask`], where it has been asked that already.
-    pub looked_up: Option<&'a forward::Outcome>,
+    /// What the cache says to [`first_ask`].
+    pub looked_up: LookedUp<'a>,
     /// What has been fetched for this query, for which the cache need not be asked.
     pub fetched: &'a [Fetched],
 }
@@ -74,6 +77,25 @@ impl Surroundings<'_> {
     /// The random number by which routing policies choose: the same in every round of a query.
     fn choice_pick(&self) -> u32 {
         self.fetched.first().map_or(self.pick, |fetched| fetched.miss.pick)
+    }
+}
+
+/// What the cache says to the first question of a query.
+#[derive(Clone, Copy)]
+pub enum LookedUp<'a> {
+    /// It has not been asked.
+    NotYet,
+    /// It has been asked, and knows nothing.
+    Nothing,
+    /// This, or an upstream has just said it.
+    Found(&'a forward::Outcome),
+}
+
+impl<'a> LookedUp<'a> {
+    /// What the cache said when it was asked.
+    #[inline]
+    pub fn of(outcome: Option<&'a forward::Outcome>) -> Self {
+        outcome.map_or(Self::Nothing, Self::Found)
     }
 }
 
@@ -123,6 +145,8 @@ pub struct Reply {
     pub rcode: Rcode,
     /// Whether TC is set.
     pub truncated: bool,
+    /// Whether something in it is served beyond its lifetime.
+    pub stale: bool,
     /// Where the answer came from.
     pub source: Source,
 }
@@ -222,7 +246,7 @@ pub fn complete(
         return refuse(query, around, message, out, Refusal::MetaType);
     }
     let writer = begin_reply(query, around, message, out);
-    Work { query, view, around, writer, owner_at: QNAME_AT, cnames: 0 }.answer(scratch, located)
+    Work { query, view, around, writer, owner_at: QNAME_AT, cnames: 0, stale: None }.answer(scratch, located)
 }
 
 /// Types that only a query may have, ANY excepted: OPT, and TKEY to MAILA with the transfers (RFC 6895 section 3.1).
@@ -240,6 +264,8 @@ struct Work<'a, 'b> {
     owner_at: usize,
     /// CNAMEs written so far.
     cnames: usize,
+    /// What to say where something written is served beyond its lifetime.
+    stale: Option<ExtendedErrorCode>,
 }
 
 /// What a step leads to.
@@ -259,7 +285,7 @@ impl<'b> Work<'_, 'b> {
     #[inline(always)]
     fn answer(mut self, scratch: &mut Scratch, located: Located) -> Outcome {
         match self.step(&self.query.qname, located, scratch) {
-            Next::Done { rcode, error, source } => finish(self.writer, self.query, rcode, error, source),
+            Next::Done { rcode, error, source } => self.finish(rcode, error, source),
             next => self.answer_onward(scratch, next),
         }
     }
@@ -269,11 +295,11 @@ impl<'b> Work<'_, 'b> {
     fn answer_onward(mut self, scratch: &mut Scratch, mut next: Next) -> Outcome {
         loop {
             match next {
-                Next::Done { rcode, error, source } => return finish(self.writer, self.query, rcode, error, source),
+                Next::Done { rcode, error, source } => return self.finish(rcode, error, source),
                 Next::Refuse(refusal) => {
-                    self.writer.clear_records(self.query);
+                    self.clear();
                     let (rcode, error) = refusal.reply();
-                    return finish(self.writer, self.query, rcode, error, Source::Nobody);
+                    return self.finish(rcode, error, Source::Nobody);
                 }
                 Next::Miss(miss) => return Outcome::Miss(miss),
                 Next::Continue => {}
@@ -389,8 +415,11 @@ impl<'b> Work<'_, 'b> {
             return done(Rcode::NOERROR, Source::Nobody);
         }
         // Only the very name asked has been looked up before.
-        let looked_up = self.around.looked_up.filter(|_| self.cnames == 0);
-        let asked_now = if looked_up.is_none() { self.said(context, name.as_wire()) } else { None };
+        let (looked_up, asked_now) = match self.around.looked_up {
+            LookedUp::Found(outcome) if self.cnames == 0 => (Some(outcome), None),
+            LookedUp::Nothing if self.cnames == 0 => (None, None),
+            LookedUp::Found(_) | LookedUp::Nothing | LookedUp::NotYet => (None, self.said(context, name.as_wire())),
+        };
         match looked_up.or(asked_now.as_ref()) {
             None => Next::Miss(self.miss(context, name.as_wire())),
             Some(Err(error)) => self.failed(*error),
@@ -461,9 +490,28 @@ impl<'b> Work<'_, 'b> {
         }
     }
 
+    /// Takes back all that has been written, to say something else instead.
+    fn clear(&mut self) {
+        self.writer.clear_records(self.query);
+        self.stale = None;
+    }
+
+    /// Completes the reply.
+    #[inline]
+    fn finish(self, rcode: Rcode, error: Option<ExtendedError>, source: Source) -> Outcome {
+        let error = match self.stale {
+            Some(code) if error.is_none() => Some(ExtendedError { code, text: STALE_TEXT }),
+            _ => error,
+        };
+        match finish(self.writer, self.query, rcode, error, source) {
+            Outcome::Reply(reply) => Outcome::Reply(Reply { stale: self.stale.is_some(), ..reply }),
+            outcome => outcome,
+        }
+    }
+
     /// Nobody answered: SERVFAIL with the reason, and nothing of the chain.
     fn failed(&mut self, error: ExchangeError) -> Next {
-        self.writer.clear_records(self.query);
+        self.clear();
         Next::Done { rcode: Rcode::SERVFAIL, error: Some(error.extended_error()), source: Source::Forward }
     }
 
@@ -495,7 +543,7 @@ fn finish(
 ) -> Outcome {
     let truncated = writer.is_truncated();
     let octets = writer.finish(query, rcode, error);
-    Outcome::Reply(Reply { octets, rcode, truncated, source })
+    Outcome::Reply(Reply { octets, rcode, truncated, stale: false, source })
 }
 
 /// Answers a refusal.
@@ -529,7 +577,7 @@ fn reply_to_malformed(malformed: Malformed, message: &[u8], out: &mut [u8]) -> O
     match malformed.reply() {
         Some(rcode) if message.len() >= HEADER_OCTETS => {
             let octets = write_header_only(out, message, rcode);
-            Outcome::Reply(Reply { octets, rcode, truncated: false, source: Source::Malformed })
+            Outcome::Reply(Reply { octets, rcode, truncated: false, stale: false, source: Source::Malformed })
         }
         _ => Outcome::Silent,
     }

@@ -5,7 +5,7 @@
 use plustwo::dns::TargetGroup;
 use plustwo::forward::clock::Clock;
 use plustwo::forward::lane::{Audience, LaneSetup, LaneThreads, Lanes, Order};
-use plustwo::forward::streams::StreamSettings;
+use plustwo::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
 use plustwo::forward::{Ask, Forwarder, Millis, Outcome};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -65,7 +65,9 @@ impl Asking {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let clock = Clock::at(now);
-        let setup = LaneSetup { runtime: runtime.handle().clone(), streams: StreamSettings::default(), clock };
+        let roots = TlsRoots::new([], []).expect("no certificate is unusable");
+        let streams = StreamSettings { roots, bootstrap: Vec::new() };
+        let setup = LaneSetup { streams: StreamTargets::new(streams, runtime.handle().clone()), clock };
         let lanes = Lanes::new(forwarder, NonZeroUsize::new(lanes).expect("a lane")).expect("descriptors");
         let threads = lanes.start(&setup, |_| audience()).expect("threads");
         Self { lanes, clock, threads, _runtime: runtime }

@@ -9,6 +9,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One golden case.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) query: QueryForm,
     /// Over what it is asked.
     pub(crate) transports: Transports,
+    /// It is asked once before, and again so much later: what comes back then counts.
+    pub(crate) again: Option<Duration>,
     /// What must come back; none: silence.
     pub(crate) reply: Option<Expected>,
 }
@@ -140,7 +143,7 @@ impl Case {
             return Err("the first line is a comment that cites the rule".to_owned());
         }
         let (mut world, mut asked, mut reply) = (None, None, None);
-        let (mut transports, mut section) = (Transports::Both, None);
+        let (mut transports, mut again, mut section) = (Transports::Both, None, None);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
@@ -148,6 +151,10 @@ impl Case {
                 ["ask" | "raw", ..] => asked = Some(parse_query(&words)?),
                 ["udp-only"] => transports = Transports::UdpOnly,
                 ["tcp-only"] => transports = Transports::TcpOnly,
+                ["again", millis] => {
+                    let millis = millis.parse().map_err(|_| format!("not milliseconds: {line}"))?;
+                    again = Some(Duration::from_millis(millis));
+                }
                 ["reply", "none"] => reply = Some(None),
                 ["reply", rcode, ..] => reply = Some(Some(parse_reply(rcode, &words[2..])?)),
                 [name, ..] if SECTIONS.contains(&name) => {
@@ -185,7 +192,8 @@ impl Case {
             expected.has_opt = question.edns.is_some();
         }
         let world = world.ok_or("no `world`")?;
-        Ok(Self { path: path.to_owned(), title: title.to_owned(), world, door, client, query, transports, reply })
+        let (path, title) = (path.to_owned(), title.to_owned());
+        Ok(Self { path, title, world, door, client, query, transports, again, reply })
     }
 
     /// Whether a part of the records is expected: as many as fit.

@@ -3,6 +3,7 @@
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +38,10 @@ pub(crate) enum Behaviour {
     Authoritative,
     /// Over UDP the answer with TC, cut off in the middle of its last record.
     CutsDatagrams,
+    /// The answer to every other question of a name and type, SERVFAIL to those between: the first is answered.
+    EveryOther,
+    /// The answer, with AD where the query has AD or DO.
+    Validates,
     /// The answer, and in every section addresses (203.0.113.66) for this name, which nobody asked for.
     Poisons(&'static str),
 }
@@ -58,6 +63,8 @@ impl Behaviour {
             Some("reversed") => Self::Reversed,
             Some("authoritative") => Self::Authoritative,
             Some("cuts-datagrams") => Self::CutsDatagrams,
+            Some("validates") => Self::Validates,
+            Some("every-other") => Self::EveryOther,
             Some(other) => panic!("no upstream behaves {other:?}"),
         }
     }
@@ -68,6 +75,8 @@ struct Shared {
     records: Vec<Record>,
     behaviour: Mutex<Behaviour>,
     questions: AtomicUsize,
+    /// Questions by name and type.
+    asked: Mutex<HashMap<(Name, RecordType), usize>>,
     over: AtomicBool,
 }
 
@@ -86,6 +95,7 @@ impl Upstream {
             records,
             behaviour: Mutex::new(behaviour),
             questions: AtomicUsize::new(0),
+            asked: Mutex::default(),
             over: AtomicBool::new(false),
         });
         let (udp, tcp) = bind();
@@ -267,10 +277,21 @@ impl Shared {
             reply.edns = Some(edns);
         }
         let question = query.queries.first()?;
+        if behaviour == Behaviour::EveryOther {
+            let mut asked = self.asked.lock().expect("not poisoned");
+            let times = asked.entry((question.name().clone(), question.query_type())).or_default();
+            *times += 1;
+            if times.is_multiple_of(2) {
+                reply.metadata.response_code = ResponseCode::ServFail;
+                return Some(reply);
+            }
+        }
         self.answer(question.name(), question.query_type(), &mut reply);
         if behaviour == Behaviour::Reversed {
             reply.answers.reverse();
         }
+        let knows_ad = query.metadata.authentic_data || query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        reply.metadata.authentic_data = behaviour == Behaviour::Validates && knows_ad;
         if behaviour == Behaviour::Authoritative {
             reply.answers.truncate(1);
             reply.metadata.response_code = ResponseCode::NoError;

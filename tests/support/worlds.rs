@@ -310,11 +310,16 @@ pub(crate) fn fill_cache(forwarder: &Forwarder, snapshot: &Snapshot, names: &[St
     }
 }
 
-/// A server with one worker, over lanes that do not run: for what is known already.
+/// A server with one worker, over a lane that does not run: for what is known already.
 pub(crate) fn server(snapshot: Snapshot, forwarder: &Forwarder) -> Server {
+    server_at(snapshot, forwarder, Millis(0))
+}
+
+/// The same at this moment.
+pub(crate) fn server_at(snapshot: Snapshot, forwarder: &Forwarder, now: Millis) -> Server {
     let lanes = Lanes::new(forwarder, NonZeroUsize::MIN).expect("descriptors");
     let (publisher, in_flight) = (Publisher::new(snapshot), InFlight::new(1, 1));
-    Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(Millis(0)))
+    Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(now))
 }
 
 /// An upstream on loopback that answers every question with one address and a TTL of an hour.
@@ -349,7 +354,7 @@ impl Drop for Upstream {
 }
 
 /// The question of a query, answered.
-fn upstream_reply(query: &[u8]) -> Vec<u8> {
+pub(crate) fn upstream_reply(query: &[u8]) -> Vec<u8> {
     let mut end = 12;
     while query[end] != 0 {
         end += usize::from(query[end]) + 1;

@@ -507,6 +507,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             millis: u32::try_from(self.now.since(listening.first_sent_at)).unwrap_or(u32::MAX),
             edns,
             kept_case: listening.case.is_some(),
+            gave_cookie: matches!(cookie, ReplyCookie::Given(_)),
         };
         self.learn(listening.attempt.target, Observation::Answered(answer));
         if let Some(observation) = observation {

@@ -1,6 +1,6 @@
 //! The sockets of one lane: for each target a few connected ones on ports that nobody can foresee.
 //!
-//! What a forger off the path has to guess, and what it costs him (RFC 5452 section 4.5 and 9.2):
+//! What a forger off the path has to guess, and what it costs him (RFC 5452 section 4.5, RFC 5452 section 9.2):
 //!
 //! * The **port**. The kernel picks it at random for each socket, out of 28,232 as it comes (`ip_local_port_range`):
 //!   14.8 bits. That questions share sockets does not change the chance that one forged packet hits the port of one
@@ -331,7 +331,7 @@ impl Sockets {
             None => self.sockets.push(Some(socket)),
         }
         self.pools[pool.0 as usize].places[place] = Some(index);
-        self.sweep_at.get_or_insert(now.plus(SOCKET_SECONDS_MAX * 1000));
+        self.sweep_at.get_or_insert_with(|| now.plus(SOCKET_SECONDS_MAX * 1000));
         self.counters.sockets_opened.add();
         Ok(index)
     }

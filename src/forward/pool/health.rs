@@ -24,6 +24,9 @@ pub(super) const STREAM_PATIENCE_MILLIS_MIN: u64 = 200;
 pub(super) const ODDITIES_MIN: u8 = 3;
 /// How long a target is asked otherwise before the usual way is tried again.
 pub(super) const ODDITY_MILLIS: u64 = 3_600_000;
+/// How long after its last cookie a target is expected to send one. Not for ever: where its cookies end and it can be
+/// asked over UDP only, that is how long its replies are not believed.
+pub(super) const COOKIE_EXPECTED_MILLIS: u64 = 600_000;
 
 /// What is known of one target.
 #[derive(Debug)]
@@ -40,8 +43,10 @@ pub(super) struct Health {
     plain_only: Oddity,
     /// Changes the case of names.
     changes_case: Oddity,
+    /// Without the expectation, which depends on the time.
     cookie: Option<Cookie>,
-    /// It stopped sending cookies a while ago: until then one that sends them again need not go on with it.
+    cookies_expected_until: Millis,
+    /// It stopped sending cookies: if some of its servers send them and some do not, they are not expected so soon again.
     cookies_in_doubt_until: Millis,
     local: Option<IpAddr>,
     answered: u64,
@@ -110,6 +115,7 @@ impl Health {
             plain_only: Oddity::default(),
             changes_case: Oddity::default(),
             cookie: (own_channel == Channel::Datagram).then(|| new_cookie(rng)),
+            cookies_expected_until: Millis(0),
             cookies_in_doubt_until: Millis(0),
             local: None,
             answered: 0,
@@ -120,13 +126,15 @@ impl Health {
     /// The target as a candidate, and what the order goes by.
     pub(super) fn look(&mut self, target: TargetIndex, now: Millis) -> Look {
         let measure_at = *self.measure_at.get_or_insert_with(|| now.plus(MEASURE_FIRST_MILLIS));
+        let changes_case = self.changes_case.is_so(now);
+        let are_expected = now < self.cookies_expected_until;
         let candidate = Candidate {
             target,
-            channel: if self.changes_case.is_so(now) { Channel::Stream } else { self.own_channel },
-            patience_millis: self.patience_millis(),
+            channel: if changes_case { Channel::Stream } else { self.own_channel },
+            patience_millis: if changes_case { STREAM_PATIENCE_MILLIS as u16 } else { self.patience_millis() },
             turn: if self.suspect.is_some() { Turn::Suspect } else { Turn::InOrder },
             edns: if self.plain_only.is_so(now) { EdnsSupport::PlainOnly } else { self.edns },
-            cookie: self.cookie,
+            cookie: self.cookie.map(|cookie| Cookie { is_expected: are_expected, ..cookie }),
         };
         Look {
             candidate,
@@ -171,13 +179,13 @@ impl Health {
             Observation::GaveCookie(server) => {
                 if let Some(cookie) = &mut self.cookie {
                     cookie.server = server;
-                    cookie.is_expected = now >= self.cookies_in_doubt_until;
                 }
             }
             Observation::StoppedCookies => {
                 if let Some(cookie) = &mut self.cookie {
-                    *cookie = Cookie { client: cookie.client, ..Cookie::default() };
+                    cookie.server = ServerCookie::default();
                 }
+                self.cookies_expected_until = now;
                 self.cookies_in_doubt_until = now.plus(ODDITY_MILLIS);
             }
             Observation::ChangedCase => self.changes_case.see(now),
@@ -201,6 +209,9 @@ impl Health {
                 self.plain_only = Oddity::default();
             }
             EdnsSupport::PlainOnly => self.plain_only.see(now),
+        }
+        if answer.gave_cookie && now >= self.cookies_in_doubt_until {
+            self.cookies_expected_until = now.plus(COOKIE_EXPECTED_MILLIS);
         }
         if answer.kept_case {
             self.changes_case = Oddity::default();

@@ -4,8 +4,8 @@ use super::{Next, Source, Work, done};
 use crate::dns::message::{Message, Record};
 use crate::dns::name::NAME_OCTETS_MAX;
 use crate::dns::reply::{Owner, RecordHead, Section};
-use crate::dns::{FoldedName, Rcode, Rtype};
-use crate::forward::reply::UpstreamReply;
+use crate::dns::{ExtendedErrorCode, FoldedName, Rcode, Rtype};
+use crate::forward::reply::{Age, UpstreamReply};
 use crate::resolve::CNAME_CHAIN_MAX;
 use crate::serve::refusal::Refusal;
 use crate::snapshot::{Authority, ContextIndex};
@@ -76,16 +76,23 @@ impl Work<'_, '_> {
         name: &FoldedName,
         onward: &mut FoldedName,
     ) -> Next {
+        let age = reply.age(self.around.now);
+        if age == Age::Stale {
+            self.stale = Some(match reply.rcode() {
+                Rcode::NXDOMAIN => ExtendedErrorCode::STALE_NXDOMAIN_ANSWER,
+                _ => ExtendedErrorCode::STALE_ANSWER,
+            });
+        }
         let chain_end = if reply.has_cname() && self.query.qtype != Rtype::CNAME {
             self.chain_end(reply, context, name, onward)
         } else {
             ChainEnd::Theirs
         };
         let copied = match chain_end {
-            ChainEnd::CutAfter(record) => self.copy_answers(reply, name, Some(record)),
-            ChainEnd::CutOutOfOrder(records) => self.copy_chain(reply, records.as_slice()),
+            ChainEnd::CutAfter(record) => self.copy_answers(reply, age, name, Some(record)),
+            ChainEnd::CutOutOfOrder(records) => self.copy_chain(reply, age, records.as_slice()),
             ChainEnd::TooLong => return Next::Refuse(Refusal::ChainTooLong),
-            ChainEnd::Theirs => return self.copy_to_the_end(reply, name),
+            ChainEnd::Theirs => return self.copy_to_the_end(reply, age, name),
         };
         match copied {
             Some(target_at) => {
@@ -98,14 +105,14 @@ impl Work<'_, '_> {
     }
 
     /// Answers with all that an upstream said: nothing of ours stands in its way.
-    fn copy_to_the_end(&mut self, reply: &UpstreamReply, name: &FoldedName) -> Next {
+    fn copy_to_the_end(&mut self, reply: &UpstreamReply, age: Age, name: &FoldedName) -> Next {
         if self.writer.has_answer() {
-            self.copy_answers(reply, name, None);
+            self.copy_answers(reply, age, name, None);
             if !self.writer.is_truncated() {
-                self.copy_soa(reply);
+                self.copy_soa(reply, age);
             }
         } else {
-            self.copy_whole(reply);
+            self.copy_whole(reply, age);
         }
         done(self.sendable(reply.rcode()), Source::Forward)
     }
@@ -188,7 +195,13 @@ impl Work<'_, '_> {
 
     /// Copies the answer section record by record, up to and with record `last`. Returns where the rdata of the last
     /// CNAME stands, or none where something did not fit.
-    fn copy_answers(&mut self, reply: &UpstreamReply, name: &FoldedName, last: Option<usize>) -> Option<usize> {
+    fn copy_answers(
+        &mut self,
+        reply: &UpstreamReply,
+        age: Age,
+        name: &FoldedName,
+        last: Option<usize>,
+    ) -> Option<usize> {
         let message = reply.message();
         let mut cname_target: Option<(usize, Expanded)> = None;
         for (index, record) in answers(&message).enumerate() {
@@ -198,7 +211,7 @@ impl Work<'_, '_> {
                 Some((at, target)) if owner.is(target.as_wire()) => Owner::At(*at),
                 _ => Owner::Wire(owner.as_wire()),
             };
-            let rdata_at = self.copy_record(reply, &message, &record, Section::Answer, owner_at)?;
+            let rdata_at = self.copy_record(&message, &record, age, Section::Answer, owner_at)?;
             if record.rtype == Rtype::CNAME {
                 self.cnames += 1;
                 cname_target = Expanded::of(&message, record.rdata_at).map(|target| (rdata_at, target));
@@ -212,48 +225,51 @@ impl Work<'_, '_> {
 
     /// Copies the CNAMEs of a chain in its order; returns where the rdata of the last one stands, or none where
     /// something did not fit.
-    fn copy_chain(&mut self, reply: &UpstreamReply, records: &[usize]) -> Option<usize> {
+    fn copy_chain(&mut self, reply: &UpstreamReply, age: Age, records: &[usize]) -> Option<usize> {
         let message = reply.message();
         let mut owner_at = self.owner_at;
         for index in records {
             let record = answers(&message).nth(*index)?;
-            owner_at = self.copy_record(reply, &message, &record, Section::Answer, Owner::At(owner_at))?;
+            owner_at = self.copy_record(&message, &record, age, Section::Answer, Owner::At(owner_at))?;
             self.cnames += 1;
         }
         Some(owner_at)
     }
 
     /// Copies the SOA of a negative answer.
-    fn copy_soa(&mut self, reply: &UpstreamReply) {
+    fn copy_soa(&mut self, reply: &UpstreamReply, age: Age) {
         let message = reply.message();
         let soa = message.records().find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA);
         if let Some(record) = soa
             && let Some(owner) = Expanded::of(&message, record.owner_at)
         {
-            self.copy_record(reply, &message, &record, Section::Authority, Owner::Wire(owner.as_wire()));
+            self.copy_record(&message, &record, age, Section::Authority, Owner::Wire(owner.as_wire()));
         }
     }
 
     /// Copies one record with its names expanded and its TTL counted down; returns where its rdata begins.
     fn copy_record(
         &mut self,
-        reply: &UpstreamReply,
         message: &Message<'_>,
         record: &Record,
+        age: Age,
         section: Section,
         owner: Owner<'_>,
     ) -> Option<usize> {
-        let ttl_seconds = reply.age(self.around.now).ttl(record.ttl.seconds());
-        let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds };
+        let head = RecordHead { rtype: record.rtype, class: record.class, ttl_seconds: age.ttl(record.ttl.seconds()) };
         self.writer.push_with(section, owner, head, |out| message.expand_rdata(record, out))
     }
 
     /// Copies a reply to the same question as it stands, TTLs counted down; what does not fit is cut at a record.
     #[inline]
-    fn copy_whole(&mut self, reply: &UpstreamReply) {
+    fn copy_whole(&mut self, reply: &UpstreamReply, age: Age) {
         let fitting = reply.fitting(self.writer.room());
         self.writer.push_verbatim(fitting.records, fitting.counts);
-        reply.write_ttls(self.writer.written_mut(), reply.age(self.around.now));
+        reply.write_ttls(self.writer.written_mut(), age);
+        // Whoever validated it did so while it was fresh.
+        if age != Age::Stale && reply.authentic_data() {
+            self.writer.set_authentic_data();
+        }
         if !fitting.complete {
             self.writer.set_truncated();
         }
@@ -263,7 +279,11 @@ impl Work<'_, '_> {
     /// the end of the target's chain, and no others (RFC 5452 section 6); whether there were any.
     pub(super) fn write_alias_records(&mut self, reply: &UpstreamReply, target: &[u8]) -> bool {
         let message = reply.message();
-        let ttl_left = |record: &Record| reply.age(self.around.now).ttl(record.ttl.seconds());
+        let age = reply.age(self.around.now);
+        if age == Age::Stale {
+            self.stale = Some(ExtendedErrorCode::STALE_ANSWER);
+        }
+        let ttl_left = |record: &Record| age.ttl(record.ttl.seconds());
         let mut last: Option<Expanded> = None;
         // The chain is not shown, so its shortest TTL counts for all.
         let mut shortest = u32::MAX;
