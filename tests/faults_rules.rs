@@ -18,6 +18,8 @@ const A: u16 = 1;
 const SOA: u16 = 6;
 const HINFO: u16 = 13;
 const OPT: u16 = 41;
+/// AD among a header's flags.
+const AD: u16 = 0x0020;
 
 /// Serves with one upstream.
 fn serve(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> (Scripted, Served) {
@@ -39,6 +41,7 @@ fn wait(time: Duration) {
 // ---------------------------------------------------------------------------------------------- what is asked
 
 /// RFC 9715 section 3: what is offered to upstreams fits any path. RFC 6891 section 6.2.6: EDNS is between neighbours.
+/// RFC 6840 section 5.7: AD asks for AD.
 #[test]
 fn the_query_to_an_upstream_is_our_own() {
     let (upstream, served) = serve(|asked| {
@@ -67,7 +70,7 @@ fn the_query_to_an_upstream_is_our_own() {
         assert_eq!((offered.class, offered.ttl), (1232, 0), "1232 octets, version 0, DO clear");
         assert!(!contains(&offered.rdata, &[1, 2, 3, 4, 5, 6, 7, 8]), "the client's cookie is not ours");
         assert!(!contains(&offered.rdata, &[0xfd, 0xe8]), "nor its option");
-        assert_eq!(u16::from_be_bytes([asked.octets[2], asked.octets[3]]), RD, "RD and nothing else");
+        assert_eq!(u16::from_be_bytes([asked.octets[2], asked.octets[3]]), RD | AD, "RD and AD, nothing else");
     }
 }
 
