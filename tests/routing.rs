@@ -23,6 +23,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use support::ask::{self, Question};
 use support::case::DoorName;
 use support::present::present;
+use support::script::{Act, Asked, Scripted, octets};
+use support::served::{Served, forwarding_to};
 use support::world::World;
 
 /// The regions of the VPCs, each `vpc-REGION`, in the order of the views' pairs.
@@ -503,6 +505,50 @@ fn a_choice_is_kept_while_others_are_asked() {
     }
     assert_eq!(asked.len(), 4);
     assert!(asked.values().all(|count| (60..140).contains(count)), "{asked:?}");
+}
+
+/// The same through the doors and the lanes, over UDP and TCP: however many rounds a query takes, one of two names is
+/// asked for, never both; and by many queries, each of them.
+#[test]
+fn a_query_asks_for_one_of_two_names_in_all_its_rounds() {
+    // Nothing here is kept: every query has to ask.
+    let upstream = Scripted::start(|asked| {
+        let record = match &*asked.name() {
+            "start.public.example" => "@ 0 IN CNAME out.corp.example.",
+            "a.public.example" | "b.public.example" => "@ 0 IN CNAME last.corp.example.",
+            _ => "@ 0 IN A 198.51.100.1",
+        };
+        vec![Act::Send(octets(&asked.records(&[record])))]
+    });
+    let mut text = forwarding_to(&[upstream.address()]);
+    // The zone's records come last.
+    text.truncate(text.rfind(']').expect("they end"));
+    text += ", { name = \"last\", type = \"CNAME\", values = [\"end.public.example\"] }";
+    for name in ["a", "b"] {
+        let _ = write!(
+            text,
+            ", {{ name = \"out\", type = \"CNAME\", set_identifier = \"{name}\", weight = 1, \
+             values = [\"{name}.public.example\"] }}"
+        );
+    }
+    text += "]\n";
+    let served = Served::on_loopback(&text);
+    for name in ["out.corp.example", "start.public.example"] {
+        let mut chosen = BTreeMap::new();
+        for round in 0..40 {
+            let (question, before) = (Question::new(name, "A"), upstream.asked().len());
+            let reply = if round % 2 == 0 { served.ask_for(&question) } else { served.ask_over_tcp(&question) };
+            assert!(reply.is([198, 51, 100, 1]), "{name}: {reply:?}");
+            let mut asked: Vec<_> = upstream.asked()[before..].iter().map(Asked::name).collect();
+            asked.retain(|name| ["a.public.example", "b.public.example"].contains(&&**name));
+            // An upstream that is slow to answer may be asked for one name twice.
+            asked.dedup();
+            let [one] = &asked[..] else { panic!("{name}: {asked:?}") };
+            *chosen.entry(one.clone()).or_insert(0) += 1;
+        }
+        // Each has half a chance: 40 times the same one is a miracle.
+        assert_eq!(chosen.len(), 2, "{name}: {chosen:?}");
+    }
 }
 
 /// What a flip and a reload do to what is served.
