@@ -1,5 +1,6 @@
 //! The steps of an answer by themselves: parse ([`Query::read`]), lookup ([`Snapshot::locate`] and `resolve`), write
-//! (`handle::complete`, which looks up again what is now in the caches, and writes).
+//! (`handle::complete`, which looks up again what is now in the caches, and writes). And what is done with an upstream's
+//! reply: read ([`Message::parse`]) and keep ([`UpstreamReply::new`]).
 //!
 //! `cargo bench --bench functions` measures time; `-- --instructions [case]` counts user instructions a query with
 //! callgrind; `-- --quick` (or `PLUSTWO_BENCH_QUICK=1`) runs each case once on a small world and checks the replies.
@@ -10,13 +11,16 @@
 mod workloads;
 
 use criterion::{Criterion, Throughput};
+use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
-use plustwo::dns::{FoldedName, Query};
+use plustwo::dns::{FoldedName, Query, Ttl};
 use plustwo::forward::Millis;
-use plustwo::resolve::{Ask, End, resolve};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
+use plustwo::forward::reply::{TtlLimits, UpstreamReply};
+use plustwo::resolve::{Ask, Chance, End, resolve};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, Snapshot};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use workloads::{BATCH, CASES, Extent, Mode, Workload};
 
@@ -30,13 +34,31 @@ fn main() {
                 Steps::new().all_queries_once(&Workload::new(*case, Extent::Quick));
                 println!("{}: right", case.name);
             }
+            for reply in REPLIES {
+                reply.check();
+                println!("{}: right", reply.name);
+            }
         }
         Mode::Instructions(filter) => {
             for case in CASES.iter().filter(|case| case.name.contains(&filter)) {
                 FUNCTIONS.iter().for_each(|function| workloads::count_instructions(*case, function));
             }
+            for reply in REPLIES.iter().filter(|reply| reply.name.contains(&filter)) {
+                for function in REPLY_FUNCTIONS {
+                    workloads::count_instructions_of(reply.name, function);
+                }
+            }
         }
         Mode::Counted(name) => {
+            if let Some(reply) = REPLIES.iter().find(|reply| reply.name == name) {
+                let octets = reply.octets();
+                let message = Message::parse(&octets).expect("well-formed");
+                for _ in 0..workloads::QUERIES_FEW {
+                    measured_message(&octets);
+                    measured_keep(&message);
+                }
+                return;
+            }
             Steps::new().all_queries_once(&Workload::new(workloads::case(&name), Extent::FewQueries));
         }
         Mode::Time => {
@@ -47,6 +69,9 @@ fn main() {
                 .configure_from_args();
             for case in CASES {
                 time(&mut criterion, case.name, &Workload::new(*case, Extent::Full));
+            }
+            for reply in REPLIES {
+                reply.time(&mut criterion);
             }
             criterion.final_summary();
         }
@@ -145,7 +170,8 @@ impl Steps {
             let view = snapshot.view(view);
             let located = snapshot.locate(view, &query.qname);
             let ask = Ask { name: &query.qname, qtype: query.qtype, cnames_before: 0 };
-            let resolution = resolve(snapshot, view, ask, located, &mut self.last);
+            let chance = Chance { pick: 0, health: &snapshot.health };
+            let resolution = resolve(snapshot, view, ask, located, chance, &mut self.last);
             assert!(!matches!(resolution.end, End::NobodyToAsk | End::ChainTooLong));
             black_box(&resolution);
         }
@@ -166,7 +192,7 @@ impl Steps {
             now: Millis(0),
             pick: 0,
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         for (index, slot) in self.slots.iter().enumerate() {
@@ -176,4 +202,96 @@ impl Steps {
             self.octets[index] = reply.octets;
         }
     }
+}
+
+/// What an upstream may say: one in a list of replies to `www.example.com.`, each with an OPT.
+struct UpstreamSays {
+    name: &'static str,
+    rcode: u8,
+    counts: [u8; 2],
+    /// The records of answer and authority.
+    records: &'static [&'static [u8]],
+    /// The lifetime that comes of it, in seconds.
+    lifetime: u32,
+}
+
+/// The measured functions of replies, for callgrind.
+const REPLY_FUNCTIONS: [&str; 2] = ["measured_message", "measured_keep"];
+
+const REPLIES: &[UpstreamSays] = &[
+    UpstreamSays {
+        name: "reply_address",
+        rcode: 0,
+        counts: [1, 0],
+        records: &[b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\xc0\x00\x02\x01"],
+        lifetime: 3600,
+    },
+    UpstreamSays {
+        name: "reply_chain",
+        rcode: 0,
+        counts: [4, 0],
+        records: &[
+            b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x0e\x10\x00\x08\x05alias\xc0\x10",
+            b"\xc0\x2d\x00\x05\x00\x01\x00\x00\x01\x2c\x00\x07\x04host\xc0\x10",
+            b"\xc0\x41\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01",
+            b"\xc0\x41\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x02",
+        ],
+        lifetime: 60,
+    },
+    UpstreamSays {
+        name: "reply_nxdomain",
+        rcode: 3,
+        counts: [0, 1],
+        // TTL and MINIMUM are 900: nothing has to be capped.
+        records: &[b"\xc0\x10\x00\x06\x00\x01\x00\x00\x03\x84\x00\x20\x02ns\xc0\x10\x04mail\xc0\x10\
+            \x00\x00\x00\x01\x00\x00\x1c\x20\x00\x00\x03\x84\x00\x12\x75\x00\x00\x00\x03\x84"],
+        lifetime: 900,
+    },
+];
+
+impl UpstreamSays {
+    /// The reply as it comes off the wire.
+    fn octets(&self) -> Vec<u8> {
+        let [answers, authority] = self.counts;
+        let mut octets = vec![0xab, 0xcd, 0x81, 0x80 | self.rcode, 0, 1, 0, answers, 0, authority, 0, 1];
+        octets.extend_from_slice(b"\x03www\x07example\x03com\x00\x00\x01\x00\x01");
+        octets.extend(self.records.concat());
+        octets.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+        octets
+    }
+
+    /// Whether it is what it is to be.
+    fn check(&self) {
+        let octets = self.octets();
+        let reply = measured_keep(&Message::parse(&octets).expect("well-formed"));
+        assert_eq!(reply.lifetime().seconds(), self.lifetime, "{}", self.name);
+        assert_eq!(reply.octets().len() + 11, octets.len(), "{}", self.name);
+    }
+
+    /// Measures both functions.
+    fn time(&self, criterion: &mut Criterion) {
+        let octets = self.octets();
+        let message = Message::parse(&octets).expect("well-formed");
+        criterion.benchmark_group("message").bench_function(self.name, |bencher| {
+            bencher.iter(|| measured_message(black_box(&octets)));
+        });
+        criterion.benchmark_group("keep").bench_function(self.name, |bencher| {
+            bencher.iter(|| measured_keep(black_box(&message)));
+        });
+    }
+}
+
+#[inline(never)]
+fn measured_message(octets: &[u8]) {
+    black_box(Message::parse(octets)).expect("well-formed");
+}
+
+#[inline(never)]
+fn measured_keep(message: &Message<'_>) -> Arc<UpstreamReply> {
+    let limits = TtlLimits {
+        ttl_max: Ttl::from_wire(86_400),
+        negative_ttl_max: Ttl::from_wire(3_600),
+        failure_ttl: Ttl::from_wire(5),
+    };
+    Arc::new(UpstreamReply::new(message, limits, Millis(0), false).expect("small"))
 }

@@ -1,20 +1,25 @@
-//! Nothing is allocated for a query that is answered at once, whatever its answer.
+//! Nothing is allocated for a query that is answered at once, whatever its answer; and keeping an upstream's reply costs
+//! one allocation where it is small.
 
 #[path = "support/worlds.rs"]
 mod worlds;
 
+use plustwo::compile::{Contexts, compile};
+use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
-use plustwo::dns::{Class, Rcode, Rtype, TargetGroup, TargetOrder};
-use plustwo::forward::cache::LOOKUPS_MAX;
+use plustwo::dns::{Class, Rcode, Rtype, TargetGroup, TargetOrder, Ttl};
+use plustwo::forward::cache::Lookups;
 use plustwo::forward::exchange::{Ending, Exchange, Input, Options, Output, Outputs, QUERY_OCTETS_MAX};
 use plustwo::forward::pool::{TargetPool, order};
+use plustwo::forward::reply::{TtlLimits, UpstreamReply};
 use plustwo::forward::{Ask, ContextId, Forwarder, Millis};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot, Surroundings};
-use plustwo::snapshot::{DoorIndex, Snapshot};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
+use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The system's allocator, which counts for each thread.
 struct Counting;
@@ -78,9 +83,9 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
         let (allocations, outcome) = allocations_of(|| {
             handle::begin(&mut slot, world.0, message, DoorIndex(0), client);
             let now = Millis(1500);
-            let mut looked_up = [const { None }; LOOKUPS_MAX];
+            let mut lookups = Lookups::default();
             if looks_up_first {
-                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut looked_up);
+                world.1.cached_all(std::iter::once(handle::first_ask(&slot, world.0)), now, &mut lookups);
             }
             let around = Surroundings {
                 snapshot: world.0,
@@ -88,7 +93,7 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
                 now,
                 pick: 0x9000_0000,
                 transport: Transport::Udp,
-                looked_up: looked_up[0].as_ref(),
+                looked_up: if looks_up_first { LookedUp::of(lookups.outcomes[0].as_ref()) } else { LookedUp::NotYet },
                 fetched: &[],
             };
             handle::complete(&slot, &mut scratch, &around, message, &mut out)
@@ -163,6 +168,30 @@ fn an_answer_from_here_allocates_nothing() {
 }
 
 #[test]
+fn a_routing_policy_allocates_nothing() {
+    let forwarder = worlds::forwarder();
+    let policies = [
+        ("weighted", worlds::Sets::Weighted(3), 1),
+        ("failover", worlds::Sets::Failover, 1),
+        ("latency", worlds::Sets::Latency, 1),
+        ("a tree", worlds::Sets::Tree, 1),
+        ("multivalue, all", worlds::Sets::Multivalue(8), 8),
+        ("multivalue, eight of twelve", worlds::Sets::Multivalue(12), 8),
+    ];
+    for (what, sets, answers) in policies {
+        for status in [true, false] {
+            let health = HealthStates::default();
+            let model = worlds::routed_model(10, sets);
+            let snapshot = compile(&model, &mut Contexts::default(), &health, worlds::SEED);
+            assert!(health.set("check", status), "the world has this check");
+            let message = worlds::query(0xabcd, &worlds::sized_name(7), Rtype::A, true);
+            let expected = Expected { rcode: Rcode::NOERROR, answers, authority: 0 };
+            hold((&snapshot, &forwarder), &message, worlds::client(0), Some(&expected), &format!("{what}, {status}"));
+        }
+    }
+}
+
+#[test]
 fn a_refusal_allocates_nothing() {
     let snapshot = worlds::snapshot(&worlds::small_model(Vec::new()));
     let forwarder = worlds::forwarder();
@@ -197,6 +226,35 @@ fn malformed_octets_allocate_nothing() {
     reply[2] |= 0x80;
     hold(world, &reply, worlds::client(0), None, "a reply");
     hold(world, &good[..5], worlds::client(0), None, "five octets");
+}
+
+#[test]
+fn keeping_a_small_reply_allocates_once() {
+    let limits = TtlLimits {
+        ttl_max: Ttl::from_wire(3_600),
+        negative_ttl_max: Ttl::from_wire(3_600),
+        failure_ttl: Ttl::from_wire(5),
+    };
+    let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+    for (what, addresses, ttl, expected) in [
+        ("one address", 1u8, 60u32, 1),
+        ("a TTL that is capped", 1, 86_400, 1),
+        ("six", 6, 60, 1),
+        ("forty", 40, 60, 2),
+    ] {
+        let mut octets = worlds::query(1, "www.outside.example", Rtype::A, false);
+        octets[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, addresses, 0, 0, 0, 1]);
+        let address =
+            [b"\xc0\x0c\x00\x01\x00\x01".as_slice(), &ttl.to_be_bytes(), b"\x00\x04\x0a\x00\x00\x01"].concat();
+        octets.extend(address.repeat(usize::from(addresses)));
+        octets.extend_from_slice(opt);
+        let (allocations, reply) = allocations_of(|| {
+            let message = Message::parse(&octets).expect("well-formed");
+            Arc::new(UpstreamReply::new(&message, limits, Millis(0), false).expect("small"))
+        });
+        assert_eq!(allocations, expected, "{what}");
+        assert_eq!((reply.counts(), reply.lifetime().seconds()), ([addresses.into(), 0, 0], ttl.min(3600)), "{what}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use plustwo::aws::{HostedZone, ResolverRule, RuleAction, VpcIndex};
 use plustwo::dns::{FoldedName, Rtype, TargetGroup};
 use plustwo::resolve::autodefined::Computed;
-use plustwo::resolve::{Ask, End, resolve};
+use plustwo::resolve::{Ask, Chance, End, resolve};
 use plustwo::snapshot::ZoneKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -144,6 +144,7 @@ fn quickly(snapshot: &plustwo::snapshot::Snapshot, qname: &str, qtype: Rtype) ->
     let (mut folded, mut last) = (FoldedName::default(), FoldedName::default());
     folded.read(&worlds::wire(qname), snapshot.seed).expect("a legal name");
     let ask = Ask { name: &folded, qtype, cnames_before: 0 };
+    let chance = Chance { pick: 0, health: &snapshot.health };
     let located = snapshot.locate(view, &folded);
     let apex = |at: usize| {
         let labels = folded.as_wire()[at..].iter().scan(0usize, |left, octet| {
@@ -153,7 +154,7 @@ fn quickly(snapshot: &plustwo::snapshot::Snapshot, qname: &str, qtype: Rtype) ->
         });
         labels.collect::<String>().trim_matches('.').to_owned()
     };
-    match resolve(snapshot, view, ask, located, &mut last).end {
+    match resolve(snapshot, view, ask, located, chance, &mut last).end {
         End::Computed { record: Computed::Address(address), zone } => {
             assert_eq!(zone.kind, ZoneKind::Autodefined);
             Expected::Address(address)

@@ -12,8 +12,8 @@ use plustwo::forward::cache::CacheLimits;
 use plustwo::forward::exchange::Options;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{ForwardLimits, Forwarder, Millis};
-use plustwo::serve::handle::{self, Outcome, Scratch, Slot};
-use plustwo::snapshot::{DoorIndex, Snapshot};
+use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot};
+use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -247,7 +247,12 @@ struct Pure {
 
 impl Pure {
     fn new(configuration: &Configuration) -> Self {
-        let snapshot = compile::compile(&configuration.model, &mut Contexts::default(), HashSeed(rand::random()));
+        let snapshot = compile::compile(
+            &configuration.model,
+            &mut Contexts::default(),
+            &HealthStates::default(),
+            HashSeed(rand::random()),
+        );
         let settings = &configuration.settings;
         let forwarder = Forwarder::new(ForwardLimits {
             cache: CacheLimits {
@@ -282,7 +287,7 @@ impl Pure {
             now: Millis(0),
             pick: rand::random(),
             transport,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         let client = client.to_canonical();

@@ -1,9 +1,11 @@
 //! What accepted configurations mean: the model that comes of them, value by value.
 
 use plustwo::aws::record_set::rdatas;
+use plustwo::aws::region::{self, Code, Continent, Coordinates};
+use plustwo::aws::routing_policy::{Area, FailoverRole};
 use plustwo::aws::{
-    AliasTarget, EndpointKind, EndpointState, HostedZone, HostnameType, Model, PeeringStatus, RecordData, RecordSet,
-    RuleAction, VpcIndex,
+    AliasTarget, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType, Model,
+    PeeringStatus, RecordData, RecordSet, Routing, RoutingPolicy, RuleAction, VpcIndex,
 };
 use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
@@ -54,7 +56,7 @@ fn records(zone: &HostedZone, owner: &str, rtype: Rtype) -> (u32, Vec<String>) {
 }
 
 fn alias<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype) -> &'z AliasTarget {
-    let RecordData::Alias(target) = &set(zone, owner, rtype).data else { panic!("no alias") };
+    let RecordData::Alias { target, .. } = &set(zone, owner, rtype).data else { panic!("no alias") };
     target
 }
 
@@ -436,4 +438,60 @@ fn an_endpoint_that_is_not_available_conflicts_with_nobody() {
     };
     assert!(load(&text("pending"), &["192.0.2.53"]).configuration.is_some());
     assert!(load(&text("available"), &["192.0.2.53"]).configuration.is_none());
+}
+
+/// What a set with a routing policy says of it.
+fn routing<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype, identifier: &str) -> &'z Routing {
+    let owner = name(owner);
+    let mut sets = zone.record_sets.iter().filter(|set| set.owner == owner && set.rtype == rtype);
+    sets.find_map(|set| set.routing.as_deref().filter(|routing| &*routing.set_identifier == identifier))
+        .unwrap_or_else(|| panic!("no {rtype} {owner}, {identifier}"))
+}
+
+#[test]
+fn routing_policies_mean_what_they_say() {
+    let model = accepted("routing.toml");
+    let ids: Vec<&str> = model.health_checks.iter().map(|check| &*check.id).collect();
+    assert_eq!(ids, ["web", "none", "all"], "each behind those that it looks at");
+    let flags: Vec<(bool, bool)> = model.health_checks.iter().map(|check| (check.inverted, check.disabled)).collect();
+    assert_eq!(flags, [(false, true), (false, false), (true, false)]);
+    assert!(matches!(model.health_checks[0].kind, HealthCheckKind::Manual { healthy: false }));
+    let HealthCheckKind::Calculated { health_threshold, children } = &model.health_checks[2].kind else { panic!() };
+    assert_eq!((*health_threshold, &**children), (2, &[HealthCheckIndex(0), HealthCheckIndex(1)][..]));
+    let zone = &model.hosted_zones[0];
+    let policy = |owner: &str, rtype, identifier: &str| &routing(zone, owner, rtype, identifier).policy;
+    assert_eq!(*policy("w.corp.example.com", Rtype::A, "a b"), RoutingPolicy::Weighted(255));
+    let ireland = region::find("eu-west-1").expect("in the table");
+    assert_eq!(*policy("w.corp.example.com", Rtype::AAAA, "a b"), RoutingPolicy::Latency(ireland));
+    assert_eq!(*policy("c.corp.example.com", Rtype::CNAME, "2"), RoutingPolicy::Weighted(2));
+    let primary = routing(zone, "f.corp.example.com", Rtype::A, "1");
+    assert_eq!(primary.policy, RoutingPolicy::Failover(FailoverRole::Primary));
+    assert_eq!(primary.health_check, Some(HealthCheckIndex(2)));
+    let secondary = routing(zone, "f.corp.example.com", Rtype::A, "2");
+    assert_eq!(secondary.policy, RoutingPolicy::Failover(FailoverRole::Secondary));
+    let code = |text| Code::parse(text).expect("two letters");
+    let areas = ["1", "2", "3"].map(|identifier| policy("g.corp.example.com", Rtype::TXT, identifier).clone());
+    let expected = [Area::Continent(Continent::Asia), Area::Subdivision(code("DC")), Area::Country(code("KR"))];
+    assert_eq!(areas, expected.map(RoutingPolicy::Geolocation));
+    let pole = Coordinates { latitude: -90.0, longitude: 180.0 };
+    assert_eq!(
+        *policy("p.corp.example.com", Rtype::A, "1"),
+        RoutingPolicy::Geoproximity { coordinates: pole, bias: -99 }
+    );
+    let chicago = region::local_zone_group("us-east-1-chi-1").expect("in the table");
+    assert_eq!(
+        *policy("p.corp.example.com", Rtype::A, "2"),
+        RoutingPolicy::Geoproximity { coordinates: chicago, bias: 99 }
+    );
+    assert!(set(zone, "s.corp.example.com", Rtype::A).routing.is_none());
+    let evaluates = |owner: &str, rtype| {
+        let alias = zone.record_sets.iter().filter(|set| set.owner == name(owner) && set.rtype == rtype);
+        let alias = alias.filter_map(|set| match &set.data {
+            RecordData::Alias { evaluate_target_health, .. } => Some(*evaluate_target_health),
+            RecordData::Records { .. } => None,
+        });
+        alias.collect::<Vec<bool>>()
+    };
+    assert_eq!(evaluates("f.corp.example.com", Rtype::A), [true]);
+    assert_eq!(evaluates("s.corp.example.com", Rtype::AAAA), [false]);
 }

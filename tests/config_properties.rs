@@ -1,6 +1,10 @@
-//! Whatever is written, loading ends, never panics, and says nothing that a terminal would obey.
+//! Whatever is written, loading ends, never panics, and says nothing that a terminal would obey; and what is accepted can
+//! be compiled.
 
+use plustwo::compile::{Contexts, compile};
 use plustwo::config::{self, Loaded, Surroundings};
+use plustwo::dns::HashSeed;
+use plustwo::snapshot::HealthStates;
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
@@ -23,6 +27,10 @@ fn check(loaded: &Loaded) -> Result<(), TestCaseError> {
     prop_assert!(said.chars().all(|character| character == '\n' || !character.is_control()), "{said:?}");
     let places: Vec<_> = loaded.diagnostics.iter().filter_map(|one| one.place.as_ref()).collect();
     prop_assert!(places.is_sorted_by_key(|place| (place.rank, place.line, place.column)));
+    if let Some(configuration) = &loaded.configuration {
+        // Cannot fail: what is accepted can be compiled.
+        compile(&configuration.model, &mut Contexts::default(), &HealthStates::default(), HashSeed(1));
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! The README tells the truth about files: it quotes the examples as they are, and its table of keys is that of the
-//! sample configuration.
+//! sample configuration. So does docs/compatibility.md about cases.
 
 use plustwo::config::{Surroundings, load};
 use std::collections::BTreeSet;
@@ -31,6 +31,25 @@ fn every_example_is_quoted_as_it_is() {
         assert!(readme.contains(&format!("```toml\n{}```", read(&path))), "README.md does not quote {path} verbatim");
         assert!(readme.contains(&format!("`{path}`")), "README.md does not say where {path} is");
     }
+}
+
+#[test]
+fn every_row_of_compatibility_names_what_shows_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rows: Vec<String> = read("docs/compatibility.md").lines().map(str::to_owned).collect();
+    let rows = rows.iter().filter(|line| line.starts_with("| ")).filter(|line| !line.starts_with("| AWS says"));
+    let mut shown = 0;
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows {row}");
+        for name in names {
+            let case = root.join("tests/cases").join(format!("{name}.case"));
+            assert!(case.is_file() || root.join(name).is_file(), "there is no {name}, which is to show {row}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 0);
 }
 
 /// Loads a configuration of the project as a user's machine would; it must be fine, without a warning.
@@ -99,6 +118,24 @@ fn documented_keys(readme: &str) -> BTreeSet<String> {
     keys
 }
 
+/// Keys of a record set.
+const RECORD_KEYS: [&str; 14] = [
+    "name",
+    "type",
+    "ttl",
+    "values",
+    "alias",
+    "evaluate_target_health",
+    "set_identifier",
+    "weight",
+    "failover",
+    "multivalue",
+    "region",
+    "geolocation",
+    "geoproximity",
+    "health_check",
+];
+
 /// The keys of the sample, those behind `# ` too: `section.key`.
 fn sample_keys(sample: &str) -> BTreeSet<String> {
     let mut section = "";
@@ -111,7 +148,7 @@ fn sample_keys(sample: &str) -> BTreeSet<String> {
         }
         let record = line.trim_start().strip_prefix("{ ");
         if let Some(record) = record.filter(|_| in_records) {
-            for key in ["name", "type", "ttl", "values", "alias"] {
+            for key in RECORD_KEYS {
                 if record.starts_with(&format!("{key} = ")) || record.contains(&format!(", {key} = ")) {
                     keys.insert(format!("records.{key}"));
                 }

@@ -5,7 +5,7 @@ mod worlds;
 
 use plustwo::aws::{HostedZone, VpcIndex};
 use plustwo::dns::{FoldedName, Name, Rtype};
-use plustwo::resolve::{Ask, CNAME_CHAIN_MAX, End, resolve};
+use plustwo::resolve::{Ask, CNAME_CHAIN_MAX, Chance, End, resolve};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,7 +142,8 @@ proptest! {
             let (mut folded, mut last) = (FoldedName::default(), FoldedName::default());
             folded.read(&worlds::wire(&qname), snapshot.seed).expect("a legal name");
             let ask = Ask { name: &folded, qtype, cnames_before: 0 };
-            let resolution = resolve(&snapshot, view, ask, snapshot.locate(view, &folded), &mut last);
+            let chance = Chance { pick: 0, health: &snapshot.health };
+            let resolution = resolve(&snapshot, view, ask, snapshot.locate(view, &folded), chance, &mut last);
             let end = match resolution.end {
                 End::Records { records, .. } => Expected::Records(*records.templates.last().expect("not empty")),
                 End::NoData(negative) => {

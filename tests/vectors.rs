@@ -67,10 +67,24 @@ fn run(vector: &Value) -> Result<(), String> {
     question.edns = Some((4096, 0, query["do"].as_bool().unwrap_or(false)));
     let door = running.door(&door);
     let mut message = None;
-    for _ in 0..query["repeat"].as_u64().unwrap_or(1) {
+    // What is left to chance is asked often enough that a choice that may not be made would be seen.
+    let is_chance = array(&vector["expect"]["answer"]).iter().any(|entry| chance(entry).is_some());
+    let times = query["repeat"].as_u64().unwrap_or(if is_chance { CHANCES } else { 1 });
+    let mut chosen: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..times {
         let reply = ask::over_udp(IpAddr::V4(Ipv4Addr::LOCALHOST), door, &question.octets(rand::random()));
         let reply = reply.map_err(|error| format!("no reply: {error}"))?;
-        message = Some(Message::from_vec(&reply).map_err(|error| format!("hickory-proto cannot read it: {error}"))?);
+        let reply = Message::from_vec(&reply).map_err(|error| format!("hickory-proto cannot read it: {error}"))?;
+        if is_chance {
+            judge_chance(vector, &reply)?;
+            for record in &reply.answers {
+                *chosen.entry(rdata(record)).or_default() += 1;
+            }
+        }
+        message = Some(reply);
+    }
+    if is_chance {
+        judge_chances(vector, &chosen)?;
     }
     let message = message.ok_or("nothing was asked")?;
     running.daemon.stop();
@@ -105,6 +119,7 @@ fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) 
     }
     let mut expected = Vec::new();
     match expect["answer"].as_array() {
+        Some(entries) if entries.iter().any(|entry| chance(entry).is_some()) => return judge_rest(expect, message),
         Some(entries) => {
             for entry in entries {
                 expected.extend(expected_records(vector, entry)?);
@@ -127,6 +142,87 @@ fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) 
         return Err(format!("{} records too many: {}", left.len(), got()));
     }
     judge_rest(expect, message)
+}
+
+/// How often what is left to chance is asked.
+const CHANCES: u64 = 400;
+/// By how many standard deviations of as many draws a count may miss its probability: once in 10^15 runs.
+const DEVIATIONS_MAX: f64 = 8.0;
+
+/// What an entry of `answer` leaves to chance.
+enum Chance<'v> {
+    /// One of these addresses, each with its probability.
+    OneOf(Vec<(&'v str, f64)>),
+    /// So many of the sets with this health, or any that count as healthy.
+    Count(usize, &'static str),
+}
+
+/// What an entry leaves to chance; none: it is a fixed set of records.
+fn chance(entry: &Value) -> Option<Chance<'_>> {
+    if let Some(address) = entry["always"].as_str() {
+        return Some(Chance::OneOf(vec![(address, 1.0)]));
+    }
+    if let Some(all) = entry["one_of"].as_array() {
+        let all = all.iter().filter_map(Value::as_str).map(|one| {
+            let (address, probability) = one.split_once(" p=").expect("ADDRESS p=PROBABILITY");
+            (address, probability.parse().expect("a probability"))
+        });
+        return Some(Chance::OneOf(all.collect()));
+    }
+    let count = entry["count"].as_u64()? as usize;
+    let health = if entry["subset_of"].as_str()?.contains("unhealthy") { "unhealthy" } else { "healthy" };
+    Some(Chance::Count(count, health))
+}
+
+/// The data of a record as a vector writes it.
+fn rdata(record: &Record) -> String {
+    present(record).splitn(5, ' ').nth(4).unwrap_or_default().to_owned()
+}
+
+/// Holds one reply against what is left to chance.
+fn judge_chance(vector: &Value, reply: &Message) -> Result<(), String> {
+    let found: std::collections::BTreeSet<String> = reply.answers.iter().map(rdata).collect();
+    for entry in array(&vector["expect"]["answer"]) {
+        let (count, allowed) = match chance(entry).ok_or("an answer that is chance in part")? {
+            Chance::OneOf(all) => (1, all.into_iter().map(|(address, _)| address.to_owned()).collect()),
+            Chance::Count(count, health) => (count, of_health(vector, health)),
+        };
+        let strange = found.iter().find(|address| !allowed.contains(address));
+        if reply.answers.len() != count || found.len() != count || strange.is_some() {
+            return Err(format!("expected {count} of {allowed:?}, got {found:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The values of the vector's sets with this health.
+fn of_health(vector: &Value, health: &str) -> Vec<String> {
+    let zones = vector["config"]["phz"].as_object().into_iter().flat_map(|zones| zones.values());
+    let records = zones.flat_map(|zone| array(&zone["records"])).filter(|record| record["health"] == health);
+    records.flat_map(|record| array(&record["rdata"])).filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Holds the counts of all replies against the probabilities; what has none must at least have come.
+fn judge_chances(vector: &Value, chosen: &BTreeMap<String, u64>) -> Result<(), String> {
+    for entry in array(&vector["expect"]["answer"]) {
+        match chance(entry) {
+            Some(Chance::OneOf(all)) => {
+                for (address, probability) in all {
+                    let count = chosen.get(address).copied().unwrap_or(0) as f64;
+                    let (mean, draws) = (CHANCES as f64 * probability, CHANCES as f64);
+                    let deviation = (draws * probability * (1.0 - probability)).sqrt();
+                    if (count - mean).abs() > DEVIATIONS_MAX * deviation {
+                        return Err(format!("{address} came {count} times of {draws}, expected about {mean}"));
+                    }
+                }
+            }
+            Some(Chance::Count(_, health)) if chosen.len() != of_health(vector, health).len() => {
+                return Err(format!("only {chosen:?} ever came"));
+            }
+            Some(Chance::Count(..)) | None => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a vector may say besides rcode, source and answer.
@@ -238,8 +334,13 @@ fn configuration(vector: &Value) -> Result<String, String> {
     }
     for (index, (name, zone)) in config.get("phz").and_then(Value::as_object).into_iter().flatten().enumerate() {
         let _ = writeln!(toml, "[[hosted_zone]]\nid = \"Z{index}\"\nname = '{name}'\nvpcs = {}", zone["vpcs"]);
-        let records: Result<Vec<String>, String> = array(&zone["records"]).iter().map(record).collect();
+        let records: Result<Vec<String>, String> = array(&zone["records"]).iter().enumerate().map(record).collect();
         let _ = writeln!(toml, "records = [{}]", records?.join(", "));
+        for health in ["healthy", "unhealthy"] {
+            if array(&zone["records"]).iter().any(|record| record["health"] == health) {
+                let _ = writeln!(toml, "[[health_check]]\nid = \"{health}\"\ntype = \"manual\"\nstatus = \"{health}\"");
+            }
+        }
     }
     for (index, rule) in array(config.get("rules").unwrap_or(&Value::Null)).iter().enumerate() {
         let action = text(&rule["type"])?;
@@ -317,20 +418,55 @@ fn push_vpc(toml: &mut String, index: usize, id: &str, vpc: &Value, has_ipv6: bo
     }
 }
 
-/// One entry of `records`.
-fn record(record: &Value) -> Result<String, String> {
+/// One entry of `records`; the number is the identifier of a set that has none.
+fn record((number, record): (usize, &Value)) -> Result<String, String> {
     let record = record.as_object().ok_or("not a record")?;
-    let known = ["name", "type", "ttl", "rdata", "alias"];
+    let known = [
+        "name",
+        "type",
+        "ttl",
+        "rdata",
+        "alias",
+        "setIdentifier",
+        "weight",
+        "failover",
+        "multivalue",
+        "region",
+        "geo",
+        "health",
+    ];
     if let Some(strange) = record.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("version 1 has no {strange} of a record"));
     }
     let (name, rtype) = (text(&record["name"])?, text(&record["type"])?);
+    let mut routing = String::new();
+    for key in ["weight", "multivalue", "region"] {
+        if let Some(value) = record.get(key) {
+            let _ = write!(routing, ", {key} = {value}");
+        }
+    }
+    if let Some(role) = record.get("failover") {
+        let _ = write!(routing, ", failover = \"{}\"", text(role)?.to_lowercase());
+    }
+    if let Some(area) = record.get("geo").and_then(Value::as_object) {
+        let area: Vec<String> = area.iter().map(|(key, code)| format!("{key} = {code}")).collect();
+        let _ = write!(routing, ", geolocation = {{ {} }}", area.join(", "));
+    }
+    if !routing.is_empty() {
+        let identifier = record.get("setIdentifier").and_then(Value::as_str);
+        let identifier = identifier.map_or_else(|| format!("set-{number}"), str::to_owned);
+        let _ = write!(routing, ", set_identifier = \"{identifier}\"");
+    }
+    if let Some(health) = record.get("health").and_then(Value::as_str) {
+        let _ = write!(routing, ", health_check = \"{health}\"");
+    }
     if let Some(alias) = record.get("alias") {
-        return Ok(format!("{{ name = '{name}', type = \"{rtype}\", alias = '{}' }}", alias_target(alias)));
+        return Ok(format!("{{ name = '{name}', type = \"{rtype}\", alias = '{}'{routing} }}", alias_target(alias)));
     }
     let values: Result<Vec<String>, String> =
         array(&record["rdata"]).iter().map(|value| text(value).map(|value| format!("'{value}'"))).collect();
-    Ok(format!("{{ name = '{name}', type = \"{rtype}\", ttl = {}, values = [{}] }}", record["ttl"], values?.join(", ")))
+    let values = values?.join(", ");
+    Ok(format!("{{ name = '{name}', type = \"{rtype}\", ttl = {}, values = [{values}]{routing} }}", record["ttl"]))
 }
 
 /// Where an alias points; a vector that only says its addresses means a load balancer.

@@ -68,7 +68,8 @@ impl Workload {
             Self::HotName | Self::Names => Some(1.10),
             Self::ManyNames | Self::Nxdomain | Self::Views => Some(1.15),
             Self::CachedForward => Some(1.25),
-            Self::UncachedForward | Self::Stream => None,
+            Self::UncachedForward => Some(3.00),
+            Self::Stream => None,
         }
     }
 

@@ -9,6 +9,8 @@
 
 mod data;
 mod load;
+#[path = "../support/machine.rs"]
+mod machine;
 mod process;
 mod report;
 mod servers;

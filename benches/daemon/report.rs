@@ -1,13 +1,12 @@
 //! The tables: for the terminal, and kept in `benches/results/`.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::data::{Workload, World};
 use crate::load::{Cost, Reading};
+use crate::machine::{cores, keep, processor, words_of};
 use crate::process::Running;
 use crate::servers::Server;
 
@@ -136,14 +135,7 @@ impl Report {
 
     /// Adds this run to the day's file of this machine and returns its path from the project's folder.
     pub(crate) fn keep(&self, project: &Path) -> Result<String, String> {
-        let path = format!("benches/results/{}-{}.md", words_of("date", &["-u", "+%F"]), machine());
-        let full = project.join(&path);
-        let mut text = fs::read_to_string(&full).unwrap_or_else(|_| format!("{}\n", facts()));
-        let commit = words_of("git", &["-C", &project.display().to_string(), "describe", "--always", "--dirty"]);
-        text += &format!("\n## {} UTC, commit {commit}\n\n{}", words_of("date", &["-u", "+%R"]), self.markdown());
-        let folder = full.parent().ok_or("no folder")?;
-        fs::create_dir_all(folder).and_then(|()| fs::write(&full, text)).map_err(|e| format!("{path}: {e}"))?;
-        Ok(path)
+        keep(project, "", &facts(), &self.markdown())
     }
 }
 
@@ -199,31 +191,6 @@ fn facts() -> String {
         words_of("uname", &["-sr"]),
         words_of("rustc", &["--version"]),
     )
-}
-
-/// A short name for the machine, from its processor; `PLUSTWO_BENCH_MACHINE` gives another.
-fn machine() -> String {
-    std::env::var("PLUSTWO_BENCH_MACHINE").unwrap_or_else(|_| {
-        let plain = processor().replace("(R)", " ").replace("(TM)", " ").to_ascii_lowercase();
-        let words: Vec<&str> = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
-        format!("{}-{}-cores", words.join("-"), cores())
-    })
-}
-
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// What a command prints, or "unknown".
-fn words_of(command: &str, arguments: &[&str]) -> String {
-    let done = Command::new(command).args(arguments).output().ok().filter(|done| done.status.success());
-    done.map_or_else(|| "unknown".to_owned(), |done| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
 /// Records from which octets a record mean something.

@@ -17,7 +17,7 @@ pub(crate) const BATCH: usize = 64;
 /// Queries of a workload; each batch takes the next ones, round and round.
 const QUERIES: usize = 256 * 1024;
 /// The same for quick runs and under callgrind.
-const QUERIES_FEW: usize = 4096;
+pub(crate) const QUERIES_FEW: usize = 4096;
 /// VPCs of the workload that is about views.
 const VIEW_VPCS: usize = 10_000;
 
@@ -47,6 +47,8 @@ enum Asked {
     IpNames,
     /// Names that an upstream has answered for before.
     Cached,
+    /// Names whose record sets are these.
+    Sets(worlds::Sets),
 }
 
 /// All workloads.
@@ -60,6 +62,13 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
     Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
     Case { name: "ip_names", names: 256, vpcs: 1, asked: Asked::IpNames, edns: false },
+    Case { name: "values_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Values(8)), edns: false },
+    Case { name: "weighted_3", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Weighted(3)), edns: false },
+    Case { name: "failover", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Failover), edns: false },
+    Case { name: "latency_4", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Latency), edns: false },
+    Case { name: "tree_2", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Tree), edns: false },
+    Case { name: "multivalue_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(8)), edns: false },
+    Case { name: "multivalue_12", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(12)), edns: false },
     Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false },
 ];
 
@@ -99,6 +108,8 @@ impl Workload {
             let all: Vec<String> = (0..names).map(cached).collect();
             worlds::fill_cache(&forwarder, &snapshot, &all);
             snapshot
+        } else if let Asked::Sets(sets) = case.asked {
+            worlds::snapshot(&worlds::routed_model(names, sets))
         } else {
             worlds::snapshot(&worlds::sized_model(names, vpcs))
         };
@@ -110,7 +121,7 @@ impl Workload {
             let zone = worlds::sized_zone(index / worlds::NAMES_PER_ZONE);
             let qname = match case.asked {
                 Asked::One => worlds::sized_name(7),
-                Asked::Names => worlds::sized_name(index),
+                Asked::Names | Asked::Sets(_) => worlds::sized_name(index),
                 Asked::Wildcard => format!("host{index}.any.{zone}"),
                 Asked::NxDomain => format!("nohost{index}.{zone}"),
                 Asked::IpNames => format!("ip-10-0-0-{}.ap-northeast-2.compute.internal", index % 256),
@@ -122,6 +133,7 @@ impl Workload {
         }
         let (rcode, answers) = match case.asked {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
+            Asked::Sets(sets) => (Rcode::NOERROR, sets.answers()),
             Asked::One | Asked::Names | Asked::Wildcard | Asked::IpNames | Asked::Cached => (Rcode::NOERROR, 1),
         };
         Self { server, messages, starts, clients, rcode, answers }
@@ -197,20 +209,24 @@ pub(crate) fn case(name: &str) -> Case {
 /// User instructions a query of one case, inside the function of this name, counted by callgrind. A name with a world
 /// of a million is left out: under callgrind it takes minutes to make, and its instructions are those of 100,000.
 pub(crate) fn count_instructions(case: Case, function: &str) {
-    if case.names > 100_000 {
-        return;
+    if case.names <= 100_000 {
+        count_instructions_of(case.name, function);
     }
+}
+
+/// The same for whatever a run with `--counted NAME` does [`QUERIES_FEW`] times.
+pub(crate) fn count_instructions_of(name: &str, function: &str) {
     let binary = std::env::current_exe().expect("the path of this bench");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*{function}*"))
         .arg(binary)
-        .args(["--counted", case.name])
+        .args(["--counted", name])
         .output()
         .expect("valgrind is installed");
     let report = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}");
     let collected = report.lines().find_map(|line| line.split_once("Collected : ")).expect("a count");
     let instructions: f64 = collected.1.trim().parse().expect("a number");
-    println!("{:<18} {function:<18} {:>7.1} instructions a query", case.name, instructions / QUERIES_FEW as f64);
+    println!("{name:<18} {function:<18} {:>7.1} instructions a query", instructions / QUERIES_FEW as f64);
 }

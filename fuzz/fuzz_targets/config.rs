@@ -5,9 +5,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plustwo::aws::{AliasTarget, Model, RecordData, RuleAction};
+use plustwo::aws::{AliasTarget, HealthCheckKind, Model, RecordData, Routing, RuleAction};
+use plustwo::compile::{Contexts, compile};
 use plustwo::config::{self, Severity, Surroundings};
-use plustwo::dns::{Name, Rtype};
+use plustwo::dns::{HashSeed, Name, Rtype};
+use plustwo::snapshot::HealthStates;
 use std::collections::HashMap;
 
 fuzz_target!(|text: &str| {
@@ -29,6 +31,8 @@ fuzz_target!(|text: &str| {
     assert!(places.is_sorted_by_key(|place| (place.rank, place.line, place.column)));
     if let Some(configuration) = loaded.configuration {
         check(&configuration.model);
+        // Cannot fail, whatever was written.
+        compile(&configuration.model, &mut Contexts::default(), &HealthStates::default(), HashSeed(1));
     }
 });
 
@@ -51,18 +55,39 @@ fn check(model: &Model) {
     for vpc in zones.chain(rules).chain(inbound).chain(model.endpoints.iter().map(|endpoint| &endpoint.vpc)) {
         assert!((vpc.0 as usize) < model.vpcs.len());
     }
+    for (index, check) in model.health_checks.iter().enumerate() {
+        if let HealthCheckKind::Calculated { children, .. } = &check.kind {
+            assert!(children.iter().all(|child| (child.0 as usize) < index), "children stand before");
+        }
+    }
     for zone in &model.hosted_zones {
         let mut types: HashMap<&Name, Vec<Rtype>> = HashMap::new();
+        let mut routed: HashMap<(&Name, Rtype), Vec<&Routing>> = HashMap::new();
         for set in &zone.record_sets {
             assert!(set.owner.is_at_or_below(&zone.apex));
-            types.entry(&set.owner).or_default().push(set.rtype);
+            match &set.routing {
+                None => types.entry(&set.owner).or_default().push(set.rtype),
+                Some(routing) => routed.entry((&set.owner, set.rtype)).or_default().push(routing),
+            }
             match &set.data {
                 RecordData::Records { rdatas, .. } => assert!(!rdatas.is_empty()),
-                RecordData::Alias(AliasTarget::Endpoint { endpoint, .. }) => assert!(*endpoint < model.endpoints.len()),
-                RecordData::Alias(AliasTarget::SameZone(target)) => {
+                RecordData::Alias { target: AliasTarget::Endpoint { endpoint, .. }, .. } => {
+                    assert!(*endpoint < model.endpoints.len());
+                }
+                RecordData::Alias { target: AliasTarget::SameZone(target), .. } => {
                     assert!(zone.record_sets.iter().any(|other| other.owner == *target && other.rtype == set.rtype));
                 }
-                RecordData::Alias(AliasTarget::Forwarded(_)) => {}
+                RecordData::Alias { target: AliasTarget::Forwarded(_), .. } => {}
+            }
+        }
+        for ((owner, rtype), routings) in routed {
+            types.entry(owner).or_default().push(rtype);
+            let first = &routings[0].policy;
+            assert!(routings.len() <= first.sets_max());
+            assert!(routings.iter().all(|routing| routing.policy.name() == first.name()));
+            for (index, routing) in routings.iter().enumerate() {
+                assert!(routings[..index].iter().all(|other| other.set_identifier != routing.set_identifier));
+                assert!(routing.health_check.is_none_or(|check| (check.0 as usize) < model.health_checks.len()));
             }
         }
         for (owner, mut types) in types {

@@ -17,7 +17,14 @@ fuzz_target!(|octets: &[u8]| {
     let Some(reply) = UpstreamReply::new(&message, limits, Millis(0), false) else { return };
     assert_eq!(reply.message().octets(), reply.octets());
     assert!(reply.message().opt().is_none());
+    assert!(!reply.authentic_data());
+    assert!(reply.lifetime() <= limits.ttl_max);
     let mut served = reply.octets().to_vec();
     reply.write_ttls(&mut served, Age::Seconds(7));
+    reply.write_ttls(&mut served, Age::Stale);
+    for record in reply.message().records() {
+        assert!(record.ttl <= limits.ttl_max);
+        assert_eq!(served[record.ttl_at..record.ttl_at + 4], [0, 0, 0, 30]);
+    }
     assert!(reply.fitting(512).records.len() <= 512);
 });

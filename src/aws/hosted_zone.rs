@@ -13,7 +13,8 @@ pub struct HostedZone {
     pub apex: Name,
     /// Associated VPCs, without repeats.
     pub vpcs: Vec<VpcIndex>,
-    /// What it holds. No two of one owner and type; every owner is at or below the apex; no CNAME beside other data.
+    /// What it holds. Every owner is at or below the apex; no CNAME beside another type. Of one owner and type there is
+    /// one set, or several that have the same routing policy and different identifiers.
     /// An SOA or NS set at the apex is there only if the operator gave it: Route 53's is put in by `compile`.
     pub record_sets: Vec<RecordSet>,
 }

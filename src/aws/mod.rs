@@ -1,6 +1,8 @@
 //! The cloud's nouns: values that cannot be invalid. Knows DNS names and nothing of files, sockets or answers.
 
+pub mod autodefined;
 pub mod endpoint;
+pub mod health_check;
 pub mod hosted_zone;
 pub mod inbound_endpoint;
 pub mod instance;
@@ -9,19 +11,23 @@ pub mod network_interface;
 pub mod record_set;
 pub mod region;
 pub mod resolver_rule;
+pub mod routing_policy;
 pub mod service_catalog;
 pub mod service_name;
 pub mod vpc;
 pub mod vpc_peering;
 
 pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
+pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use instance::{HostnameType, Instance, PrivateDnsNameOptions};
 pub use model::{Model, SharedDoors, VpcIndex};
 pub use network_interface::{NetworkInterface, PrivateIpAddress};
 pub use record_set::{AliasSuffix, AliasTarget, RecordData, RecordSet};
+pub use region::Region;
 pub use resolver_rule::{ResolverRule, RuleAction};
+pub use routing_policy::{Routing, RoutingPolicy};
 pub use service_name::{ServiceName, ServiceOwner};
 pub use vpc::Vpc;
 pub use vpc_peering::{PeeringSide, PeeringStatus, VpcPeering};

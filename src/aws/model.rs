@@ -1,6 +1,9 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
-use super::{HostedZone, InboundEndpoint, Instance, NetworkInterface, ResolverRule, Vpc, VpcEndpoint, VpcPeering};
+use super::{
+    HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, ResolverRule, Vpc,
+    VpcEndpoint, VpcPeering,
+};
 use crate::dns::TargetGroup;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -32,6 +35,8 @@ pub struct Model {
     pub inbound_endpoints: Vec<InboundEndpoint>,
     /// VPC endpoints.
     pub endpoints: Vec<VpcEndpoint>,
+    /// Health checks, each behind those that it looks at.
+    pub health_checks: Vec<HealthCheck>,
     /// Private hosted zones.
     pub hosted_zones: Vec<HostedZone>,
     /// Resolver rules.
@@ -53,5 +58,10 @@ impl Model {
     /// The VPC at an index that this model gave out.
     pub fn vpc(&self, index: VpcIndex) -> &Vpc {
         &self.vpcs[index.0 as usize]
+    }
+
+    /// The health check at an index that this model gave out.
+    pub fn health_check(&self, index: HealthCheckIndex) -> &HealthCheck {
+        &self.health_checks[index.0 as usize]
     }
 }

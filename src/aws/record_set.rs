@@ -1,5 +1,6 @@
 //! Resource record sets: AWS's unit inside a hosted zone.
 
+use super::routing_policy::Routing;
 use crate::dns::{Name, Rtype, Ttl};
 
 /// One resource record set.
@@ -11,6 +12,8 @@ pub struct RecordSet {
     pub rtype: Rtype,
     /// The records, or what they are an alias of.
     pub data: RecordData,
+    /// What chooses between it and the others of its owner and type; none: simple routing, and there is no other.
+    pub routing: Option<Box<Routing>>,
 }
 
 /// What a record set holds.
@@ -26,13 +29,19 @@ pub enum RecordData {
     },
     /// An alias: answered under this set's own name with the target's records and TTL, no CNAME shown
     /// (Route 53 Developer Guide, resource-record-sets-choosing-alias-non-alias).
-    Alias(AliasTarget),
+    Alias {
+        /// What it points at.
+        target: AliasTarget,
+        /// Whether it is only as healthy as what it points at (Route 53 API, AliasTarget: EvaluateTargetHealth).
+        evaluate_target_health: bool,
+    },
 }
 
 /// What an alias points at, settled.
 #[derive(Clone, Debug)]
 pub enum AliasTarget {
-    /// A record set of the same zone and of the alias's own type. It exists, and no loop leads back.
+    /// The record sets of the same zone, of this name and of the alias's own type. They exist, no loop leads back, and
+    /// what they lead to passes at most [`super::routing_policy::POLICY_DEPTH_MAX`] policies.
     SameZone(Name),
     /// The regional or zonal name of an endpoint in this configuration (index into `Model::endpoints`).
     Endpoint {

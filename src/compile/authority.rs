@@ -46,6 +46,12 @@ struct ViewClaims<'m> {
     system: Vec<Name>,
 }
 
+/// What everyone claims in a region, and the table of it.
+struct Base {
+    claims: BTreeMap<Name, Authority>,
+    table: AuthorityTable,
+}
+
 /// The tables of one view.
 pub(super) struct ViewTables {
     pub(super) vpc: VpcIndex,
@@ -129,16 +135,16 @@ impl<'m> ClaimsByView<'m> {
     /// Makes the tables: claims and whole tables that are equal are made once.
     pub(super) fn build(self, upstream: Authority, autodefined: &Autodefined) -> (AuthorityTables, Vec<ViewTables>) {
         let mut interner = Interner::new(self.seed);
-        let mut bases: HashMap<Option<(&str, bool)>, (BTreeMap<Name, Authority>, AuthorityTable)> = HashMap::new();
+        let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
         let views = self.views.iter().map(|view| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
-            let (base_claims, base) = bases.entry(region).or_insert_with(|| {
+            let base = bases.entry(region).or_insert_with(|| {
                 let claims = self.base_claims(region);
                 let table = interner.base_table(&claims);
-                (claims, table)
+                Base { claims, table }
             });
-            let own = interner.table(&view.settle(base_claims, upstream, autodefined));
-            ViewTables { vpc: view.index, ingress: view.ingress, own, base: *base }
+            let own = interner.table(&view.settle(&base.claims, upstream, autodefined));
+            ViewTables { vpc: view.index, ingress: view.ingress, own, base: base.table }
         });
         let views = views.collect();
         (interner.tables, views)

@@ -7,7 +7,7 @@
 
 use super::authority::ClaimsByView;
 use super::zone::{EncodedRrset, ZoneHead, ZonesBuilder, route_53_soa};
-use crate::aws::region::{further_private_domain, private_domain, public_domain};
+use crate::aws::autodefined::{further_private_domain, private_domain, public_domain};
 use crate::aws::{Instance, Model, NetworkInterface, VpcIndex};
 use crate::dns::{FoldedName, HashSeed, Name, Rtype};
 use crate::snapshot::autodefined::{COMPUTED_TTL_SECONDS, REVERSE_ZONE_OCTETS_MAX, reverse_zone_labels};

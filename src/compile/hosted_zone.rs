@@ -1,28 +1,35 @@
-//! Private hosted zones: record sets encoded, aliases that are known here followed, the apex completed.
+//! Private hosted zones: record sets encoded (see `routing_policy.rs`), the apex completed, the zone claimed.
 
 use super::authority::ClaimsByView;
 use super::endpoint::address_rrsets;
+use super::routing_policy::{PoliciesBuilder, ZoneSets};
 use super::zone::{
     EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ROUTE_53_SOA_TTL, ZoneHead, ZonesBuilder, route_53_soa,
 };
 use crate::aws::record_set::rdatas;
-use crate::aws::{AliasTarget, EndpointKind, HostedZone, Model, RecordData, RecordSet};
+use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::{Contents, Ingress, ZoneKind};
-use std::collections::HashMap;
 
 /// Adds one zone: its data once, its claim in the views of every associated VPC.
-pub(super) fn compile(model: &Model, zone: &HostedZone, zones: &mut ZonesBuilder, claims: &mut ClaimsByView<'_>) {
-    let aliases = AliasIndex::of(zone);
-    // Sets of one owner stand together; `(owner, type)` is unique, so the order is settled by it.
+pub(super) fn compile<'m>(
+    zone: &'m HostedZone,
+    zones: &mut ZonesBuilder,
+    policies: &mut PoliciesBuilder<'m>,
+    claims: &mut ClaimsByView<'_>,
+    model: &Model,
+) {
+    // Sets of one owner stand together, and of these those of one type, which their identifiers will put in order.
     let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
     sets.sort_unstable_by(|a, b| (&a.owner, a.rtype).cmp(&(&b.owner, b.rtype)));
+    let mut zone_sets = ZoneSets::of(&sets);
     let mut encoded: Vec<(Rtype, EncodedRrset)> = Vec::with_capacity(sets.len() + 2);
     let mut owners: Vec<(&Name, std::ops::Range<usize>)> = Vec::with_capacity(sets.len());
     let mut soa = None;
     for group in sets.chunk_by(|a, b| a.owner == b.owner) {
         let start = encoded.len();
-        encoded.extend(group.iter().filter_map(|set| Some((set.rtype, encode(model, &aliases, set)?))));
+        let by_type = group.chunk_by(|a, b| a.rtype == b.rtype);
+        encoded.extend(by_type.filter_map(|sets| Some((sets[0].rtype, policies.encode(&mut zone_sets, sets)?))));
         if group[0].owner == zone.apex {
             soa = group.iter().find(|set| set.rtype == Rtype::SOA).copied();
             complete_apex(&mut encoded, start);
@@ -66,40 +73,7 @@ fn complete_apex(encoded: &mut Vec<(Rtype, EncodedRrset)>, start: usize) {
 fn own_soa(set: &RecordSet) -> Option<(u32, &[u8])> {
     match &set.data {
         RecordData::Records { ttl, rdatas: packed } => Some((ttl.seconds(), rdatas(packed).next()?)),
-        RecordData::Alias(_) => None,
-    }
-}
-
-/// The sets of a zone by owner and type, made only where an alias may need one.
-struct AliasIndex<'m>(HashMap<(&'m Name, Rtype), &'m RecordSet>);
-
-impl<'m> AliasIndex<'m> {
-    fn of(zone: &'m HostedZone) -> Self {
-        let is_needed = |set: &RecordSet| matches!(set.data, RecordData::Alias(AliasTarget::SameZone(_)));
-        if !zone.record_sets.iter().any(is_needed) {
-            return Self(HashMap::new());
-        }
-        Self(zone.record_sets.iter().map(|set| ((&set.owner, set.rtype), set)).collect())
-    }
-}
-
-/// Encodes one set; an alias takes over records and TTL of its target. None: an alias of an endpoint that has no
-/// address of this type, which is as if it were absent.
-fn encode(model: &Model, aliases: &AliasIndex<'_>, set: &RecordSet) -> Option<EncodedRrset> {
-    let mut set = set;
-    loop {
-        match &set.data {
-            RecordData::Records { ttl, rdatas: packed } => {
-                return Some(EncodedRrset::records(set.rtype, ttl.seconds(), rdatas(packed)));
-            }
-            RecordData::Alias(AliasTarget::Forwarded(target)) => return Some(EncodedRrset::alias(target)),
-            RecordData::Alias(AliasTarget::Endpoint { endpoint, zonal }) => {
-                let rrsets = endpoint_addresses(model, *endpoint, *zonal);
-                return rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype).map(|(_, rrset)| rrset);
-            }
-            // The target exists and no loop leads back: `config` has checked both.
-            RecordData::Alias(AliasTarget::SameZone(target)) => set = aliases.0.get(&(target, set.rtype))?,
-        }
+        RecordData::Alias { .. } => None,
     }
 }
 

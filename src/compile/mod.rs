@@ -8,20 +8,24 @@ mod autodefined;
 mod builtin;
 mod contexts;
 mod endpoint;
+mod health_check;
 mod hosted_zone;
+mod routing_policy;
 mod zone;
 
 pub use contexts::Contexts;
 
 use crate::aws::{Model, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, Ingress, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
 use authority::ClaimsByView;
+use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
 use zone::ZonesBuilder;
 
-/// Turns what cannot be wrong into what cannot be slow.
-pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapshot {
+/// Turns what cannot be wrong into what cannot be slow. Contexts and health are what outlives one snapshot.
+pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, seed: HashSeed) -> Snapshot {
+    let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
     let contexts = contexts.of_model(model);
@@ -31,7 +35,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
         endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
     }
     for hosted_zone in &model.hosted_zones {
-        hosted_zone::compile(model, hosted_zone, &mut zones, &mut claims);
+        hosted_zone::compile(hosted_zone, &mut zones, &mut policies, &mut claims, model);
     }
     for (rule, context) in model.resolver_rules.iter().zip(&contexts.of_rules) {
         claims.resolver_rule(rule, *context);
@@ -42,6 +46,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
         View {
             vpc: vpc.id.clone(),
             ingress: tables.ingress,
+            region: policies.region(&vpc.region),
             dns_support: vpc.dns_support,
             table: tables.own,
             base: tables.base,
@@ -50,17 +55,21 @@ pub fn compile(model: &Model, contexts: &mut Contexts, seed: HashSeed) -> Snapsh
             otherwise: contexts.upstream,
         }
     });
+    let views = views.collect();
     let (zones, nodes) = zones.build();
+    let (policies, plan) = policies.build();
     Snapshot {
         seed,
         doors: doors(model).into(),
         clients: PrefixMap::new(clients(model)),
-        views: views.collect(),
+        views,
         authorities,
         zones,
         networks: autodefined.networks.into(),
         reverse_zones: autodefined.reverse_zones,
         nodes,
+        policies,
+        health: health.table(plan),
         contexts: contexts.contexts.into(),
     }
 }
@@ -105,7 +114,9 @@ fn doors(model: &Model) -> Vec<Door> {
 mod tests {
     use super::*;
     use crate::aws::record_set::push_rdata;
-    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, RuleAction, Vpc};
+    use crate::aws::{
+        HostedZone, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, region,
+    };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
@@ -141,13 +152,14 @@ mod tests {
                 owner: name(&format!("www.zone{index}.example")),
                 rtype: Rtype::A,
                 data: data.clone(),
+                routing: None,
             }],
         };
         Model { vpcs: (0..vpcs).map(vpc).collect(), hosted_zones: (0..zones).map(zone).collect(), ..Model::default() }
     }
 
     fn compiled(model: &Model) -> Snapshot {
-        compile(model, &mut Contexts::default(), HashSeed(5))
+        compile(model, &mut Contexts::default(), &HealthStates::default(), HashSeed(5))
     }
 
     #[test]
@@ -161,6 +173,33 @@ mod tests {
         assert_eq!(many.nodes.octets(), one.nodes.octets());
         assert_eq!(many.zones.len(), one.zones.len());
         assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn orders_by_location_stand_once_a_region_and_not_once_a_vpc() {
+        let routed = |vpcs: u32, regions: &[&str]| {
+            let mut model = shared(vpcs, 1);
+            for (vpc, region) in model.vpcs.iter_mut().zip(regions.iter().cycle()) {
+                vpc.region = (*region).into();
+            }
+            let template = model.hosted_zones[0].record_sets[0].clone();
+            let set = |(identifier, name): (&str, &str)| RecordSet {
+                routing: Some(Box::new(Routing {
+                    set_identifier: identifier.into(),
+                    policy: RoutingPolicy::Latency(region::find(name).expect("in the table")),
+                    health_check: None,
+                })),
+                ..template.clone()
+            };
+            model.hosted_zones[0].record_sets = [("a", "us-east-1"), ("b", "eu-west-1")].map(set).to_vec();
+            compiled(&model)
+        };
+        let regions = ["us-west-2", "eu-central-1", "ap-northeast-2"];
+        let (one, three, many) = (routed(1, &regions), routed(3, &regions), routed(3000, &regions));
+        assert_eq!(many.policies.octets(), three.policies.octets());
+        // Two more regions, two sets: four octets.
+        assert_eq!(three.policies.octets(), one.policies.octets() + 4);
+        assert_eq!([0, 2, 4, 6].map(|view| many.views[view].region.0), [0, 1, 2, 0]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Zones and their names in the making: closest enclosers, empty non-terminals and wildcards settled beforehand.
 
 use crate::dns::{FoldedName, HashSeed, Name, Rtype, Ttl, reply};
-use crate::snapshot::node::{HAS_WILDCARD_CHILD, NodeTableBuilder};
-use crate::snapshot::{Contents, NodeTable, Zone, ZoneIndex, ZoneKind};
+use crate::snapshot::node::{HAS_WILDCARD_CHILD, NodeTableBuilder, alias_octets, policy_octets};
+use crate::snapshot::{Contents, NodeTable, PolicyIndex, Zone, ZoneIndex, ZoneKind};
 use std::collections::HashMap;
 
 /// The name servers of every private hosted zone (R53:hosted-zones-private; TTL as observed).
@@ -29,7 +29,8 @@ pub(super) fn route_53_soa() -> Vec<u8> {
     rdata
 }
 
-/// The records of one type at one name: how many (0: an alias), and their templates or the alias's target.
+/// What stands under one type of a name: how many records (0: an alias or a policy), and their templates or what leads
+/// to them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EncodedRrset {
     pub(super) count: u16,
@@ -49,7 +50,12 @@ impl EncodedRrset {
 
     /// Encodes an alias of a name elsewhere.
     pub(super) fn alias(target: &Name) -> Self {
-        Self { count: 0, octets: target.as_wire().to_vec() }
+        Self { count: 0, octets: alias_octets(target.as_wire()) }
+    }
+
+    /// Encodes a routing policy.
+    pub(super) fn policy(policy: PolicyIndex) -> Self {
+        Self { count: 0, octets: policy_octets(policy) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wiring and life: start, reload, signals.
 
+mod cache_file;
 mod error;
 mod log;
 mod open_files;
@@ -11,6 +12,8 @@ pub mod system_roots;
 pub use error::{ReloadError, StartError};
 pub use run::run;
 pub use source::{BUILT_IN_TEXT, Source};
+
+use cache_file::CacheFile;
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -34,7 +37,7 @@ use crate::serve::stream::{StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
 use crate::snapshot::targets::ContextKind;
-use crate::snapshot::{ForwardContext, Generation, Publisher};
+use crate::snapshot::{ForwardContext, Generation, HealthStates, Publisher};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -54,6 +57,7 @@ pub struct Daemon {
     streams: Option<Streams>,
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
+    cache_file: Option<CacheFile>,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -61,6 +65,7 @@ pub struct Daemon {
     configured: Vec<SocketAddr>,
     settings: Settings,
     contexts: Contexts,
+    health: HealthStates,
     seed: HashSeed,
 }
 
@@ -70,8 +75,9 @@ impl Daemon {
         let Configuration { model, settings } = configuration;
         let worker_count = worker_count(settings);
         let mut contexts = Contexts::default();
+        let health = HealthStates::default();
         let seed = HashSeed(rand::random());
-        let snapshot = compile::compile(model, &mut contexts, seed);
+        let snapshot = compile::compile(model, &mut contexts, &health, seed);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
@@ -83,6 +89,8 @@ impl Daemon {
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
+        let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
+        let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
@@ -104,11 +112,13 @@ impl Daemon {
             streams: Some(streams),
             lanes,
             streams_to_targets,
+            cache_file,
             runtime,
             addresses: doors.addresses,
             configured,
             settings: settings.clone(),
             contexts,
+            health,
             seed,
         })
     }
@@ -121,6 +131,11 @@ impl Daemon {
     /// What all doors share.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// What is known of health checks: whoever owns one sets it there, and answers have it with the next query.
+    pub fn health(&self) -> &HealthStates {
+        &self.health
     }
 
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
@@ -142,7 +157,7 @@ impl Daemon {
             return Err(ReloadError::Upstream);
         }
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
-        let snapshot = compile::compile(model, &mut self.contexts, self.seed);
+        let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
         Ok(self.server.publisher.publish(snapshot))
     }
 
@@ -183,6 +198,9 @@ impl Daemon {
         });
         // Who waits even now is told that nothing comes.
         self.lanes.stop();
+        if let Some(file) = self.cache_file {
+            file.stop();
+        }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }

@@ -1,6 +1,6 @@
 //! What is served, in words: doors, VPCs, zones, endpoints, rules.
 
-use crate::aws::{EndpointKind, Model, RuleAction, VpcIndex};
+use crate::aws::{EndpointKind, HealthCheckKind, Model, RuleAction, VpcIndex};
 use crate::dns::{TargetGroup, TargetOrder};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -21,6 +21,20 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
         format!("{} ({}), {} record sets, for {}", zone.apex, zone.id, zone.record_sets.len(), ids(model, &zone.vpcs))
     });
     section(&mut text, "private hosted zones", zones);
+    let checks = model.health_checks.iter().map(|check| {
+        let what = match &check.kind {
+            HealthCheckKind::Manual { healthy: true } => "set to healthy".to_owned(),
+            HealthCheckKind::Manual { healthy: false } => "set to unhealthy".to_owned(),
+            HealthCheckKind::Calculated { health_threshold, children } => {
+                let children = children.iter().map(|child| &model.health_check(*child).id);
+                format!("healthy while {health_threshold} of {} are", list(children))
+            }
+        };
+        let flags = [(check.disabled, ", disabled"), (check.inverted, ", inverted")];
+        let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
+        format!("{} {what}{flags}", check.id)
+    });
+    section(&mut text, "health checks", checks);
     let endpoints = model.endpoints.iter().map(|endpoint| {
         let what = match &endpoint.kind {
             EndpointKind::Interface { private_names, .. } if private_names.is_empty() => "private DNS off".to_owned(),

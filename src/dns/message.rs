@@ -143,8 +143,12 @@ impl<'m> Message<'m> {
     }
 
     /// Records in the three sections as the header counts them, the OPT included.
+    #[inline]
     pub fn section_counts(&self) -> [u16; 3] {
-        [6, 8, 10].map(|at| u16::from_be_bytes([self.octets[at], self.octets[at + 1]]))
+        let header = self.octets.first_chunk::<HEADER_OCTETS>().expect("parse has read a header");
+        // One by one: closures over arrays cost ten times as much here.
+        let [.., a, b, c, d, e, f] = *header;
+        [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), u16::from_be_bytes([e, f])]
     }
 
     /// Where the question ends and the records begin.
@@ -178,15 +182,9 @@ impl<'m> Message<'m> {
     }
 
     /// Every record in order, the OPT among them.
-    pub fn records(&self) -> impl Iterator<Item = Record> + use<'m> {
-        let message = *self;
-        let sections = SECTIONS.into_iter().zip(self.section_counts());
-        let mut at = self.question_end;
-        sections.flat_map(|(section, count)| (0..count).map(move |_| section)).map_while(move |section| {
-            let record = message.read_record(section, at)?;
-            at = record.end;
-            Some(record)
-        })
+    #[inline]
+    pub fn records(&self) -> Records<'m> {
+        Records { message: *self, left: self.section_counts(), section: 0, at: self.question_end }
     }
 
     /// The record that carries EDNS.
@@ -248,6 +246,7 @@ impl<'m> Message<'m> {
     }
 
     /// Reads the fixed part of the record that begins at `start`.
+    #[inline]
     fn read_record(&self, section: Section, start: usize) -> Option<Record> {
         let name_end = skip_name(self.octets, start)?;
         let (fixed, _) = self.octets.get(name_end..)?.split_first_chunk::<10>()?;
@@ -284,6 +283,33 @@ impl<'m> Message<'m> {
             None => false,
         });
         if sound { Ok(()) } else { Err(MessageError::Rdata(record.rtype)) }
+    }
+}
+
+/// The records of a message that have not been walked yet.
+#[derive(Clone, Debug)]
+pub struct Records<'m> {
+    message: Message<'m>,
+    /// How many are left in each section.
+    left: [u16; 3],
+    /// Which of [`SECTIONS`] is being walked.
+    section: usize,
+    /// Where the next one begins.
+    at: usize,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Record;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record> {
+        while *self.left.get(self.section)? == 0 {
+            self.section += 1;
+        }
+        self.left[self.section] -= 1;
+        let record = self.message.read_record(SECTIONS[self.section], self.at)?;
+        self.at = record.end;
+        Some(record)
     }
 }
 

@@ -3,18 +3,26 @@
 //! Clients choose the keys, so the hash is keyed (SipHash with a random key). A lookup allocates nothing. A batch of
 //! lookups takes each lock once and then only reads, so that the cache misses of its queries overlap: a lock between two
 //! reads would make the second wait for the first.
+//!
+//! Nothing here waits long for a lock: an insertion looks at a bounded number of entries, and what goes through all of
+//! them takes the lock anew every few.
+
+mod flush;
+mod saved;
+mod shard;
+
+pub use flush::Flush;
+pub use saved::{Damage, Loaded, Saved, WallClock};
 
 use std::array;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use quick_cache::unsync::{Cache, DefaultLifecycle};
-use quick_cache::{Equivalent, OptionsBuilder, Weighter};
-
-use super::reply::{TtlLimits, UpstreamReply};
+use super::reply::{ALLOCATION_OCTETS, TtlLimits, UpstreamReply};
 use super::{Ask, ContextId, ExchangeError, Millis, Outcome};
 use crate::dns::name::mix;
 use crate::dns::{Class, Rtype, Ttl};
+use shard::Shard;
 
 /// The replies of upstreams, by what was asked and in which context.
 // Invariant: whoever waits for a shard's lock holds only locks of shards before it, so that nobody waits for ever.
@@ -37,9 +45,6 @@ pub struct CacheLimits {
     /// Whether answers that are asked for are renewed before they end.
     pub prefetch: bool,
 }
-
-/// A part of the cache with a lock of its own.
-type Shard = Cache<Hashed<CacheKey>, Entry, Octets, BuildHasherDefault<StoredHash>>;
 
 /// What a reply depends on. Contexts never see each other's replies, and variants with DNSSEC records stand apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +76,20 @@ enum Entry {
     Failure(ExchangeError, Millis),
 }
 
+impl CacheLimits {
+    /// One of so many shards, without entries.
+    fn empty_shard(&self, shards: usize) -> Shard {
+        Shard::new(self.octets_max / shards, self.stale_seconds)
+    }
+}
+
 impl ReplyCache {
     /// An empty cache.
     pub fn new(limits: CacheLimits) -> Self {
         let octets_max = limits.octets_max;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (octets_max / SHARD_OCTETS_MIN).clamp(1, (cpus * SHARDS_PER_CPU).min(SHARDS_MAX));
-        let octets_max = octets_max / shards;
-        let shard = || {
-            let options = OptionsBuilder::new()
-                .weight_capacity(octets_max as u64)
-                .estimated_items_capacity(octets_max / ENTRY_OCTETS_TYPICAL)
-                .build()
-                .expect("both capacities are given");
-            RwLock::new(Cache::with_options(options, Octets, BuildHasherDefault::new(), DefaultLifecycle::default()))
-        };
+        let shard = || RwLock::new(limits.empty_shard(shards));
         Self { shards: std::iter::repeat_with(shard).take(shards).collect(), random: RandomState::new(), limits }
     }
 
@@ -95,20 +99,15 @@ impl ReplyCache {
         look_up(&self.read(self.shard_of(name_hash)), ask, name_hash, now).map(Entry::outcome)
     }
 
-    /// The hash of a question, which clients cannot foresee. Questions for one name and different types differ in it.
+    /// The hash of all of a question but its type, which clients cannot foresee.
     #[inline]
-    pub(super) fn question_hash(&self, ask: &Ask<'_>) -> u64 {
-        entry_hash(self.random.hash_one(NameOf(ask)), ask.qtype)
+    pub(super) fn name_hash(&self, ask: &Ask<'_>) -> u64 {
+        self.random.hash_one(NameOf(ask))
     }
 
-    /// The same for many questions, at most [`LOOKUPS_MAX`]: what is remembered of the nth goes to the nth outcome.
+    /// The same for many questions, at most [`LOOKUPS_MAX`].
     #[inline]
-    pub fn get_all<'q>(
-        &self,
-        asks: impl Iterator<Item = Option<Ask<'q>>>,
-        now: Millis,
-        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
-    ) {
+    pub fn get_all<'q>(&self, asks: impl Iterator<Item = Option<Ask<'q>>>, now: Millis, lookups: &mut Lookups) {
         let asks = asks.enumerate().filter_map(|(index, ask)| Some((index, ask?)));
         let mut asks = asks.peekable();
         // Most batches are all about names of ours.
@@ -119,10 +118,11 @@ impl ReplyCache {
         let mut shards = 0u64;
         for (index, ask) in asks {
             let name_hash = self.random.hash_one(NameOf(&ask));
+            lookups.name_hashes[index] = name_hash;
             shards |= 1 << self.shard_of(name_hash);
             sought[index] = Some((ask, name_hash));
         }
-        self.get_sought(&sought, shards, now, outcomes);
+        self.get_sought(&sought, shards, now, &mut lookups.outcomes);
     }
 
     /// Looks up the questions, whose answers can only stand in these shards (bit n: shard n).
@@ -163,11 +163,15 @@ impl ReplyCache {
     /// A failure does not end an answer that may still be served: that is told instead, and where it was the upstream
     /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer").
     pub fn insert(&self, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
+        self.insert_hashed(self.name_hash(&key.ask()), key, outcome, now)
+    }
+
+    /// The same where the [name's hash](Self::name_hash) is known.
+    pub(super) fn insert_hashed(&self, name_hash: u64, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
         let (said_by_upstream, is_answer) = match &outcome {
             Ok(reply) => (true, reply.is_an_answer()),
             Err(error) => (error.is_of_the_upstream(), false),
         };
-        let name_hash = self.random.hash_one(NameOf(&key.ask()));
         let mut shard = self.write(self.shard_of(name_hash));
         if !is_answer && let Some(kept) = self.last_answer(&shard, &key.ask(), name_hash, now) {
             if said_by_upstream {
@@ -177,19 +181,18 @@ impl ReplyCache {
             }
             return Ok(kept);
         }
-        let hashed = |qtype, key| Hashed { hash: entry_hash(name_hash, qtype), key: CacheKey { qtype, ..key } };
         let qtype = key.qtype;
         match &outcome {
             Ok(reply) => {
                 // What the upstream says now ends what it said before, also where it may not be kept: of the type
                 // asked, and of the name as a whole.
-                if is_answer {
-                    shard.remove(&sought(&key.ask(), name_hash, NAME_AS_A_WHOLE));
-                }
                 let denied = reply.denies_the_name();
                 let fresh = reply.is_fresh(now);
+                if is_answer {
+                    remove(&mut shard, &key.ask(), name_hash, NAME_AS_A_WHOLE);
+                }
                 if denied || !fresh {
-                    shard.remove(&sought(&key.ask(), name_hash, qtype));
+                    remove(&mut shard, &key.ask(), name_hash, qtype);
                 }
                 if !self.limits.prefetch {
                     reply.forgo_prefetch();
@@ -197,12 +200,13 @@ impl ReplyCache {
                 if fresh {
                     // RFC 2308 section 5: NXDOMAIN is kept for the name, whatever type was asked.
                     let qtype = if denied { NAME_AS_A_WHOLE } else { qtype };
-                    shard.insert(hashed(qtype, key), Entry::Reply(Arc::clone(reply)));
+                    let hash = entry_hash(name_hash, qtype);
+                    shard.insert(hash, CacheKey { qtype, ..key }, Entry::Reply(Arc::clone(reply)), now);
                 }
             }
             Err(error) if said_by_upstream => {
                 let until = now.plus_seconds(self.limits.ttls.failure_ttl);
-                shard.insert(hashed(qtype, key), Entry::Failure(*error, until));
+                shard.insert(entry_hash(name_hash, qtype), key, Entry::Failure(*error, until), now);
             }
             // It says nothing about the name.
             Err(_) => {}
@@ -212,7 +216,7 @@ impl ReplyCache {
 
     /// The newest answer in a shard to this question that may still be served, fresh or not.
     fn last_answer(&self, shard: &Shard, ask: &Ask<'_>, name_hash: u64, now: Millis) -> Option<Arc<UpstreamReply>> {
-        let answer = |qtype| match shard.get(&sought(ask, name_hash, qtype)) {
+        let answer = |qtype| match find(shard, ask, name_hash, qtype) {
             Some(Entry::Reply(reply)) if reply.may_be_served_for(now, self.limits.stale_seconds) => Some(reply),
             Some(Entry::Reply(_) | Entry::Failure(..)) | None => None,
         };
@@ -222,7 +226,7 @@ impl ReplyCache {
 
     /// Octets held, keys and bookkeeping counted.
     pub fn octets(&self) -> u64 {
-        (0..self.shards.len()).map(|index| self.read(index).weight()).sum()
+        (0..self.shards.len()).map(|index| self.read(index).octets()).sum()
     }
 
     /// Number of replies and failures held.
@@ -256,14 +260,21 @@ impl ReplyCache {
 /// What is good in a shard of this question: of its name and type, else that there is no such name.
 #[inline]
 fn look_up<'s>(shard: &'s Shard, ask: &Ask<'_>, name_hash: u64, now: Millis) -> Option<&'s Entry> {
-    let entry = |qtype| shard.get(&sought(ask, name_hash, qtype)).filter(|entry| entry.may_be_served(now));
+    let entry = |qtype| find(shard, ask, name_hash, qtype).filter(|entry| entry.may_be_served(now));
     entry(ask.qtype).or_else(|| entry(NAME_AS_A_WHOLE))
 }
 
-/// A question about a name and a type, to be looked up.
+/// What is remembered in a shard of the name of a question and this type.
 #[inline]
-fn sought<'a>(ask: &Ask<'a>, name_hash: u64, qtype: Rtype) -> Hashed<Ask<'a>> {
-    Hashed { hash: entry_hash(name_hash, qtype), key: Ask { qtype, ..*ask } }
+fn find<'s>(shard: &'s Shard, ask: &Ask<'_>, name_hash: u64, qtype: Rtype) -> Option<&'s Entry> {
+    let ask = Ask { qtype, ..*ask };
+    shard.get(entry_hash(name_hash, qtype), |key| key.is_of(&ask))
+}
+
+/// Forgets what is remembered in a shard of the name of a question and this type.
+fn remove(shard: &mut Shard, ask: &Ask<'_>, name_hash: u64, qtype: Rtype) {
+    let ask = Ask { qtype, ..*ask };
+    shard.remove(entry_hash(name_hash, qtype), |key| key.is_of(&ask));
 }
 
 impl Entry {
@@ -285,6 +296,30 @@ impl Entry {
         }
     }
 
+    /// Whether it will never be served again, where answers may be served so long beyond their lifetime.
+    fn is_over(&self, now: Millis, stale_seconds: u32) -> bool {
+        match self {
+            Self::Reply(reply) => !reply.is_fresh(now) && !reply.may_be_served_for(now, stale_seconds),
+            Self::Failure(_, until) => now >= *until,
+        }
+    }
+
+    /// Whether it says that there is nothing, or that asking failed.
+    fn is_negative(&self) -> bool {
+        match self {
+            Self::Reply(reply) => reply.is_negative(),
+            Self::Failure(..) => true,
+        }
+    }
+
+    /// Octets that it takes in memory besides its own.
+    fn octets_boxed(&self) -> usize {
+        match self {
+            Self::Reply(reply) => reply.octets_held(),
+            Self::Failure(..) => 0,
+        }
+    }
+
     /// Reads what serving it will read; the octet means nothing.
     #[inline]
     fn touch(&self) -> u8 {
@@ -295,10 +330,26 @@ impl Entry {
     }
 }
 
+/// What looking up many questions came to, in their order.
+pub struct Lookups {
+    /// What is remembered, and still good.
+    pub outcomes: [Option<Outcome>; LOOKUPS_MAX],
+    /// The hash of each question's name; 0 where there was no question.
+    pub(super) name_hashes: [u64; LOOKUPS_MAX],
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { outcomes: [const { None }; LOOKUPS_MAX], name_hashes: [0; LOOKUPS_MAX] }
+    }
+}
+
 /// Lookups that are made at a time at most: as many as a UDP worker's batch has queries.
 pub const LOOKUPS_MAX: usize = 64;
 /// How long an answer whose lifetime is over is served without asking again, once asking has failed (RFC 8767 section 5).
 const FAILURE_RECHECK: Ttl = Ttl::from_wire(30);
+/// Slots of a shard that are gone through under one lock: it takes a tenth of a millisecond at most.
+const SLOTS_AT_A_TIME: u32 = 512;
 /// Shards at most: a bit of 64 for each, and seldom more than one a query of a batch.
 const SHARDS_MAX: usize = 32;
 /// The type under which an NXDOMAIN stands: ANY itself is never asked of an upstream (RFC 8482 section 4.2).
@@ -307,11 +358,6 @@ const NAME_AS_A_WHOLE: Rtype = Rtype::ANY;
 const SHARD_OCTETS_MIN: usize = 1 << 20;
 /// Shards a CPU: workers seldom meet at one lock.
 const SHARDS_PER_CPU: usize = 4;
-/// What an entry takes typically, to size the tables.
-const ENTRY_OCTETS_TYPICAL: usize = 512;
-/// What an entry takes besides its octets: its slot in the shard, its place in the index, the allocation's heads.
-const ENTRY_OVERHEAD_OCTETS: usize = size_of::<Hashed<CacheKey>>() + size_of::<Entry>() + 64;
-
 impl From<&Ask<'_>> for CacheKey {
     fn from(ask: &Ask<'_>) -> Self {
         Self {
@@ -352,12 +398,28 @@ impl KeptName {
     fn octets_boxed(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
-            Self::Boxed(wire) => wire.len(),
+            Self::Boxed(wire) => wire.len() + ALLOCATION_OCTETS,
         }
     }
 }
 
 impl CacheKey {
+    /// Whether this is the key of a question.
+    #[inline]
+    fn is_of(&self, ask: &Ask<'_>) -> bool {
+        *ask.qname == *self.qname.as_wire()
+            && ask.context == self.context
+            && ask.qtype == self.qtype
+            && ask.class == self.class
+            && ask.dnssec_ok == self.dnssec_ok
+            && ask.checking_disabled == self.checking_disabled
+    }
+
+    /// Octets that it takes in memory besides its own.
+    fn octets_boxed(&self) -> usize {
+        self.qname.octets_boxed()
+    }
+
     /// The question that this is the key of.
     pub fn ask(&self) -> Ask<'_> {
         Ask {
@@ -395,73 +457,12 @@ impl Hash for NameOf<'_> {
 /// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
 /// the types of one name suffices behind it.
 #[inline]
-fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+pub(super) fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
     mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 
 /// An odd number without a pattern.
 const ENTRY_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// A key, or what is compared with one, and its hash: computed once, however often it is needed.
-#[derive(Debug, PartialEq, Eq)]
-struct Hashed<K> {
-    hash: u64,
-    key: K,
-}
-
-impl<K> Hash for Hashed<K> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Gives back the hash that it is given.
-#[derive(Debug, Default)]
-struct StoredHash(u64);
-
-impl Hasher for StoredHash {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    #[inline]
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        unreachable!("only whole hashes are given, not {octets:?}");
-    }
-}
-
-impl Equivalent<Hashed<CacheKey>> for Hashed<Ask<'_>> {
-    #[inline]
-    fn equivalent(&self, kept: &Hashed<CacheKey>) -> bool {
-        let (ask, key) = (&self.key, &kept.key);
-        *ask.qname == *key.qname.as_wire()
-            && ask.context == key.context
-            && ask.qtype == key.qtype
-            && ask.class == key.class
-            && ask.dnssec_ok == key.dnssec_ok
-            && ask.checking_disabled == key.checking_disabled
-    }
-}
-
-/// Weighs entries in octets.
-#[derive(Clone, Debug)]
-struct Octets;
-
-impl Weighter<Hashed<CacheKey>, Entry> for Octets {
-    fn weight(&self, key: &Hashed<CacheKey>, entry: &Entry) -> u64 {
-        let held = match entry {
-            Entry::Reply(reply) => reply.octets_held(),
-            Entry::Failure(..) => 0,
-        };
-        (ENTRY_OVERHEAD_OCTETS + key.key.qname.octets_boxed() + held) as u64
-    }
-}
 
 #[cfg(test)]
 mod tests;

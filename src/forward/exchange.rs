@@ -324,25 +324,44 @@ struct Listening {
 impl Exchange {
     /// An exchange that has not begun. Candidates are asked in their order, at most the first [`TARGETS_ASKED_MAX`].
     pub fn new(candidates: &[Candidate], now: Millis, options: Options) -> Self {
-        let mut targets = [Progress::default(); TARGETS_ASKED_MAX];
-        let target_count = candidates.len().min(TARGETS_ASKED_MAX);
-        for (target, candidate) in targets.iter_mut().zip(candidates) {
-            *target = Progress::new(candidate, options);
-        }
-        Self {
+        let mut exchange = Self {
             options,
-            targets,
-            target_count: target_count as u8,
+            targets: [Progress::default(); TARGETS_ASKED_MAX],
+            target_count: 0,
             attempts: [Listening::default(); ATTEMPTS_OPEN_MAX],
             next_attempt: 0,
             sendings: 0,
             current: AttemptId(u8::MAX),
             last: 0,
             next_at: now,
-            deadline: now.plus(EXCHANGE_MILLIS_MAX),
+            deadline: now,
             kept: None,
             has_ended: false,
+        };
+        exchange.restart(candidates, now, options);
+        exchange
+    }
+
+    /// Makes this an exchange that has not begun, as [`Exchange::new`] does, without moving anything about: an exchange
+    /// is large, and only a small part of it is written by most.
+    pub fn restart(&mut self, candidates: &[Candidate], now: Millis, options: Options) {
+        let target_count = candidates.len().min(TARGETS_ASKED_MAX);
+        for (target, candidate) in self.targets.iter_mut().zip(candidates) {
+            *target = Progress::new(candidate, options);
         }
+        for listening in &mut self.attempts {
+            listening.is_open = false;
+        }
+        self.options = options;
+        self.target_count = target_count as u8;
+        self.next_attempt = 0;
+        self.sendings = 0;
+        self.current = AttemptId(u8::MAX);
+        self.last = 0;
+        self.next_at = now;
+        self.deadline = now.plus(EXCHANGE_MILLIS_MAX);
+        self.kept = None;
+        self.has_ended = false;
     }
 
     /// Takes what happened, puts what is to be done behind `out`, and says when that was the end.

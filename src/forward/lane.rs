@@ -23,12 +23,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::cache::CacheKey;
+use super::cache::{CacheKey, Lookups, entry_hash};
 use super::clock::Clock;
 use super::loops::LoopProbe;
 use super::streams::StreamTargets;
 use super::{Ask, ContextId, Forwarder, Millis, Outcome};
 use crate::dns::{Class, Rtype, TargetGroup};
+use flights::Waiting;
 pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
@@ -51,10 +52,11 @@ pub trait Audience {
     fn way_of(&self, waiter: &Self::Waiter) -> String;
 }
 
-/// A question, and its hash: by it a lane is chosen and the question is found among those in flight.
+/// A question, and the hash of its name, which is computed once: by it a lane is chosen, the question is found among
+/// those in flight, and its reply is put into the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    hash: u64,
+    name_hash: u64,
     key: CacheKey,
 }
 
@@ -62,19 +64,18 @@ pub struct Question {
 pub struct Order<W> {
     question: Question,
     group: Arc<TargetGroup>,
-    client: Option<IpAddr>,
-    waiter: Option<W>,
+    waiting: Option<Waiting<W>>,
 }
 
 impl<W> Order<W> {
     /// For a client, whose address shows whether it is itself being asked.
     pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, waiter: W) -> Self {
-        Self { question, group: Arc::clone(group), client: Some(client), waiter: Some(waiter) }
+        Self { question, group: Arc::clone(group), waiting: Some(Waiting { waiter, client }) }
     }
 
     /// For the cache: nobody is told.
     pub fn for_cache(question: Question, group: &Arc<TargetGroup>) -> Self {
-        Self { question, group: Arc::clone(group), client: None, waiter: None }
+        Self { question, group: Arc::clone(group), waiting: None }
     }
 }
 
@@ -97,9 +98,14 @@ impl<W> Clone for Lanes<W> {
 pub struct Orders<W>(Box<[Vec<Order<W>>]>);
 
 impl<W> Orders<W> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.len() == 0
     }
 }
 
@@ -125,13 +131,9 @@ impl<W: Send + 'static> Lanes<W> {
     }
 
     /// Starts the threads; each makes its own audience.
-    pub fn start<A: Audience<Waiter = W>>(
-        &self,
-        setup: &LaneSetup,
-        mut audience: impl FnMut(usize) -> A,
-    ) -> io::Result<LaneThreads<W>>
+    pub fn start<A>(&self, setup: &LaneSetup, mut audience: impl FnMut(usize) -> A) -> io::Result<LaneThreads<W>>
     where
-        A: Send + 'static,
+        A: Audience<Waiter = W> + Send + 'static,
     {
         let mut started = LaneThreads { lanes: self.clone(), threads: Vec::new() };
         for index in 0..self.0.inboxes.len() {
@@ -151,7 +153,13 @@ impl<W: Send + 'static> Lanes<W> {
     /// A question, ready to be ordered.
     #[inline]
     pub fn question(&self, ask: &Ask<'_>) -> Question {
-        Question { hash: self.0.forwarder.0.cache.question_hash(ask), key: ask.into() }
+        Question { name_hash: self.0.forwarder.0.cache.name_hash(ask), key: ask.into() }
+    }
+
+    /// The same for the nth question of a batch that was looked up: its name has been hashed.
+    #[inline]
+    pub fn question_looked_up(&self, ask: &Ask<'_>, lookups: &Lookups, nth: usize) -> Question {
+        Question { name_hash: lookups.name_hashes[nth], key: ask.into() }
     }
 
     /// Whether the lane of a question takes one more order. If not, the question is refused.
@@ -206,7 +214,7 @@ impl<W: Send + 'static> Lanes<W> {
     /// half finds its place among the flights.
     #[inline]
     fn lane_of(&self, question: &Question) -> usize {
-        (((question.hash >> 32) * self.0.inboxes.len() as u64) >> 32) as usize
+        (((question.name_hash >> 32) * self.0.inboxes.len() as u64) >> 32) as usize
     }
 }
 
@@ -229,7 +237,28 @@ impl<W> Drop for LaneThreads<W> {
     }
 }
 
+impl Default for Question {
+    /// A question for the root, to be written over.
+    fn default() -> Self {
+        let ask = Ask {
+            context: ContextId(0),
+            qname: &[0],
+            qtype: Rtype::A,
+            class: Class::IN,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        Self { name_hash: 0, key: (&ask).into() }
+    }
+}
+
 impl Question {
+    /// By which it is found among those in flight.
+    #[inline]
+    fn hash(&self) -> u64 {
+        entry_hash(self.name_hash, self.key.ask().qtype)
+    }
+
     /// The context that it is asked in.
     fn context(&self) -> ContextId {
         self.key.ask().context

@@ -29,7 +29,7 @@ pub use crate::snapshot::ContextId;
 
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Class, ExtendedErrorCode, Rcode, Rtype, Ttl};
-use cache::{CacheLimits, LOOKUPS_MAX, ReplyCache};
+use cache::{CacheLimits, Lookups, ReplyCache};
 use counters::{CounterValues, Counters};
 use exchange::Options;
 use lane::SocketBudget;
@@ -184,13 +184,8 @@ impl Forwarder {
 
     /// The same for the questions of a batch, whose cache misses then overlap.
     #[inline]
-    pub fn cached_all<'q>(
-        &self,
-        asks: impl Iterator<Item = Option<Ask<'q>>>,
-        now: Millis,
-        outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
-    ) {
-        self.0.cache.get_all(asks, now, outcomes);
+    pub fn cached_all<'q>(&self, asks: impl Iterator<Item = Option<Ask<'q>>>, now: Millis, lookups: &mut Lookups) {
+        self.0.cache.get_all(asks, now, lookups);
     }
 
     /// What has been counted so far.
@@ -203,7 +198,7 @@ impl Forwarder {
         self.0.pool.report()
     }
 
-    /// Questions that are being forwarded now, those among them that only listen for what else may come.
+    /// Questions that are being forwarded now.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
     }
@@ -211,6 +206,11 @@ impl Forwarder {
     /// Upstream sockets that are open.
     pub fn sockets(&self) -> usize {
         self.0.sockets.open()
+    }
+
+    /// The cache, to be emptied, saved or loaded.
+    pub fn cache(&self) -> &ReplyCache {
+        &self.0.cache
     }
 
     /// Octets and entries of the cache.

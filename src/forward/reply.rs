@@ -27,7 +27,8 @@ pub struct TtlLimits {
 // SIG(0); behind them is one place a record, in order; no TTL is above the limits it was made with.
 #[derive(Debug)]
 pub struct UpstreamReply {
-    received_at: Millis,
+    /// On the clock of [`Millis`]; negative for a reply of an earlier process.
+    received_at: i64,
     /// Until when it is served beyond its lifetime without asking again, in milliseconds as [`Millis`]; 0: it has not
     /// been served beyond its lifetime.
     stale_until: AtomicU64,
@@ -37,6 +38,7 @@ pub struct UpstreamReply {
     counts: [u16; 3],
     rcode: Rcode,
     has_cname: bool,
+    is_negative: bool,
     /// Whether somebody is asking again before the lifetime ends, or nobody is to.
     prefetch_claimed: AtomicBool,
     content: Content,
@@ -53,6 +55,11 @@ enum Content {
 /// Content that needs no allocation of its own, in octets: with it a reply in its `Arc` fills an allocation of 256.
 const CONTENT_OCTETS_INLINE: usize = 191;
 
+/// The two counts of an `Arc`, in octets.
+const ARC_OCTETS: usize = 2 * size_of::<usize>();
+/// What an allocation takes besides what was asked for, in octets: its head, and rounding up.
+pub(super) const ALLOCATION_OCTETS: usize = 16;
+
 /// Where a record has its TTL, and where it ends. 65,535 octets at most, so 16 bits hold both.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -60,16 +67,19 @@ struct Place {
     end: u16,
 }
 
+/// Octets of a place as it is kept.
+const PLACE_OCTETS: usize = 4;
+
 impl Place {
     /// As it is kept behind the message.
-    fn to_octets(self) -> [u8; 4] {
+    fn to_octets(self) -> [u8; PLACE_OCTETS] {
         let ([a, b], [c, d]) = (self.ttl_at.to_ne_bytes(), self.end.to_ne_bytes());
         [a, b, c, d]
     }
 
     /// The inverse.
     #[inline]
-    fn of([a, b, c, d]: [u8; 4]) -> Self {
+    fn of([a, b, c, d]: [u8; PLACE_OCTETS]) -> Self {
         Self { ttl_at: u16::from_ne_bytes([a, b]), end: u16::from_ne_bytes([c, d]) }
     }
 }
@@ -119,28 +129,86 @@ impl UpstreamReply {
     ///
     /// `protected`: nobody on the way could have changed it, so its AD means what it says.
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis, protected: bool) -> Option<Self> {
-        let mut octets = without_hop_by_hop(message).filter(|octets| octets.len() <= STREAM_MESSAGE_OCTETS_MAX)?;
-        octets[..2].fill(0);
-        if !protected {
-            octets[3] &= !FLAG_AD;
-        }
-        limit_ttls(&mut octets, limits)?;
-        // Read anew: a hostile name may point at a TTL that has just been changed.
-        let message = Message::parse(&octets).ok()?;
-        let places = message.records().map(|r| Place { ttl_at: r.ttl_at as u16, end: r.end as u16 });
-        let content = [message.octets(), places.flat_map(Place::to_octets).collect::<Vec<_>>().as_slice()].concat();
-        Some(Self {
-            received_at,
+        let mut reply = Self {
+            received_at: received_at.0 as i64,
             stale_until: AtomicU64::new(0),
-            lifetime: lifetime(&message, limits),
-            message_octets: octets.len() as u16,
-            question_end: message.question_end() as u16,
-            counts: message.section_counts(),
+            lifetime: NOT_KEPT,
+            message_octets: 0,
+            question_end: 0,
+            counts: [0; 3],
             rcode: message.rcode(),
-            has_cname: message.records().any(|r| r.section == Section::Answer && r.rtype == Rtype::CNAME),
+            has_cname: false,
+            is_negative: false,
             prefetch_claimed: AtomicBool::new(false),
-            content: Content::new(content),
-        })
+            content: Content::Inline([0; CONTENT_OCTETS_INLINE]),
+        };
+        let flags_cleared = if protected { 0 } else { FLAG_AD };
+        match reply.fill(message, limits, flags_cleared) {
+            Ok(()) => {}
+            Err(NotKept::Broken) => return None,
+            Err(NotKept::HopByHopAmongOthers) => {
+                let octets = without_hop_by_hop(message)?;
+                reply.content = Content::Inline([0; CONTENT_OCTETS_INLINE]);
+                reply.fill(&Message::parse(&octets).ok()?, limits, flags_cleared).ok()?;
+            }
+        }
+        Some(reply)
+    }
+
+    /// Takes over a message up to its OPT, which stands last almost always, in one walk over its records. Of the octet
+    /// of flags that holds AD, some are cleared.
+    #[inline]
+    fn fill(&mut self, message: &Message<'_>, limits: TtlLimits, flags_cleared: u8) -> Result<(), NotKept> {
+        let whole = message.octets();
+        let mut counts = message.section_counts();
+        let end = match message.opt_record() {
+            Some(opt) if opt.end < whole.len() => return Err(NotKept::HopByHopAmongOthers),
+            Some(opt) => {
+                counts[Section::Additional as usize] -= 1;
+                opt.start
+            }
+            None => whole.len(),
+        };
+        if end > STREAM_MESSAGE_OCTETS_MAX {
+            return Err(NotKept::Broken);
+        }
+        let records: usize = counts.iter().map(|&count| usize::from(count)).sum();
+        let content_octets = end + records * PLACE_OCTETS;
+        if content_octets > CONTENT_OCTETS_INLINE {
+            self.content = Content::Boxed(vec![0; content_octets].into());
+        }
+        self.message_octets = end as u16;
+        self.question_end = message.question_end() as u16;
+        self.counts = counts;
+        self.has_cname = false;
+        let (octets, places) = self.content.octets_mut()[..content_octets].split_at_mut(end);
+        octets.copy_from_slice(&whole[..end]);
+        octets[..2].fill(0);
+        octets[3] &= !flags_cleared;
+        octets[10..HEADER_OCTETS].copy_from_slice(&counts[Section::Additional as usize].to_be_bytes());
+        let (rcode, qtype) = (self.rcode, message.question_type());
+        let mut ttls = Ttls { limits, rcode, qtype, answer: None, negative: None, any: false };
+        let mut changed = false;
+        for (record, place) in message.records().zip(places.as_chunks_mut().0) {
+            if is_hop_by_hop(message, &record) {
+                return Err(NotKept::HopByHopAmongOthers);
+            }
+            self.has_cname |= record.section == Section::Answer && record.rtype == Rtype::CNAME;
+            let ttl = ttls.limited(message, &record).seconds().to_be_bytes();
+            let field = &mut octets[record.ttl_at..record.ttl_at + 4];
+            if *field != ttl {
+                field.copy_from_slice(&ttl);
+                changed = true;
+            }
+            *place = Place { ttl_at: record.ttl_at as u16, end: record.end as u16 }.to_octets();
+        }
+        // A hostile name may point at a TTL that has just been changed.
+        if changed && Message::parse(octets).is_err() {
+            return Err(NotKept::Broken);
+        }
+        self.is_negative = self.rcode != Rcode::NOERROR || ttls.negative.is_some() || ttls.answer.is_none();
+        self.lifetime = ttls.lifetime();
+        Ok(())
     }
 
     /// The whole message: header with id 0 and the upstream's flags, question, records.
@@ -151,7 +219,7 @@ impl UpstreamReply {
 
     /// Where the records have their TTLs and end, in order.
     #[inline]
-    fn places(&self) -> &[[u8; 4]] {
+    fn places(&self) -> &[[u8; PLACE_OCTETS]] {
         &self.content.octets()[usize::from(self.message_octets)..].as_chunks().0[..self.record_count()]
     }
 
@@ -198,6 +266,11 @@ impl UpstreamReply {
         self.has_cname
     }
 
+    /// Whether it says that there is nothing, or that the upstream failed.
+    pub(super) fn is_negative(&self) -> bool {
+        self.is_negative
+    }
+
     /// Whether it says that the very name asked does not exist, and not the target of a CNAME.
     pub fn denies_the_name(&self) -> bool {
         self.rcode == Rcode::NXDOMAIN && self.counts[Section::Answer as usize] == 0
@@ -208,10 +281,22 @@ impl UpstreamReply {
         self.lifetime
     }
 
+    /// The same reply, received so many seconds earlier.
+    pub(super) fn aged(mut self, seconds: u64) -> Self {
+        self.received_at = self.received_at.saturating_sub_unsigned(seconds.saturating_mul(1000));
+        self
+    }
+
+    /// How old it is; 0 where that moment was before it came.
+    #[inline]
+    pub(super) fn age_millis(&self, now: Millis) -> u64 {
+        u64::try_from((now.0 as i64).saturating_sub(self.received_at)).unwrap_or(0)
+    }
+
     /// Whether it may still be served.
     #[inline]
     pub fn is_fresh(&self, now: Millis) -> bool {
-        now.since(self.received_at) < u64::from(self.lifetime.seconds()) * 1000
+        self.age_millis(now) < u64::from(self.lifetime.seconds()) * 1000
     }
 
     /// Whether it is being served beyond its lifetime: it was fresh no more, and the cache gave it out all the same
@@ -227,7 +312,7 @@ impl UpstreamReply {
         if self.is_stale(now) {
             return Age::Stale;
         }
-        Age::Seconds(u32::try_from(now.since(self.received_at) / 1000).unwrap_or(u32::MAX))
+        Age::Seconds(u32::try_from(self.age_millis(now) / 1000).unwrap_or(u32::MAX))
     }
 
     /// True for one caller in the last tenth of a lifetime of 10 seconds or more: that one is to ask again, so that the
@@ -235,7 +320,7 @@ impl UpstreamReply {
     #[inline]
     pub fn claim_prefetch(&self, now: Millis) -> bool {
         let lifetime_millis = u64::from(self.lifetime.seconds()) * 1000;
-        let age_millis = now.since(self.received_at);
+        let age_millis = self.age_millis(now);
         // Fresh, and nine tenths of the lifetime are over.
         age_millis < lifetime_millis && age_millis * 10 >= lifetime_millis * 9 && self.claim_prefetch_now()
     }
@@ -264,7 +349,7 @@ impl UpstreamReply {
     pub(super) fn may_be_served_for(&self, now: Millis, stale_seconds: u32) -> bool {
         let lifetime = u64::from(self.lifetime.seconds());
         let end = (lifetime + u64::from(stale_seconds)) * 1000;
-        self.is_an_answer() && lifetime > 0 && now.since(self.received_at) < end
+        self.is_an_answer() && lifetime > 0 && self.age_millis(now) < end
     }
 
     /// Serves it beyond its lifetime, until then without asking again.
@@ -278,8 +363,8 @@ impl UpstreamReply {
         self.is_fresh(now) || now.0 < self.stale_until.load(Ordering::Relaxed)
     }
 
-    /// When it was received.
-    pub(super) fn received_at(&self) -> Millis {
+    /// When it was received, on the clock of [`Millis`]; negative for a reply of an earlier process.
+    pub(super) fn received_at(&self) -> i64 {
         self.received_at
     }
 
@@ -332,26 +417,22 @@ impl UpstreamReply {
         octets[end / 2] ^ octets[end - 1]
     }
 
-    /// Octets that it takes in memory.
+    /// Octets that it takes in memory, in an `Arc`.
     pub fn octets_held(&self) -> usize {
         let boxed = match &self.content {
             Content::Inline(_) => 0,
-            Content::Boxed(octets) => octets.len(),
+            Content::Boxed(octets) => octets.len() + ALLOCATION_OCTETS,
         };
-        size_of::<Self>() + boxed
+        ARC_OCTETS + size_of::<Self>() + ALLOCATION_OCTETS + boxed
     }
 }
 
 impl Content {
-    /// Keeps these octets.
-    fn new(octets: Vec<u8>) -> Self {
-        let mut inline = [0; CONTENT_OCTETS_INLINE];
-        match inline.get_mut(..octets.len()) {
-            Some(part) => {
-                part.copy_from_slice(&octets);
-                Self::Inline(inline)
-            }
-            None => Self::Boxed(octets.into()),
+    /// The octets, to be written.
+    fn octets_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Inline(octets) => octets,
+            Self::Boxed(octets) => octets,
         }
     }
 
@@ -365,12 +446,77 @@ impl Content {
     }
 }
 
-/// The octets of a message without EDNS and transaction signatures.
+/// Why a message is not kept as it stands.
+enum NotKept {
+    /// Something for one hop stands before records that are not.
+    HopByHopAmongOthers,
+    /// It is too long, or a name in it points at a TTL that had to be changed.
+    Broken,
+}
+
+/// What the TTLs of a message come to, while its records are walked in order.
+struct Ttls {
+    limits: TtlLimits,
+    rcode: Rcode,
+    qtype: Rtype,
+    /// The smallest of the answer section.
+    answer: Option<Ttl>,
+    /// How long the SOA says that nothing is there, where that is what the message says.
+    negative: Option<Ttl>,
+    /// Whether the answer section holds a record of the type asked.
+    any: bool,
+}
+
+impl Ttls {
+    /// The TTL of the next record, capped. What others keep after us must not outlive what we keep: the SOA of a
+    /// negative reply counts down from the negative TTL, not from its own (RFC 2308 section 5).
+    fn limited(&mut self, message: &Message<'_>, record: &Record) -> Ttl {
+        let ttl = record.ttl.min(self.limits.ttl_max);
+        match record.section {
+            Section::Answer => {
+                self.any |= record.rtype == self.qtype || self.qtype == Rtype::ANY;
+                self.answer = Some(self.answer.map_or(ttl, |smallest| smallest.min(ttl)));
+                ttl
+            }
+            Section::Authority if record.rtype == Rtype::SOA && self.is_negative() && self.negative.is_none() => {
+                // The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
+                let minimum = message.rdata(record).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+                let ttl = record.ttl.min(Ttl::from_wire(minimum)).min(self.limits.negative_ttl_max);
+                self.negative = Some(ttl);
+                ttl
+            }
+            Section::Authority | Section::Additional => ttl,
+        }
+    }
+
+    /// Whether it is NXDOMAIN or NODATA (RFC 2308 sections 2.1 and 2.2); the answer section has been walked.
+    fn is_negative(&self) -> bool {
+        self.rcode == Rcode::NXDOMAIN || self.rcode == Rcode::NOERROR && !self.any
+    }
+
+    /// How long the reply may be kept.
+    fn lifetime(&self) -> Ttl {
+        if !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+            return self.limits.failure_ttl;
+        }
+        match (self.negative, self.answer) {
+            // A CNAME chain that ends in nothing lives as long as its shortest part.
+            (Some(negative), answer) => answer.map_or(negative, |ttl| ttl.min(negative)),
+            // A CNAME that the upstream did not follow is no negative answer but all that it has.
+            (None, Some(ttl)) if self.rcode == Rcode::NOERROR => ttl,
+            // RFC 2308 section 5: without SOA a negative answer is not kept.
+            (None, _) => NOT_KEPT,
+        }
+    }
+}
+
+/// The lifetime of what is not kept.
+const NOT_KEPT: Ttl = Ttl::from_wire(0);
+
+/// The octets of a message without EDNS and transaction signatures, wherever they stand.
 fn without_hop_by_hop(message: &Message<'_>) -> Option<Vec<u8>> {
     let is_hop_by_hop = |record: &Record| is_hop_by_hop(message, record);
-    let Some(first) = message.records().find(is_hop_by_hop) else {
-        return Some(message.octets().to_vec());
-    };
+    let first = message.records().find(is_hop_by_hop)?;
     let dropped = message.records().filter(is_hop_by_hop).count() as u16;
     let mut octets = if message.records().all(|record| record.start < first.start || is_hop_by_hop(&record)) {
         message.octets()[..first.start].to_vec()
@@ -409,58 +555,6 @@ fn expanded(message: &Message<'_>, wanted: impl Fn(&Record) -> bool) -> Option<V
         }
     }
     Some(octets)
-}
-
-/// Caps the TTLs. What others keep after us must not outlive what we keep: the SOA of a negative reply counts down from
-/// the negative TTL, not from its own (RFC 2308 section 5).
-fn limit_ttls(octets: &mut [u8], limits: TtlLimits) -> Option<()> {
-    let message = Message::parse(octets).ok()?;
-    let negative_soa = negative_soa(&message);
-    let limited = |record: Record| {
-        let limit = if negative_soa == Some(record) { negative_ttl(&message, &record, limits) } else { limits.ttl_max };
-        (record.ttl_at, record.ttl.min(limit))
-    };
-    let ttls: Vec<_> = message.records().map(limited).collect();
-    for (at, ttl) in ttls {
-        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
-    }
-    Some(())
-}
-
-/// The smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3), capped.
-fn negative_ttl(message: &Message<'_>, soa: &Record, limits: TtlLimits) -> Ttl {
-    let minimum = message.rdata(soa).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
-    soa.ttl.min(Ttl::from_wire(minimum)).min(limits.negative_ttl_max)
-}
-
-/// How long a reply may be kept, once its TTLs are capped.
-fn lifetime(message: &Message<'_>, limits: TtlLimits) -> Ttl {
-    if !matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN) {
-        return limits.failure_ttl;
-    }
-    let answer = message.records().filter(|record| record.section == Section::Answer).map(|record| record.ttl).min();
-    match (negative_soa(message), answer) {
-        // A CNAME chain that ends in nothing lives as long as its shortest part.
-        (Some(soa), answer) => answer.map_or(soa.ttl, |ttl| ttl.min(soa.ttl)),
-        // A CNAME that the upstream did not follow is no negative answer but all that it has.
-        (None, Some(ttl)) if message.rcode() == Rcode::NOERROR => ttl,
-        // RFC 2308 section 5: without SOA a negative answer is not kept.
-        (None, _) => NOT_KEPT,
-    }
-}
-
-/// The lifetime of what is not kept.
-const NOT_KEPT: Ttl = Ttl::from_wire(0);
-
-/// The SOA of an NXDOMAIN or NODATA reply (RFC 2308 sections 2.1 and 2.2).
-fn negative_soa(message: &Message<'_>) -> Option<Record> {
-    let qtype = message.question_type();
-    let has_answer = message
-        .records()
-        .any(|record| record.section == Section::Answer && (record.rtype == qtype || qtype == Rtype::ANY));
-    let is_negative = message.rcode() == Rcode::NXDOMAIN || message.rcode() == Rcode::NOERROR && !has_answer;
-    let mut records = message.records().filter(|_| is_negative);
-    records.find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA)
 }
 
 #[cfg(test)]

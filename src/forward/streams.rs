@@ -35,12 +35,12 @@ use bootstrap::Bootstrap;
 pub use counters::StreamCounterValues;
 use counters::StreamCounters;
 use line::Line;
-use question::Question;
 use quic::QuicDialer;
 use tls::TlsDialer;
 pub use tls::{TlsRoots, TlsRootsError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::Duration;
 
 /// How long a question is waited for on a stream, connecting included: as long as an exchange goes on.
 pub const STREAM_MILLIS_MAX: u64 = 4_000;
@@ -117,6 +117,30 @@ struct Equipment {
     bootstrap: Bootstrap,
     tls: TlsDialer,
     quic: QuicDialer,
+    times: Times,
+}
+
+/// What may take how long; tests have less patience or more.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// A question, connecting included.
+    question: Duration,
+    /// Establishing a connection.
+    connect: Duration,
+    /// A connection without a question.
+    idle: Duration,
+    /// The same where connections are scarce.
+    idle_scarce: Duration,
+}
+
+impl Times {
+    /// Those of the daemon.
+    const USUAL: Self = Self {
+        question: Duration::from_millis(STREAM_MILLIS_MAX),
+        connect: Duration::from_millis(CONNECT_MILLIS_MAX),
+        idle: Duration::from_millis(IDLE_MILLIS),
+        idle_scarce: Duration::from_millis(IDLE_MILLIS_SCARCE),
+    };
 }
 
 /// Why there is no reply.
@@ -155,8 +179,13 @@ impl fmt::Display for StreamFailure {
 impl StreamTargets {
     /// No connection yet; they are made on this runtime when there is something to ask.
     pub fn new(settings: StreamSettings, handle: Handle) -> Self {
+        Self::with_times(settings, handle, Times::USUAL)
+    }
+
+    /// The same with other times.
+    fn with_times(settings: StreamSettings, handle: Handle, times: Times) -> Self {
         let counters = Arc::new(StreamCounters::default());
-        let equipment = Arc::new(Equipment::new(settings, handle, Arc::clone(&counters)));
+        let equipment = Arc::new(Equipment::new(settings, handle, Arc::clone(&counters), times));
         let lines = Lines { equipment, by_target: HashMap::new(), look_at: UNUSED_LINES_MAX };
         Self(Arc::new(Shared { counters, lines: Mutex::new(lines) }))
     }
@@ -169,7 +198,7 @@ impl StreamTargets {
     /// Asks a target: a query without the length that goes before it. Never blocks.
     ///
     /// `reply` is called exactly once, from any thread: with the reply's octets under the id of the query, or with the
-    /// reason why there is none. It must not block.
+    /// reason why there is none. It must neither block nor panic.
     pub fn ask(
         &self,
         target: &Target,
@@ -180,7 +209,7 @@ impl StreamTargets {
             return reply(Err(StreamFailure::Protocol("the query is no message".into())));
         }
         let line = self.lines().line(target);
-        line.ask(Question::new(query, Box::new(reply)));
+        line.ask(query, Box::new(reply));
     }
 
     /// What has been counted so far.
@@ -196,7 +225,7 @@ impl StreamTargets {
 
 impl Equipment {
     /// For these settings.
-    fn new(settings: StreamSettings, handle: Handle, counters: Arc<StreamCounters>) -> Self {
+    fn new(settings: StreamSettings, handle: Handle, counters: Arc<StreamCounters>, times: Times) -> Self {
         Self {
             handle,
             counters,
@@ -204,6 +233,7 @@ impl Equipment {
             bootstrap: Bootstrap::new(settings.bootstrap),
             tls: TlsDialer::new(&settings.roots),
             quic: QuicDialer::new(&settings.roots),
+            times,
         }
     }
 }

@@ -1,16 +1,20 @@
-//! What one query gets in one view. Pure: same snapshot, same question, same resolution; no I/O, no clock, no log, no
-//! allocation.
+//! What one query gets in one view. Pure: same snapshot, question, health and random number, same resolution; no I/O, no
+//! clock, no log, no allocation.
 //!
 //! Which source answers is one longest match (`aws-semantics` 1.1, R53:resolver-overview-forward-vpc-to-network-
 //! domain-name-matches); a private zone never falls through. CNAMEs of our own zones are followed here, inside the
 //! view and across zones; where a chain leaves for others, the resolution says whom to ask for what.
 
 pub mod autodefined;
+mod routing_policy;
 mod zone;
 
+pub use routing_policy::Several;
+
 use crate::dns::{FoldedName, Rtype};
-use crate::snapshot::{Authority, ContextIndex, Located, Records, Snapshot, View, Zone};
+use crate::snapshot::{Authority, ContextIndex, HealthTable, Located, PolicyIndex, Records, Snapshot, View, Zone};
 use autodefined::Computed;
+use routing_policy::{Chosen, choose, first_choice, mixed};
 use zone::{Found, InView};
 
 /// CNAMEs followed for one query before we give up with SERVFAIL. BIND's and unbound's `max-query-restarts` is 11 too;
@@ -64,7 +68,14 @@ pub enum End<'s> {
         /// Whose it is.
         zone: &'s Zone,
     },
-    /// The name exists without that type.
+    /// Sets of a multivalue policy, with their records.
+    Several {
+        /// The records.
+        several: Several<'s>,
+        /// Whose they are.
+        zone: &'s Zone,
+    },
+    /// The name exists without that type, or with nothing of it for this region.
     NoData(Negative<'s>),
     /// There is no such name.
     NxDomain(Negative<'s>),
@@ -105,36 +116,48 @@ pub struct Ask<'q> {
     pub cnames_before: usize,
 }
 
-/// Decides what a query gets. `located` is [`Snapshot::locate`] of the name; `last` receives the name that the end is
-/// about where the chain is not empty.
+/// What routing policies choose by.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance<'h> {
+    /// A random number.
+    pub pick: u32,
+    /// What is healthy now.
+    pub health: &'h HealthTable,
+}
+
+/// Decides what a query gets, routing policies by `chance`. `located` is [`Snapshot::locate`] of the name; `last` receives
+/// the name that the end is about where the chain is not empty.
 pub fn resolve<'s>(
     snapshot: &'s Snapshot,
     view: &'s View,
     ask: Ask<'_>,
     located: Located,
+    chance: Chance<'_>,
     last: &mut FoldedName,
 ) -> Resolution<'s> {
     let mut chain = Chain::default();
-    let end = follow(snapshot, view, ask, located, last, |record| chain.push(record));
+    let end = follow(snapshot, view, ask, located, || chance, last, |record| chain.push(record));
     Resolution { chain, end }
 }
 
 /// The same for whoever has room of its own for the chain: `on_cname` is given each record of it, in order.
 ///
-/// Inlined to the last step, so that what is found need not travel through memory as one enum after another.
+/// Inlined to the last step, so that what is found need not travel through memory as one enum after another. `chance` is
+/// asked only where a routing policy stands.
 #[inline(always)]
-pub fn follow<'s>(
+pub fn follow<'s, 'h>(
     snapshot: &'s Snapshot,
     view: &'s View,
     ask: Ask<'_>,
     mut located: Located,
+    chance: impl Fn() -> Chance<'h>,
     last: &mut FoldedName,
     mut on_cname: impl FnMut(&'s [u8]),
 ) -> End<'s> {
     let mut cnames = 0;
     loop {
         let name = if cnames == 0 { ask.name } else { &*last };
-        let target = match step(snapshot, view, name, ask.qtype, located) {
+        let target = match step(snapshot, view, name, ask.qtype, located, &chance) {
             Step::End(end) => return end,
             Step::Cname { record, target } => {
                 if ask.cnames_before + cnames >= CNAME_CHAIN_MAX {
@@ -168,7 +191,14 @@ enum Step<'s> {
 
 /// What the authority of one name says.
 #[inline(always)]
-fn step<'s>(snapshot: &'s Snapshot, view: &'s View, name: &FoldedName, qtype: Rtype, located: Located) -> Step<'s> {
+fn step<'s, 'h>(
+    snapshot: &'s Snapshot,
+    view: &'s View,
+    name: &FoldedName,
+    qtype: Rtype,
+    located: Located,
+    chance: impl Fn() -> Chance<'h>,
+) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,
         Authority::Forward(context) => return Step::End(End::Forward(context)),
@@ -181,6 +211,15 @@ fn step<'s>(snapshot: &'s Snapshot, view: &'s View, name: &FoldedName, qtype: Rt
         Found::Records(records) => Step::End(End::Records { records, zone }),
         Found::Cname { record, target } => Step::Cname { record, target },
         Found::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
+        Found::Policy { index, is_cname } => {
+            let Chance { pick, health } = chance();
+            // Each name its own random number: the choices of a chain of CNAMEs must not follow each other.
+            let chance = Chance { pick: mixed(pick ^ located.node_hash as u32), health };
+            match first_choice(snapshot, view.region, index, chance) {
+                Some(records) if !is_cname => Step::End(End::Records { records, zone }),
+                _ => routed(snapshot, view, chance, index, is_cname, negative),
+            }
+        }
         Found::NoData => Step::End(End::NoData(negative)),
         Found::NxDomain => Step::End(End::NxDomain(negative)),
         Found::Computed(record) => Step::End(End::Computed { record, zone }),
@@ -188,6 +227,29 @@ fn step<'s>(snapshot: &'s Snapshot, view: &'s View, name: &FoldedName, qtype: Rt
             Authority::Forward(context) => End::Forward(context),
             Authority::Zone(_) | Authority::Nothing => End::NobodyToAsk,
         }),
+    }
+}
+
+/// What a routing policy comes to, wherever that is.
+#[inline(never)]
+fn routed<'s>(
+    snapshot: &'s Snapshot,
+    view: &View,
+    chance: Chance<'_>,
+    index: PolicyIndex,
+    is_cname: bool,
+    negative: Negative<'s>,
+) -> Step<'s> {
+    match choose(snapshot, view.region, index, chance) {
+        Chosen::Records(records) if is_cname => {
+            let (record, target) = zone::cname_of(records);
+            Step::Cname { record, target }
+        }
+        Chosen::Records(records) => Step::End(End::Records { records, zone: negative.zone }),
+        Chosen::Several(several) => Step::End(End::Several { several, zone: negative.zone }),
+        Chosen::Alias(target) => Step::End(alias(snapshot, view, target, negative)),
+        // R53:routing-policy-geo calls it "no answer".
+        Chosen::Nothing => Step::End(End::NoData(negative)),
     }
 }
 

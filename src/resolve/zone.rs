@@ -4,9 +4,9 @@ use super::autodefined::{self, Computed, Judgement};
 use crate::dns::name::wildcard_hash;
 use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
 use crate::dns::{FoldedName, Rtype};
-use crate::snapshot::{Contents, Node, NodeTable, Records, RrsetData, Snapshot, View, Zone, ZoneIndex};
+use crate::snapshot::{Contents, Node, NodeTable, PolicyIndex, Records, RrsetData, Snapshot, View, Zone, ZoneIndex};
 
-/// What a zone says of a name and a type. All of them are success.
+/// What a zone says of a name and a type. All of these are success.
 pub(super) enum Found<'s> {
     /// Records of the type.
     Records(Records<'s>),
@@ -14,6 +14,8 @@ pub(super) enum Found<'s> {
     Cname { record: &'s [u8], target: &'s [u8] },
     /// An alias of a name elsewhere.
     Alias(&'s [u8]),
+    /// A routing policy, of the type asked or (`is_cname`) of CNAMEs.
+    Policy { index: PolicyIndex, is_cname: bool },
     /// The name exists, without the type.
     NoData,
     /// The name does not exist.
@@ -87,18 +89,29 @@ fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
             // ANY gets one RRset of the name (RFC 8482 section 4.1).
             RrsetData::Records(records) if rtype == qtype || qtype == Rtype::ANY => return Found::Records(records),
             RrsetData::Alias(target) if rtype == qtype => return Found::Alias(target),
+            RrsetData::Policy(index) if rtype == qtype || qtype == Rtype::ANY => {
+                return Found::Policy { index, is_cname: false };
+            }
+            // A name with a CNAME has no other data: there is nothing else to look for.
+            RrsetData::Policy(index) if rtype == Rtype::CNAME => return Found::Policy { index, is_cname: true },
             RrsetData::Records(records) if rtype == Rtype::CNAME => cname = Some(records),
-            RrsetData::Records(_) => {}
+            RrsetData::Records(_) | RrsetData::Policy(_) => {}
             RrsetData::Alias(target) => alias = Some(target),
         }
     }
     match (cname, alias) {
         (Some(records), _) => {
-            let record = records.templates;
-            Found::Cname { record, target: &record[TEMPLATE_HEAD_OCTETS..] }
+            let (record, target) = cname_of(records);
+            Found::Cname { record, target }
         }
         // Not NODATA: the name has data, though none that stands here.
         (None, Some(target)) if qtype == Rtype::ANY => Found::Alias(target),
         (None, _) => Found::NoData,
     }
+}
+
+/// A CNAME as a template, and where it points.
+#[inline]
+pub(super) fn cname_of(records: Records<'_>) -> (&[u8], &[u8]) {
+    (records.templates, &records.templates[TEMPLATE_HEAD_OCTETS..])
 }

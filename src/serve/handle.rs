@@ -13,7 +13,7 @@ use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Trans
 use crate::dns::{Class, ExtendedErrorCode, FoldedName, Malformed, Query, Rcode, Rtype};
 use crate::forward::{self, ExchangeError, Forwarder, Millis};
 use crate::resolve::autodefined::Computed;
-use crate::resolve::{self, End, Negative};
+use crate::resolve::{self, Chance, End, Negative, Several};
 use crate::snapshot::autodefined::COMPUTED_TTL_SECONDS;
 use crate::snapshot::{
     Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
@@ -64,14 +64,41 @@ pub struct Surroundings<'a> {
     pub forwarder: &'a Forwarder,
     /// Now.
     pub now: Millis,
-    /// A random number: multi-value answers start at a random record (R53:routing-policy-simple).
+    /// A random number: multi-value answers start at a random record (R53:routing-policy-simple), and routing policies
+    /// choose by it, unless something has been fetched: see [`Miss::pick`].
     pub pick: u32,
     /// How the reply travels.
     pub transport: Transport,
-    /// What the cache says to [`first_ask`], where it has been asked that already.
-    pub looked_up: Option<&'a forward::Outcome>,
+    /// What the cache says to [`first_ask`].
+    pub looked_up: LookedUp<'a>,
     /// What has been fetched for this query, for which the cache need not be asked.
     pub fetched: &'a [Fetched],
+}
+
+impl Surroundings<'_> {
+    /// The random number by which routing policies choose: the same in every round of a query.
+    fn choice_pick(&self) -> u32 {
+        self.fetched.first().map_or(self.pick, |fetched| fetched.miss.pick)
+    }
+}
+
+/// What the cache says to the first question of a query.
+#[derive(Clone, Copy)]
+pub enum LookedUp<'a> {
+    /// It has not been asked.
+    NotYet,
+    /// It has been asked, and knows nothing.
+    Nothing,
+    /// This, or an upstream has just said it.
+    Found(&'a forward::Outcome),
+}
+
+impl<'a> LookedUp<'a> {
+    /// What the cache said when it was asked.
+    #[inline]
+    pub fn of(outcome: Option<&'a forward::Outcome>) -> Self {
+        outcome.map_or(Self::Nothing, Self::Found)
+    }
 }
 
 /// What somebody else said, or failed to say.
@@ -95,6 +122,9 @@ pub struct Miss {
     pub dnssec_ok: bool,
     /// CD as the client set it.
     pub checking_disabled: bool,
+    /// The random number by which routing policies chose on the way to this question. Whoever answers the query again
+    /// chooses by it too: another choice would ask for another name, and weights would not be what they say.
+    pub pick: u32,
 }
 
 /// What becomes of a query.
@@ -291,8 +321,9 @@ impl<'b> Work<'_, 'b> {
     fn step(&mut self, name: &FoldedName, located: Located, scratch: &mut Scratch) -> Next {
         let Self { view, around, .. } = *self;
         let ask = resolve::Ask { name, qtype: self.query.qtype, cnames_before: self.cnames };
+        let chance = || Chance { pick: around.choice_pick(), health: &around.snapshot.health };
         let before = self.cnames;
-        let end = resolve::follow(around.snapshot, view, ask, located, &mut scratch.last, |link| {
+        let end = resolve::follow(around.snapshot, view, ask, located, chance, &mut scratch.last, |link| {
             if let Some(target_at) = self.writer.push_template(Section::Answer, self.owner_at, link) {
                 self.owner_at = target_at;
             }
@@ -318,6 +349,10 @@ impl<'b> Work<'_, 'b> {
                 self.push_computed(record);
                 done(Rcode::NOERROR, Source::Zone(zone.kind))
             }
+            End::Several { several, zone } => {
+                self.push_several(several);
+                done(Rcode::NOERROR, Source::Zone(zone.kind))
+            }
             End::NoData(negative) => self.negative(Rcode::NOERROR, negative),
             End::NxDomain(negative) => self.negative(Rcode::NXDOMAIN, negative),
             End::Forward(context) => self.forward(context, name, onward),
@@ -325,6 +360,25 @@ impl<'b> Work<'_, 'b> {
             End::NobodyToAsk if self.writer.has_answer() => done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone)),
             End::NobodyToAsk => Next::Refuse(Refusal::NobodyToAsk),
             End::ChainTooLong => Next::Refuse(Refusal::ChainTooLong),
+        }
+    }
+
+    /// Writes some sets of a multivalue policy.
+    #[inline(never)]
+    fn push_several(&mut self, several: Several<'_>) {
+        several.each_run(|records| {
+            let whole = self.owner_at == QNAME_AT
+                && self.writer.push_templates(Section::Answer, records.templates, records.count);
+            if !whole {
+                self.push_one_by_one(records);
+            }
+        });
+    }
+
+    /// Writes records that are not the question's own, or do not all fit.
+    fn push_one_by_one(&mut self, records: Records<'_>) {
+        for template in records.iter() {
+            self.writer.push_template(Section::Answer, self.owner_at, template);
         }
     }
 
@@ -345,9 +399,7 @@ impl<'b> Work<'_, 'b> {
             };
         if !whole {
             for templates in [first, rest] {
-                for template in (Records { templates, count: 0 }).iter() {
-                    self.writer.push_template(Section::Answer, self.owner_at, template);
-                }
+                self.push_one_by_one(Records { templates, count: 0 });
             }
         }
     }
@@ -378,8 +430,11 @@ impl<'b> Work<'_, 'b> {
             return done(Rcode::NOERROR, Source::Nobody);
         }
         // Only the very name asked has been looked up before.
-        let looked_up = self.around.looked_up.filter(|_| self.cnames == 0);
-        let asked_now = if looked_up.is_none() { self.said(context, name.as_wire()) } else { None };
+        let (looked_up, asked_now) = match self.around.looked_up {
+            LookedUp::Found(outcome) if self.cnames == 0 => (Some(outcome), None),
+            LookedUp::Nothing if self.cnames == 0 => (None, None),
+            LookedUp::Found(_) | LookedUp::Nothing | LookedUp::NotYet => (None, self.said(context, name.as_wire())),
+        };
         match looked_up.or(asked_now.as_ref()) {
             None => Next::Miss(self.miss(context, name.as_wire())),
             Some(Err(error)) => self.failed(*error),
@@ -446,6 +501,7 @@ impl<'b> Work<'_, 'b> {
             qtype: self.query.qtype,
             dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: self.query.checking_disabled,
+            pick: self.around.choice_pick(),
         }
     }
 

@@ -15,7 +15,7 @@ struct Counts {
     per_client_max: u32,
     total: AtomicUsize,
     /// Keyed by what clients choose, hence the standard library's keyed hash; as many entries as questions in flight.
-    clients: Mutex<HashMap<IpAddr, u32>>,
+    clients: Mutex<HashMap<ClientKey, u32>>,
     given_back: Notify,
 }
 
@@ -25,19 +25,19 @@ pub struct Permit(Option<Place>);
 /// What a permit holds until it is given back.
 struct Place {
     in_flight: InFlight,
-    client: IpAddr,
+    client: ClientKey,
 }
 
 /// Places given out one after the other while nobody else is: one lock for a batch.
 pub struct Admission<'a> {
     in_flight: &'a InFlight,
-    clients: MutexGuard<'a, HashMap<IpAddr, u32>>,
+    clients: MutexGuard<'a, HashMap<ClientKey, u32>>,
 }
 
 impl Admission<'_> {
     /// A place for one more question of this client; none at a limit.
     pub fn admit(&mut self, client: IpAddr) -> Option<Permit> {
-        let client = client_key(client);
+        let client = ClientKey::of(client);
         let counts = &self.in_flight.0;
         if counts.total.load(Ordering::Relaxed) >= counts.total_max {
             return None;
@@ -101,12 +101,12 @@ impl InFlight {
 
 impl Counts {
     /// The clients; the map stays whole whatever panics, so a poisoned lock is no reason to stop.
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back a place of a client.
-    fn give_back(&self, clients: &mut HashMap<IpAddr, u32>, client: IpAddr) {
+    fn give_back(&self, clients: &mut HashMap<ClientKey, u32>, client: ClientKey) {
         if self.total.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.given_back.notify_one();
         }
@@ -127,13 +127,17 @@ impl Drop for Permit {
     }
 }
 
-/// What counts as one client: an IPv4 address, or an IPv6 /64.
-pub fn client_key(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let prefix = u128::from(address) >> 64 << 64;
-            IpAddr::V6(prefix.into())
+/// What counts as one client: an IPv4 address, or an IPv6 /64. One number, for it is hashed for every query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ClientKey(u64);
+
+impl ClientKey {
+    /// The client of an address.
+    fn of(client: IpAddr) -> Self {
+        match client.to_canonical() {
+            // Among prefixes of multicast addresses, from which nobody asks.
+            IpAddr::V4(address) => Self(0xffff << 48 | u64::from(address.to_bits())),
+            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64),
         }
     }
 }
@@ -177,9 +181,9 @@ mod tests {
     #[test]
     fn an_ipv6_client_is_its_64() {
         let keys = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
-            .map(|address| client_key(address.parse().expect("an address")));
+            .map(|address| ClientKey::of(address.parse().expect("an address")));
         assert_eq!(keys[0], keys[1]);
         assert_ne!(keys[0], keys[2]);
-        assert_eq!(keys[3], IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(keys[3], ClientKey::of([192, 0, 2, 1].into()));
     }
 }

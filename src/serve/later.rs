@@ -5,7 +5,7 @@
 //! the lane that learned what they waited for, streams on their own tasks.
 
 use super::counters::{Counter, WorkerCounters};
-use super::handle::{self, Fetched, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
+use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
 use super::in_flight::Permit;
 use super::refusal::Refusal;
 use super::server::Server;
@@ -32,6 +32,7 @@ pub const ROUNDS_MAX: usize = CNAME_CHAIN_MAX + 1;
 const DOORS_MAX: usize = 8;
 
 /// Who waits for what others say.
+#[expect(clippy::large_enum_variant, reason = "nearly all are datagrams, and a box would be one more allocation each")]
 pub enum Waiter {
     /// A datagram.
     Datagram(Waiting),
@@ -106,16 +107,6 @@ impl Waiting {
     /// Whether what is being asked is the very name that the query asks for.
     fn asks_its_own_name(&self) -> bool {
         matches!(self.asked, Asked::Its)
-    }
-}
-
-impl Asked {
-    /// What a query that has just been begun in a slot led to.
-    pub fn of(miss: Miss, slot: &Slot, snapshot: &Snapshot) -> Self {
-        match handle::first_ask(slot, snapshot) {
-            Some(ask) if *ask.qname == *miss.qname => Self::Its,
-            _ => Self::Other(miss),
-        }
     }
 }
 
@@ -311,7 +302,7 @@ impl Audience for Waiters {
 
 impl Default for Work {
     fn default() -> Self {
-        // Only picks where a multi-value answer starts.
+        // Only picks where a multi-value answer starts, and by chance among the sets of a routing policy.
         Self { slot: Slot::default(), scratch: Scratch::default(), random: SmallRng::from_os_rng() }
     }
 }
@@ -334,7 +325,11 @@ impl Work {
             now,
             pick: random.next_u32(),
             transport: Transport::Udp,
-            looked_up: waiting.first.as_ref().or(Some(outcome).filter(|_| waiting.asks_its_own_name())),
+            looked_up: match &waiting.first {
+                Some(first) => LookedUp::Found(first),
+                None if waiting.asks_its_own_name() => LookedUp::Found(outcome),
+                None => LookedUp::NotYet,
+            },
             fetched: &waiting.fetched,
         };
         let message = waiting.message.octets();
@@ -357,7 +352,7 @@ impl Work {
             now,
             pick: 0,
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         Round::of(handle::refuse_message(&mut self.slot, &around, waiting.message.octets(), out, why))
@@ -454,7 +449,7 @@ impl WaitingMessage {
             now: self.server.now(),
             pick: rand::random(),
             transport: Transport::Tcp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched,
         };
         let mut out = vec![0; Transport::Tcp.buffer_octets()];

@@ -2,7 +2,7 @@
 
 use super::arrival::Arrival;
 use super::counters::Counter;
-use super::handle::{self, Outcome, Scratch, Slot, Source, Surroundings};
+use super::handle::{self, LookedUp, Outcome, Scratch, Slot, Source, Surroundings};
 use super::later::{self, WaitingMessage};
 use super::refusal::Refusal;
 use super::server::Server;
@@ -53,7 +53,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
         now,
         pick: rand::random(),
         transport: Transport::Tcp,
-        looked_up: looked_up.as_ref(),
+        looked_up: LookedUp::of(looked_up.as_ref()),
         fetched: &[],
     };
     kept.out.resize(Transport::Tcp.buffer_octets(), 0);

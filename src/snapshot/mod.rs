@@ -3,6 +3,7 @@
 //! ```text
 //! door, client ──> View ──> AuthorityTable (longest suffix) ──> Authority
 //!                                                                 ├ Zone ──> NodeTable (zone, name) ──> records
+//!                                                                 │           └ PolicyTable, HealthTable ──> records
 //!                                                                 └ Forward ──> targets
 //! ```
 //! Zone data stands once, however many VPCs are associated with it: a view holds only which table is its own, and
@@ -11,10 +12,12 @@
 pub mod authority;
 pub mod autodefined;
 pub mod door;
+pub mod health_check;
 pub mod node;
 mod pages;
 pub mod prefix;
 pub mod publish;
+pub mod routing_policy;
 pub mod targets;
 pub mod view;
 pub mod zone;
@@ -22,9 +25,11 @@ pub mod zone;
 pub use authority::{Authority, AuthorityTable, AuthorityTables};
 pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
 pub use door::{Door, DoorIndex, DoorKind};
+pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
 pub use publish::{Generation, Publisher, Reader};
+pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
 pub use view::{Ingress, View, ViewIndex};
 pub use zone::{Contents, Zone, ZoneIndex, ZoneKind};
@@ -32,6 +37,7 @@ pub use zone::{Contents, Zone, ZoneIndex, ZoneKind};
 use crate::dns::{FoldedName, HashSeed};
 use autodefined::{REVERSE_ZONE_OCTETS_MAX, reverse_zone_labels};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Everything an answer needs, whole and unchanging: one query sees one snapshot.
 pub struct Snapshot {
@@ -53,6 +59,10 @@ pub struct Snapshot {
     pub reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
     /// Names and records of all zones.
     pub nodes: NodeTable,
+    /// Routing policies of all zones.
+    pub policies: PolicyTable,
+    /// The health that policies look at: it stands beside the snapshot, and is all that changes under it.
+    pub health: Arc<HealthTable>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
 }

@@ -5,11 +5,13 @@
 //!
 //! ```text
 //! node      zone u32 | name octets u8 | flags u8 | RRsets u16 | name | entries | records
-//! entry     type u16 | records u16 | octets u32      (records = 0: an alias, its octets are the target's name)
+//! entry     type u16 | records u16 | octets u32      (records = 0: no records but what leads to some)
 //! records   owner pointer C00C | type | class | TTL | rdata octets | rdata, ready to be copied into a reply
+//! leads to  0 | an alias's target, a name            or 1 | the index of a routing policy u32
 //! ```
 
 use super::pages::Pages;
+use super::routing_policy::PolicyIndex;
 use super::zone::ZoneIndex;
 use crate::dns::Rtype;
 use crate::dns::name::mix;
@@ -177,10 +179,7 @@ impl<'s> Node<'s> {
             let (rtype, records, octets) = (Rtype(entry as u16), (entry >> 16) as u16, (entry >> 32) as usize);
             let (data, after) = rest.split_at(octets);
             rest = after;
-            match records {
-                0 => (rtype, RrsetData::Alias(data)),
-                count => (rtype, RrsetData::Records(Records { templates: data, count })),
-            }
+            (rtype, RrsetData::decode(records, data))
         })
     }
 
@@ -198,7 +197,47 @@ pub enum RrsetData<'s> {
     Records(Records<'s>),
     /// An alias of a name elsewhere, in wire form: asked from the view's forwarder.
     Alias(&'s [u8]),
+    /// A routing policy, which chooses among several sets.
+    Policy(PolicyIndex),
 }
+
+impl<'s> RrsetData<'s> {
+    /// Reads an entry: its number of records, and its octets.
+    #[inline]
+    pub(super) fn decode(records: u16, octets: &'s [u8]) -> Self {
+        match records {
+            0 => Self::decode_lead(octets),
+            count => Self::Records(Records { templates: octets, count }),
+        }
+    }
+
+    /// Reads what leads to records.
+    #[inline]
+    fn decode_lead(octets: &'s [u8]) -> Self {
+        match octets {
+            [LEAD_POLICY, index @ ..] => {
+                Self::Policy(PolicyIndex(u32::from_le_bytes(*index.first_chunk().expect("a whole index"))))
+            }
+            [LEAD_ALIAS, target @ ..] => Self::Alias(target),
+            _ => unreachable!("an entry without records says what it leads to"),
+        }
+    }
+}
+
+/// The octets of an entry that is an alias of a name elsewhere.
+pub fn alias_octets(target: &[u8]) -> Vec<u8> {
+    [&[LEAD_ALIAS], target].concat()
+}
+
+/// The octets of an entry that is a routing policy.
+pub fn policy_octets(policy: PolicyIndex) -> Vec<u8> {
+    [&[LEAD_POLICY][..], &policy.0.to_le_bytes()].concat()
+}
+
+/// First octet of an entry that is an alias.
+const LEAD_ALIAS: u8 = 0;
+/// First octet of an entry that is a routing policy.
+const LEAD_POLICY: u8 = 1;
 
 /// The records of an RRset as templates, one after another.
 #[derive(Clone, Copy, Debug)]
@@ -253,7 +292,8 @@ impl NodeTableBuilder {
         self.arena.reserve(octets);
     }
 
-    /// Adds a node. `rrsets` are (type, records or 0 for an alias, octets); no two of one (zone, name).
+    /// Adds a node. `rrsets` are (type, records, octets), where records are 0 for [`alias_octets`] and
+    /// [`policy_octets`]; no two of one (zone, name).
     pub fn add(&mut self, zone: ZoneIndex, hash: u64, name: &[u8], flags: u8, rrsets: &[(Rtype, u16, &[u8])]) {
         let place = u32::try_from(self.arena.len() / ALIGNMENT + 1).expect("zone data is below 32 GiB");
         let name_octets = u8::try_from(name.len()).expect("a name has at most 255 octets");
@@ -353,15 +393,17 @@ mod tests {
     }
 
     #[test]
-    fn several_types_and_an_alias_stand_under_one_name() {
-        let (two, target) = (templates(2), b"\x03elb\x00");
+    fn several_types_an_alias_and_a_policy_stand_under_one_name() {
+        let (two, alias, policy) = (templates(2), alias_octets(b"\x03elb\x00"), policy_octets(PolicyIndex(0x01ff)));
         let mut builder = NodeTableBuilder::default();
-        builder.add(ZoneIndex(3), 5, b"\x01a\x00", 0, &[(Rtype::A, 0, target), (Rtype::TXT, 2, &two)]);
+        let rrsets = [(Rtype::A, 0, &*alias), (Rtype::TXT, 2, &*two), (Rtype::AAAA, 0, &*policy)];
+        builder.add(ZoneIndex(3), 5, b"\x01a\x00", 0, &rrsets);
         let table = builder.build();
         let node = table.find(ZoneIndex(3), 5, b"\x01a\x00").expect("it was added");
-        assert!(matches!(node.rrset(Rtype::A), Some(RrsetData::Alias(alias)) if alias == target));
+        assert!(matches!(node.rrset(Rtype::A), Some(RrsetData::Alias(target)) if target == b"\x03elb\x00"));
+        assert!(matches!(node.rrset(Rtype::AAAA), Some(RrsetData::Policy(PolicyIndex(0x01ff)))));
         assert!(matches!(node.rrset(Rtype::TXT), Some(RrsetData::Records(records)) if records.count == 2));
-        assert_eq!(node.rrsets().count(), 2);
+        assert_eq!(node.rrsets().count(), 3);
         assert!(NodeTableBuilder::default().build().find(ZoneIndex(0), 5, b"\x00").is_none());
     }
 }

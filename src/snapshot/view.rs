@@ -2,6 +2,7 @@
 
 use super::authority::{Authority, AuthorityTable};
 use super::autodefined::NetworksIndex;
+use super::routing_policy::RegionIndex;
 
 /// Which of [`super::Snapshot::views`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,9 @@ pub struct View {
     pub vpc: Box<str>,
     /// How queries come in.
     pub ingress: Ingress,
+    /// Where the VPC is: policies by latency and location are answered from there, whoever asks
+    /// (R53:hosted-zone-private-considerations).
+    pub region: RegionIndex,
     /// `enableDnsSupport`; without it every query is refused.
     pub dns_support: bool,
     /// What the view itself claims: rules, hosted zones, private names.

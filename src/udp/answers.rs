@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(answers.send(&door), SendReport { sent: locals.len(), failed: 0 });
             for local in locals {
                 let from = client.recv_from(&mut [0; 8]).unwrap().1;
-                assert_eq!(from, (local.unwrap_or([127, 0, 0, 1].into()), port).into());
+                assert_eq!(from, (local.unwrap_or_else(|| [127, 0, 0, 1].into()), port).into());
             }
         }
     }

@@ -26,6 +26,11 @@ use super::sys::BATCH;
 pub const SENT_OCTETS_MAX: usize = 512;
 /// Octets kept of one received datagram; what is longer has lost its end.
 pub const RECEIVED_OCTETS_MAX: usize = 4096;
+/// Octets from one buffer to the next: more than a buffer, by a cache line, so that their first lines, which is all that
+/// most datagrams fill, do not all want the same few places of the processor's first cache.
+const SENT_STRIDE: usize = SENT_OCTETS_MAX + 64;
+/// The same of received ones.
+const RECEIVED_STRIDE: usize = RECEIVED_OCTETS_MAX + 64;
 
 /// Datagrams for one connected socket, collected and then sent at once; allocates nothing after construction.
 // Invariant: written <= BATCH, and the parts of the first `written` datagrams state at most SENT_OCTETS_MAX octets.
@@ -37,7 +42,7 @@ pub struct Outgoing {
 /// All that the kernel reads for the datagrams that leave.
 #[repr(C)]
 struct OutgoingMemory {
-    octets: [[u8; SENT_OCTETS_MAX]; BATCH],
+    octets: [[u8; SENT_STRIDE]; BATCH],
     parts: [iovec; BATCH],
     headers: [mmsghdr; BATCH],
 }
@@ -91,8 +96,10 @@ impl Outgoing {
     pub fn push(&mut self, write: impl FnOnce(&mut [u8; SENT_OCTETS_MAX]) -> usize) {
         assert!(self.has_room(), "the batch has room for one more datagram");
         let place = self.written;
-        // SAFETY: `place` is below BATCH. This is the only reference to the buffer, for as long as it borrows `self`.
-        let octets = unsafe { &mut *addr_of_mut!((*self.memory.as_ptr()).octets[place]) };
+        // SAFETY: `place` is below BATCH. This is the only reference to the buffer, for as long as it borrows `self`; it
+        // is that of an array no longer than the one that stands there.
+        let octets =
+            unsafe { &mut *addr_of_mut!((*self.memory.as_ptr()).octets[place]).cast::<[u8; SENT_OCTETS_MAX]>() };
         let written = write(octets);
         assert!(written <= SENT_OCTETS_MAX, "a datagram fits its buffer");
         if written == 0 {
@@ -157,7 +164,7 @@ pub struct Incoming {
 /// All that the kernel writes for the datagrams that come in.
 #[repr(C)]
 struct IncomingMemory {
-    octets: [[u8; RECEIVED_OCTETS_MAX]; BATCH],
+    octets: [[u8; RECEIVED_STRIDE]; BATCH],
     parts: [iovec; BATCH],
     headers: [mmsghdr; BATCH],
 }
@@ -222,7 +229,7 @@ impl Incoming {
         // SAFETY: `slot` is below BATCH; the borrow of `self` keeps the memory alive and the kernel away.
         unsafe {
             let m = self.memory.as_ptr();
-            let octets: &[u8; RECEIVED_OCTETS_MAX] = &*addr_of!((*m).octets[slot]);
+            let octets: &[u8; RECEIVED_STRIDE] = &*addr_of!((*m).octets[slot]);
             &octets[..((*m).headers[slot].msg_len as usize).min(RECEIVED_OCTETS_MAX)]
         }
     }

@@ -11,7 +11,8 @@ fn when_tcp_fails_the_next_target_is_asked() {
     let first = Upstream::start(|query| at_once(truncated(query)), |_| None);
     let second = Upstream::replying(|query| address(query, 2));
     let world = World::new(&[first.address, second.address]);
-    assert_eq!((last_octet(&world.outcome("db")), first.asked(), second.asked()), (2, 2, 1));
+    assert_eq!((last_octet(&world.outcome("db")), second.asked()), (2, 1));
+    assert!(first.asked() >= 2, "over UDP, and then over TCP");
 }
 
 #[test]

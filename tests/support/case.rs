@@ -95,6 +95,8 @@ pub(crate) enum ExpectedSection {
     Exactly(Vec<ExpectedRecord>),
     /// Some of these and no others.
     SomeOf(Vec<ExpectedRecord>),
+    /// So many different ones of these.
+    CountOf(usize, Vec<ExpectedRecord>),
     /// Whatever.
     Any,
 }
@@ -161,6 +163,10 @@ impl Case {
                     expected.sections[index] = match words[1..] {
                         [] => ExpectedSection::Exactly(Vec::new()),
                         ["some", "of"] => ExpectedSection::SomeOf(Vec::new()),
+                        [count, "of"] => {
+                            let count = count.parse().map_err(|_| format!("not a number: {line}"))?;
+                            ExpectedSection::CountOf(count, Vec::new())
+                        }
                         ["any"] => ExpectedSection::Any,
                         _ => return Err(format!("not a section: {line}")),
                     };
@@ -170,7 +176,9 @@ impl Case {
                     let index = section.ok_or_else(|| format!("not understood: {line}"))?;
                     let expected = reply.as_mut().and_then(Option::as_mut).expect("a section has a reply");
                     match &mut expected.sections[index] {
-                        ExpectedSection::Exactly(records) | ExpectedSection::SomeOf(records) => {
+                        ExpectedSection::Exactly(records)
+                        | ExpectedSection::SomeOf(records)
+                        | ExpectedSection::CountOf(_, records) => {
                             records.push(ExpectedRecord::parse(line)?);
                         }
                         ExpectedSection::Any => return Err(format!("a record under `any`: {line}")),
@@ -223,7 +231,9 @@ impl Case {
         for (index, records) in sections.into_iter().enumerate().filter(|(_, records)| !records.is_empty()) {
             let _ = writeln!(updated, "{}", SECTIONS[index]);
             let old: &[ExpectedRecord] = match self.reply.as_ref().map(|expected| &expected.sections[index]) {
-                Some(ExpectedSection::Exactly(old) | ExpectedSection::SomeOf(old)) => old,
+                Some(
+                    ExpectedSection::Exactly(old) | ExpectedSection::SomeOf(old) | ExpectedSection::CountOf(_, old),
+                ) => old,
                 _ => &[],
             };
             for record in records {
@@ -410,6 +420,14 @@ impl ExpectedSection {
                 let strange = found.iter().any(|record| !records.iter().any(|expected| expected.holds(record)));
                 (found.is_empty() || found.len() >= records.len() || strange)
                     .then(|| format!("expected a part of the records, got {}{}", found.len(), shown()))
+            }
+            Self::CountOf(count, records) => {
+                let used: std::collections::HashSet<usize> = found
+                    .iter()
+                    .filter_map(|record| records.iter().position(|expected| expected.holds(record)))
+                    .collect();
+                (found.len() != *count || used.len() != *count)
+                    .then(|| format!("expected {count} of the records, got {}{}", found.len(), shown()))
             }
             Self::Exactly(records) => {
                 let expected: String = records.iter().map(|record| format!("\n      {}", record.line)).collect();

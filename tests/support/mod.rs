@@ -5,10 +5,17 @@
 
 #![allow(dead_code, reason = "each test binary takes the part it needs")]
 
+pub(crate) mod alone;
 pub(crate) mod ask;
+pub(crate) mod bars;
 pub(crate) mod binary;
 pub(crate) mod case;
+pub(crate) mod netns;
+pub(crate) mod peers;
 pub(crate) mod present;
+pub(crate) mod raw;
+pub(crate) mod script;
+pub(crate) mod served;
 pub(crate) mod upstream;
 pub(crate) mod world;
 

@@ -40,7 +40,7 @@ pub(crate) enum Behaviour {
     CutsDatagrams,
     /// The answer to every other question of a name and type, SERVFAIL to those between: the first is answered.
     EveryOther,
-    /// The answer with AD.
+    /// The answer, with AD where the query has AD or DO.
     Validates,
     /// The answer, and in every section addresses (203.0.113.66) for this name, which nobody asked for.
     Poisons(&'static str),
@@ -290,7 +290,8 @@ impl Shared {
         if behaviour == Behaviour::Reversed {
             reply.answers.reverse();
         }
-        reply.metadata.authentic_data = behaviour == Behaviour::Validates;
+        let knows_ad = query.metadata.authentic_data || query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        reply.metadata.authentic_data = behaviour == Behaviour::Validates && knows_ad;
         if behaviour == Behaviour::Authoritative {
             reply.answers.truncate(1);
             reply.metadata.response_code = ResponseCode::NoError;

@@ -8,9 +8,11 @@ use asking::{Asking, told};
 
 use plustwo::aws::endpoint::PrivateName;
 use plustwo::aws::record_set::push_rdata;
+use plustwo::aws::region;
+use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
-    EndpointKind, EndpointState, HostedZone, Model, RecordData, RecordSet, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
-    ZonalAddresses,
+    AliasTarget, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind, HostedZone, Model,
+    RecordData, RecordSet, Routing, RoutingPolicy, SharedDoors, Vpc, VpcEndpoint, VpcIndex, ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -22,7 +24,7 @@ use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
 use plustwo::serve::in_flight::InFlight;
 use plustwo::serve::server::Server;
-use plustwo::snapshot::{Authority, Publisher, Snapshot};
+use plustwo::snapshot::{Authority, HealthStates, Publisher, Snapshot};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
@@ -66,7 +68,8 @@ pub(crate) fn records<'r>(owner: &str, rtype: Rtype, rdatas: impl IntoIterator<I
     for rdata in rdatas {
         push_rdata(&mut packed, rdata);
     }
-    RecordSet { owner: name(owner), rtype, data: RecordData::Records { ttl: Ttl::DEFAULT, rdatas: packed.into() } }
+    let data = RecordData::Records { ttl: Ttl::DEFAULT, rdatas: packed.into() };
+    RecordSet { owner: name(owner), rtype, data, routing: None }
 }
 
 /// A VPC that owns 10.x.y.0/24, by its number.
@@ -135,6 +138,85 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
     model
 }
 
+/// The record sets of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sets {
+    /// One with so many addresses.
+    Values(u8),
+    /// So many weighted ones with one address each and a health check.
+    Weighted(u8),
+    /// A healthy primary and a secondary.
+    Failover,
+    /// Four of different regions, none of them the VPC's, with health checks.
+    Latency,
+    /// Failover whose primary is an alias of a weighted name of three, health evaluated.
+    Tree,
+    /// So many multivalue ones with one address each and a health check.
+    Multivalue(u8),
+}
+
+impl Sets {
+    /// Records of an answer.
+    pub(crate) fn answers(self) -> u16 {
+        match self {
+            Self::Values(count) => count.into(),
+            Self::Weighted(_) | Self::Failover | Self::Latency | Self::Tree => 1,
+            Self::Multivalue(count) => count.min(8).into(),
+        }
+    }
+
+    /// The sets themselves.
+    fn of(self, owner: &str) -> Vec<RecordSet> {
+        let address = |last: u8| [10, 1, 1, last];
+        let routed = |last: u8, policy: RoutingPolicy| {
+            let mut set = records(owner, Rtype::A, [address(last).as_slice()]);
+            let (set_identifier, health_check) = (last.to_string().into(), Some(HealthCheckIndex(0)));
+            set.routing = Some(Box::new(Routing { set_identifier, policy, health_check }));
+            set
+        };
+        let weighted = |owner: &str, count: u8| -> Vec<RecordSet> {
+            let sets = (1..=count).map(|weight| routed(weight, RoutingPolicy::Weighted(weight)));
+            sets.map(|set| RecordSet { owner: name(owner), ..set }).collect()
+        };
+        let primary = || routed(1, RoutingPolicy::Failover(FailoverRole::Primary));
+        let secondary = || routed(2, RoutingPolicy::Failover(FailoverRole::Secondary));
+        match self {
+            Self::Values(count) => {
+                let addresses: Vec<[u8; 4]> = (1..=count).map(address).collect();
+                vec![records(owner, Rtype::A, addresses.iter().map(<[u8; 4]>::as_slice))]
+            }
+            Self::Weighted(count) => weighted(owner, count),
+            Self::Failover => vec![primary(), secondary()],
+            Self::Latency => {
+                let regions = ["us-west-2", "eu-west-1", "ap-southeast-1", "sa-east-1"];
+                let region = |name| region::find(name).expect("in the table");
+                let sets = (1..).zip(regions);
+                sets.map(|(last, name)| routed(last, RoutingPolicy::Latency(region(name)))).collect()
+            }
+            Self::Tree => {
+                let below = format!("below-{owner}");
+                let mut primary = primary();
+                let target = AliasTarget::SameZone(name(&below));
+                primary.data = RecordData::Alias { target, evaluate_target_health: true };
+                weighted(&below, 3).into_iter().chain([primary, secondary()]).collect()
+            }
+            Self::Multivalue(count) => (1..=count).map(|last| routed(last, RoutingPolicy::Multivalue)).collect(),
+        }
+    }
+}
+
+/// A world of that many names with these sets, one VPC, and one health check, which is healthy.
+pub(crate) fn routed_model(names: usize, sets: Sets) -> Model {
+    let mut model = sized_model(names, 1);
+    let kind = HealthCheckKind::Manual { healthy: true };
+    model.health_checks = vec![HealthCheck { id: "check".into(), kind, inverted: false, disabled: false }];
+    for (zone, hosted_zone) in model.hosted_zones.iter_mut().enumerate() {
+        let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
+        hosted_zone.record_sets = of_zone.flat_map(|index| sets.of(&sized_name(index))).collect();
+    }
+    model
+}
+
 /// A world with one of everything, one VPC, and an upstream where that is given.
 pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
     let mut model = model(1, upstream);
@@ -188,7 +270,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
 
 /// The snapshot of a model.
 pub(crate) fn snapshot(model: &Model) -> Snapshot {
-    compile(model, &mut Contexts::default(), SEED)
+    compile(model, &mut Contexts::default(), &HealthStates::default(), SEED)
 }
 
 /// A forwarder that has asked nothing yet.
@@ -229,11 +311,16 @@ pub(crate) fn fill_cache(forwarder: &Forwarder, snapshot: &Snapshot, names: &[St
     }
 }
 
-/// A server with one worker, over lanes that do not run: for what is known already.
+/// A server with one worker, over a lane that does not run: for what is known already.
 pub(crate) fn server(snapshot: Snapshot, forwarder: &Forwarder) -> Server {
+    server_at(snapshot, forwarder, Millis(0))
+}
+
+/// The same at this moment.
+pub(crate) fn server_at(snapshot: Snapshot, forwarder: &Forwarder, now: Millis) -> Server {
     let lanes = Lanes::new(forwarder, NonZeroUsize::MIN).expect("descriptors");
     let (publisher, in_flight) = (Publisher::new(snapshot), InFlight::new(1, 1));
-    Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(Millis(0)))
+    Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(now))
 }
 
 /// An upstream on loopback that answers every question with one address and a TTL of an hour.
@@ -268,7 +355,7 @@ impl Drop for Upstream {
 }
 
 /// The question of a query, answered.
-fn upstream_reply(query: &[u8]) -> Vec<u8> {
+pub(crate) fn upstream_reply(query: &[u8]) -> Vec<u8> {
     let mut end = 12;
     while query[end] != 0 {
         end += usize::from(query[end]) + 1;

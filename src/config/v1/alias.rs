@@ -3,7 +3,9 @@
 use super::Builder;
 use super::endpoint::EndpointNames;
 use super::hosted_zone::ZoneInMaking;
+use super::zone_sets::OriginKind;
 use crate::aws::record_set::{AliasSuffix, AliasTarget, RecordData};
+use crate::aws::routing_policy::POLICY_DEPTH_MAX;
 use crate::aws::{EndpointKind, RecordSet};
 use crate::config::diagnostic::Diagnostic;
 use crate::dns::{Name, Rtype};
@@ -22,10 +24,14 @@ impl<'t> Builder<'t, '_> {
     /// Settles every alias of a zone whose sets are complete, and refuses loops.
     pub(super) fn settle_aliases(&mut self, zone: &mut ZoneInMaking<'_>, names: &EndpointNames) {
         let written = std::mem::take(&mut zone.aliases);
-        let mut same_zone: HashMap<u32, (u32, usize)> = HashMap::new();
+        let mut same_zone: HashMap<u32, u32> = HashMap::new();
         for (set, at, label) in &written {
-            let RecordSet { rtype, data: RecordData::Alias(AliasTarget::Forwarded(target)), .. } = zone.sets.set(*set)
+            let RecordSet { rtype, data: RecordData::Alias { target, evaluate_target_health }, .. } =
+                zone.sets.set(*set)
             else {
+                continue;
+            };
+            let (AliasTarget::Forwarded(target), evaluate_target_health) = (target, *evaluate_target_health) else {
                 continue;
             };
             let alias = Alias { set: *set, at: *at, label, rtype: *rtype, target: target.clone() };
@@ -33,9 +39,9 @@ impl<'t> Builder<'t, '_> {
             if let AliasTarget::SameZone(target) = &settled
                 && let Some(to) = zone.sets.find(target, alias.rtype)
             {
-                same_zone.insert(alias.set, (to, alias.at));
+                same_zone.insert(alias.set, to);
             }
-            zone.sets.replace_data(alias.set, RecordData::Alias(settled));
+            zone.sets.replace_data(alias.set, RecordData::Alias { target: settled, evaluate_target_health });
         }
         self.refuse_alias_loops(zone, &written, &same_zone);
     }
@@ -157,42 +163,88 @@ impl<'t> Builder<'t, '_> {
         });
     }
 
-    /// Refuses aliases that lead back to themselves, each loop once.
+    /// Refuses aliases that lead back to themselves, each loop once, and trees of too many policies.
+    ///
+    /// `same_zone` has the target of each alias that points into the zone. Sets of one owner and type are one place,
+    /// called by the set that is found for it: an alias leads to all of them.
     fn refuse_alias_loops(
         &mut self,
         zone: &ZoneInMaking<'_>,
         written: &[(u32, usize, String)],
-        same_zone: &HashMap<u32, (u32, usize)>,
+        same_zone: &HashMap<u32, u32>,
     ) {
-        let mut done: HashSet<u32> = HashSet::new();
-        for (start, at, label) in written {
-            let mut path = vec![*start];
-            let mut on_path: HashSet<u32> = HashSet::from([*start]);
-            while let Some((to, _)) = same_zone.get(path.last().unwrap_or(start)) {
-                if done.contains(to) {
-                    break;
-                }
-                path.push(*to);
-                if !on_path.insert(*to) {
-                    break;
+        let place_of = |set: &RecordSet| zone.sets.find(&set.owner, set.rtype);
+        let mut leads: HashMap<u32, Vec<Lead>> = HashMap::new();
+        for (set, ..) in written {
+            if let (Some(from), Some(to)) = (place_of(zone.sets.set(*set)), same_zone.get(set)) {
+                leads.entry(from).or_default().push(Lead { alias: *set, to: *to });
+            }
+        }
+        let mut depths: HashMap<u32, usize> = HashMap::new();
+        for (set, at, label) in written {
+            let Some(start) = place_of(zone.sets.set(*set)) else { continue };
+            // Each place on the way with the lead that is tried next; and which places these are.
+            let mut path: Vec<(u32, usize)> = vec![(start, 0)];
+            let mut on_path: HashSet<u32> = HashSet::from([start]);
+            while let Some((place, next)) = path.last_mut().filter(|(place, _)| !depths.contains_key(place)) {
+                let of_place = leads.get(place).map_or(&[][..], Vec::as_slice);
+                let Some(lead) = of_place.get(*next) else {
+                    let place = *place;
+                    let below =
+                        of_place.iter().filter_map(|lead| depths.get(&lead.to)).max().copied().unwrap_or_default();
+                    let depth = below + usize::from(zone.sets.set(place).routing.is_some());
+                    if depth == POLICY_DEPTH_MAX + 1 && zone.sets.set(place).routing.is_some() {
+                        self.report_deep_tree(zone, place);
+                    }
+                    depths.insert(place, depth);
+                    path.pop();
+                    on_path.remove(&place);
+                    continue;
+                };
+                *next += 1;
+                if on_path.contains(&lead.to) {
+                    let first = path.iter().position(|(place, _)| *place == lead.to).unwrap_or_default();
+                    let of_loop: Vec<u32> =
+                        path[first..].iter().map(|(place, next)| leads[place][next - 1].alias).collect();
+                    self.report_alias_loop(zone, &of_loop, (*set, *at, label));
+                } else if !depths.contains_key(&lead.to) {
+                    on_path.insert(lead.to);
+                    path.push((lead.to, 0));
                 }
             }
-            let end = path.last().copied().unwrap_or(*start);
-            let loop_at = path.iter().position(|set| *set == end).filter(|first| *first + 1 < path.len());
-            if let Some(first) = loop_at.filter(|_| !done.contains(&end)) {
-                let names = path[first..].iter().take(LOOP_NAMES_MAX).map(|set| zone.sets.set(*set).owner.to_string());
-                let names: Vec<String> = names.collect();
-                let mut error: Diagnostic = self.reading.error(*at, label, "the alias leads back to itself");
-                for set in path[first + 1..].iter().filter(|set| *set != start).take(LOOP_NAMES_MAX) {
-                    let origin = zone.sets.origin(*set);
-                    error = error.also(self.record_place(zone, origin, &zone.sets.set(*set).owner.to_string()));
-                }
-                let error = error.rule(format!("loop: {}", names.join(" -> ")));
-                self.reading.report(error.hint("give one of them values"));
-            }
-            done.extend(path);
         }
     }
+
+    /// `of_loop` are the aliases that make it; `start` is the one that led there.
+    fn report_alias_loop(&mut self, zone: &ZoneInMaking<'_>, of_loop: &[u32], start: (u32, usize, &str)) {
+        let (start, at, label) = start;
+        let closed = || of_loop.iter().chain(of_loop.first());
+        let names: Vec<String> =
+            closed().take(LOOP_NAMES_MAX).map(|set| zone.sets.set(*set).owner.to_string()).collect();
+        let mut error: Diagnostic = self.reading.error(at, label, "the alias leads back to itself");
+        for set in closed().skip(1).filter(|set| **set != start).take(LOOP_NAMES_MAX) {
+            let origin = zone.sets.origin(*set);
+            error = error.also(self.record_place(zone, origin, &zone.sets.set(*set).owner.to_string()));
+        }
+        let error = error.rule(format!("loop: {}", names.join(" -> ")));
+        self.reading.report(error.hint("give one of them values"));
+    }
+
+    /// A policy that leads through more than [`POLICY_DEPTH_MAX`], itself included.
+    fn report_deep_tree(&mut self, zone: &ZoneInMaking<'_>, set: u32) {
+        let RecordSet { owner, rtype, .. } = zone.sets.set(set);
+        let problem = format!("{rtype} `{owner}` leads through {} routing policies", POLICY_DEPTH_MAX + 1);
+        let OriginKind::Configuration(at) = zone.sets.origin(set).kind() else { return };
+        let error = self.reading.error(at, zone.records_label(), problem);
+        let rule = format!("at most {POLICY_DEPTH_MAX} may follow each other, so that every answer has a bound");
+        self.reading.report(error.rule(rule).hint("let an alias point further down"));
+    }
+}
+
+/// An alias, and the place that it leads to.
+struct Lead {
+    alias: u32,
+    to: u32,
 }
 
 /// Names of a loop that a message shows.

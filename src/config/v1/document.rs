@@ -23,6 +23,7 @@ pub(super) struct Document<'t> {
     pub(super) instances: Vec<InstanceTable<'t>>,
     pub(super) inbound_endpoints: Vec<InboundEndpointTable<'t>>,
     pub(super) endpoints: Vec<EndpointTable<'t>>,
+    pub(super) health_checks: Vec<HealthCheckTable<'t>>,
     pub(super) hosted_zones: Vec<HostedZoneTable<'t>>,
     pub(super) resolver_rules: Vec<ResolverRuleTable<'t>>,
 }
@@ -170,6 +171,62 @@ pub(super) struct RecordTable<'t> {
     pub(super) alias: Option<Text<'t>>,
     /// Whether one of `values` and `alias` is there, right or wrong.
     pub(super) has_data: bool,
+    pub(super) evaluate_target_health: Option<At<bool>>,
+    pub(super) routing: RoutingTable<'t>,
+}
+
+/// What a record says of its routing policy.
+pub(super) struct RoutingTable<'t> {
+    pub(super) set_identifier: Option<Text<'t>>,
+    pub(super) health_check: Option<Text<'t>>,
+    pub(super) weight: Option<At<u64>>,
+    pub(super) region: Option<Text<'t>>,
+    pub(super) failover: Option<Text<'t>>,
+    pub(super) geolocation: Option<At<GeolocationTable<'t>>>,
+    pub(super) geoproximity: Option<At<GeoproximityTable<'t>>>,
+    pub(super) multivalue: Option<At<bool>>,
+    /// The keys of policies that are there, right or wrong.
+    pub(super) policies: Vec<&'static str>,
+    /// Whether it is IP-based, which is refused on the spot.
+    pub(super) is_by_address: bool,
+}
+
+/// `geolocation`.
+pub(super) struct GeolocationTable<'t> {
+    pub(super) continent: Option<Text<'t>>,
+    pub(super) country: Option<Text<'t>>,
+    pub(super) subdivision: Option<Text<'t>>,
+}
+
+/// `geoproximity`.
+pub(super) struct GeoproximityTable<'t> {
+    pub(super) aws_region: Option<Text<'t>>,
+    pub(super) local_zone_group: Option<Text<'t>>,
+    pub(super) coordinates: Option<CoordinatesTable>,
+    pub(super) bias: Option<At<i64>>,
+    /// How many of the three places are there, right or wrong.
+    pub(super) places: usize,
+}
+
+/// `coordinates`.
+pub(super) struct CoordinatesTable {
+    pub(super) latitude: Option<At<f64>>,
+    pub(super) longitude: Option<At<f64>>,
+}
+
+/// One `[[health_check]]`.
+pub(super) struct HealthCheckTable<'t> {
+    pub(super) label: String,
+    pub(super) at: usize,
+    pub(super) id: Option<Text<'t>>,
+    pub(super) kind: Option<Text<'t>>,
+    pub(super) status: Option<Text<'t>>,
+    pub(super) child_health_checks: Option<Texts<'t>>,
+    pub(super) health_threshold: Option<At<u64>>,
+    pub(super) inverted: Option<At<bool>>,
+    pub(super) disabled: Option<At<bool>>,
+    /// Keys that belong to one type only, and are there, right or wrong.
+    pub(super) of_types: Vec<&'static str>,
 }
 
 /// One `[[resolver_rule]]`.
@@ -219,6 +276,7 @@ impl<'t> Document<'t> {
                 read_inbound_endpoint,
             ),
             endpoints: each(&mut top, reading, "vpc_endpoint", "[[vpc_endpoint]]", read_endpoint),
+            health_checks: each(&mut top, reading, "health_check", "[[health_check]]", read_health_check),
             hosted_zones: each(&mut top, reading, "hosted_zone", "[[hosted_zone]]", read_hosted_zone),
             resolver_rules: each(&mut top, reading, "resolver_rule", "[[resolver_rule]]", read_resolver_rule),
         };
@@ -414,9 +472,100 @@ fn read_record<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> RecordTab
         ttl: table.number(reading, "ttl"),
         values: table.texts(reading, "values"),
         alias: table.text(reading, "alias"),
+        evaluate_target_health: table.boolean(reading, "evaluate_target_health"),
+        routing: read_routing(&mut table, reading),
     };
+    let rule = "private hosted zones have every policy but this (Route 53 Developer Guide, \
+                hosted-zone-private-considerations)";
+    let hint = "use weight, failover, region, geolocation, geoproximity or multivalue";
+    table.refuse(reading, BY_ADDRESS_KEY, "the record set has IP-based routing", rule, hint);
     table.finish(reading);
     record
+}
+
+fn read_routing<'t>(table: &mut Table<'t>, reading: &mut Reading<'t>) -> RoutingTable<'t> {
+    let policies = POLICY_KEYS.into_iter().filter(|key| table.has(key));
+    let policies = policies.collect();
+    let label = |key: &str| format!("{}, `{key}`", table.label);
+    let (geolocation, geoproximity) = (label("geolocation"), label("geoproximity"));
+    let mut routing = RoutingTable {
+        set_identifier: table.text(reading, "set_identifier"),
+        health_check: table.text(reading, "health_check"),
+        weight: table.number(reading, "weight"),
+        region: table.text(reading, "region"),
+        failover: table.text(reading, "failover"),
+        geolocation: table
+            .table(reading, "geolocation", geolocation)
+            .map(|table| At { at: table.at, value: read_geolocation(table, reading) }),
+        geoproximity: table
+            .table(reading, "geoproximity", geoproximity)
+            .map(|table| At { at: table.at, value: read_geoproximity(table, reading) }),
+        multivalue: table.boolean(reading, "multivalue"),
+        policies,
+        is_by_address: table.has(BY_ADDRESS_KEY),
+    };
+    if routing.multivalue.is_some_and(|multivalue| !multivalue.value) {
+        // AWS takes no `false` at all; here it says what is so anyway.
+        routing.policies.retain(|key| *key != "multivalue");
+    }
+    routing
+}
+
+/// The key of the policy that private hosted zones do not have (Route 53 API, CidrRoutingConfig).
+const BY_ADDRESS_KEY: &str = "cidr_routing_config";
+/// The keys that say which policy a record set has.
+const POLICY_KEYS: [&str; 6] = ["weight", "region", "failover", "geolocation", "geoproximity", "multivalue"];
+
+fn read_geolocation<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> GeolocationTable<'t> {
+    let geolocation = GeolocationTable {
+        continent: table.text(reading, "continent"),
+        country: table.text(reading, "country"),
+        subdivision: table.text(reading, "subdivision"),
+    };
+    table.finish(reading);
+    geolocation
+}
+
+fn read_geoproximity<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> GeoproximityTable<'t> {
+    let label = format!("{}, `coordinates`", table.label);
+    let geoproximity = GeoproximityTable {
+        places: ["aws_region", "local_zone_group", "coordinates"].into_iter().filter(|key| table.has(key)).count(),
+        aws_region: table.text(reading, "aws_region"),
+        local_zone_group: table.text(reading, "local_zone_group"),
+        coordinates: table.table(reading, "coordinates", label).map(|mut table| {
+            table.require(reading, "latitude", "37.57");
+            table.require(reading, "longitude", "126.98");
+            let coordinates = CoordinatesTable {
+                latitude: table.decimal(reading, "latitude"),
+                longitude: table.decimal(reading, "longitude"),
+            };
+            table.finish(reading);
+            coordinates
+        }),
+        bias: table.signed(reading, "bias"),
+    };
+    table.finish(reading);
+    geoproximity
+}
+
+fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> HealthCheckTable<'t> {
+    let id = table.id(reading, "health check", "\"web-1\"");
+    table.require(reading, "type", "\"manual\"");
+    let of_types = ["status", "child_health_checks", "health_threshold"];
+    let check = HealthCheckTable {
+        label: table.label.clone(),
+        at: table.at,
+        id,
+        kind: table.text(reading, "type"),
+        of_types: of_types.into_iter().filter(|key| table.has(key)).collect(),
+        status: table.text(reading, "status"),
+        child_health_checks: table.texts(reading, "child_health_checks"),
+        health_threshold: table.number(reading, "health_threshold"),
+        inverted: table.boolean(reading, "inverted"),
+        disabled: table.boolean(reading, "disabled"),
+    };
+    table.finish(reading);
+    check
 }
 
 fn read_resolver_rule<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> ResolverRuleTable<'t> {

@@ -5,9 +5,10 @@ use super::document::HostedZoneTable;
 use super::endpoint::{EndpointNames, PrivateDnsClaim};
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::zone_sets::{Origin, OriginKind, ZoneSets};
-use crate::aws::{HostedZone, RecordSet};
+use crate::aws::{HostedZone, RecordSet, VpcIndex};
 use crate::config::diagnostic::{Place, quoted};
-use crate::dns::Name;
+use crate::dns::{Name, Rtype};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A zone while its sets are gathered.
@@ -19,6 +20,10 @@ pub(super) struct ZoneInMaking<'z> {
     pub(super) file: Option<(Arc<str>, u32)>,
     /// Sets that are aliases: which, where the target stands, and how the set is called.
     pub(super) aliases: Vec<(u32, usize, String)>,
+    /// Sets with a routing policy: which, where each stands, and how it is called.
+    pub(super) routed: Vec<(u32, usize, String)>,
+    /// How many of one owner and type.
+    pub(super) routed_counts: HashMap<(Name, Rtype), usize>,
     /// Whether the owner that the file names last lies outside.
     pub(super) is_outside: bool,
     /// Whether something that was written is not in the sets, so that what is missing proves nothing.
@@ -60,7 +65,7 @@ impl<'t> Builder<'t, '_> {
                 self.warn_of_vpc_attributes(at, &table.label, "hosted_zone", *vpc);
             }
             let Some(apex) = self.zone_apex(table) else { continue };
-            let record_sets = self.zone_record_sets(table, &apex, index as u32 + 1, names);
+            let record_sets = self.zone_record_sets(table, &apex, (index as u32 + 1, &vpcs), names);
             let Some(id) = &table.id else { continue };
             settled.push((HostedZone { id: id.value.as_ref().into(), apex, vpcs, record_sets }, table));
         }
@@ -89,12 +94,12 @@ impl<'t> Builder<'t, '_> {
         Some(apex)
     }
 
-    /// Everything a zone holds: first its file, then its records, then what its aliases point at.
+    /// Everything a zone holds: first its file, then its records, then what its aliases point at and its policies say.
     fn zone_record_sets(
         &mut self,
         table: &HostedZoneTable<'t>,
         apex: &Name,
-        rank: u32,
+        (rank, vpcs): (u32, &[VpcIndex]),
         names: &EndpointNames,
     ) -> Vec<RecordSet> {
         let text = table.file.as_ref().and_then(|file| self.zone_file_text(file, &table.label));
@@ -105,6 +110,8 @@ impl<'t> Builder<'t, '_> {
             sets: ZoneSets::with_capacity(lines + table.records.len()),
             file: table.file.as_ref().map(|file| (file.value.as_ref().into(), rank)),
             aliases: Vec::new(),
+            routed: Vec::new(),
+            routed_counts: HashMap::new(),
             is_outside: false,
             is_incomplete: table.file.is_some() && text.is_none(),
         };
@@ -113,6 +120,7 @@ impl<'t> Builder<'t, '_> {
         }
         self.add_records(&mut zone, &table.records);
         self.settle_aliases(&mut zone, names);
+        self.settle_routing(&mut zone, vpcs);
         zone.sets.into_sets()
     }
 

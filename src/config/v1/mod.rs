@@ -11,6 +11,7 @@ mod document;
 mod door;
 mod ec2_tables;
 mod endpoint;
+mod health_check;
 mod hosted_zone;
 mod inbound_endpoint;
 mod instance;
@@ -20,6 +21,7 @@ mod private_name;
 mod record_set;
 mod resolver_config;
 mod resolver_rule;
+mod routing_policy;
 mod settings;
 mod source;
 mod table;
@@ -32,12 +34,12 @@ mod zone_file;
 mod zone_sets;
 
 use super::{Configuration, Loaded, Surroundings};
-use crate::aws::{Model, VpcIndex};
+use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
 use network_interface::AddressOwners;
 use source::Reading;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use table::Table;
 use toml::de::DeTable;
 
@@ -102,6 +104,7 @@ fn settle<'t>(
         vpc_places: Vec::new(),
         address_owners: AddressOwners::default(),
         doors: Doors::default(),
+        health_check_indexes: BTreeMap::new(),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let mut settings = settings::settle(&document.settings, &mut builder.reading);
@@ -119,6 +122,7 @@ fn settle<'t>(
     builder.settle_resolver_rules(&document.resolver_rules);
     settings.upstream = builder.upstream_settings(&document.upstream, document.hosted_zones.len() as u32 + 1);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
+    builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
     (Configuration { model: builder.model, settings }, builder.reading)
 }
@@ -138,6 +142,8 @@ struct Builder<'t, 's> {
     address_owners: AddressOwners,
     /// Every address that queries come in by.
     doors: Doors,
+    /// Health checks by their ids; none: it has been refused.
+    health_check_indexes: BTreeMap<String, Option<HealthCheckIndex>>,
     /// `[server] open_resolver`.
     is_open_resolver: bool,
 }

@@ -4,6 +4,7 @@ use super::Builder;
 use super::document::RecordTable;
 use super::hosted_zone::ZoneInMaking;
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
+use super::routing_policy::Refused;
 use super::table::Text;
 use super::zone_sets::{Added, Origin, REPLY_OCTETS_OF_A_SET_MAX, TOO_LARGE_RULE, records_max, reply_octets};
 use crate::aws::RecordSet;
@@ -62,18 +63,64 @@ impl<'t> Builder<'t, '_> {
                 zone.is_incomplete = true;
                 continue;
             };
-            let label = format!("{}, {rtype} `{owner}`", zone.label);
-            if let Some(other) = zone.sets.find(&owner, rtype) {
-                let problem = format!("the zone has two record sets {rtype} `{owner}`");
-                let also = self.record_place(zone, zone.sets.origin(other), "the other one");
-                let error = self.reading.error(record.at, label, problem).also(also);
-                let rule = "name and type say which set it is; the file and `records` are one";
-                self.reading.report(error.rule(rule).hint("put all values into one of them"));
+            let mut label = format!("{}, {rtype} `{owner}`", zone.label);
+            if let Some(identifier) = &record.routing.set_identifier {
+                label = format!("{label}, set {}", quoted(&identifier.value));
+            }
+            let is_routed = record.routing.set_identifier.is_some() || !record.routing.policies.is_empty();
+            if let Some(other) = zone.sets.find(&owner, rtype)
+                && !(is_routed && zone.sets.set(other).routing.is_some())
+            {
+                self.report_second_set(zone, record.at, label, &owner, rtype, is_routed);
                 continue;
             }
+            let aliases_before = zone.aliases.len();
             let data = self.record_data(zone, record, rtype, &label);
-            self.add_set(zone, RecordSet { owner, rtype, data }, record.at, label);
+            let routing = self.routing(record, rtype, &label);
+            let has_room = routing.as_ref().is_ok_and(|routing| {
+                routing
+                    .as_ref()
+                    .is_none_or(|routing| self.has_room_for(zone, (&owner, rtype), routing, record.at, &label))
+            });
+            match routing {
+                Ok(routing) if has_room => {
+                    if routing.is_some() {
+                        zone.routed.push((zone.next_set(), record.at, label.clone()));
+                    }
+                    self.add_set(zone, RecordSet { owner, rtype, data, routing }, record.at, label);
+                }
+                Ok(_) | Err(Refused) => {
+                    zone.aliases.truncate(aliases_before);
+                    zone.is_incomplete = true;
+                }
+            }
         }
+    }
+
+    /// Says that a set of this owner and type is there, and that the two cannot be beside each other.
+    fn report_second_set(
+        &mut self,
+        zone: &ZoneInMaking<'_>,
+        at: usize,
+        label: String,
+        owner: &Name,
+        rtype: Rtype,
+        is_routed: bool,
+    ) {
+        let problem = format!("the zone has two record sets {rtype} `{owner}`");
+        let Some(other) = zone.sets.find(owner, rtype) else { return };
+        let other_is_routed = zone.sets.set(other).routing.is_some();
+        let also = self.record_place(zone, zone.sets.origin(other), "the other one");
+        let error = self.reading.error(at, label, problem).also(also);
+        let (rule, hint) = if is_routed || other_is_routed {
+            (
+                "one of the two has a routing policy, and the sets of a name and type all have the same",
+                "give both `set_identifier` and the same policy, or remove one",
+            )
+        } else {
+            ("name and type say which set it is; the file and `records` are one", "put all values into one of them")
+        };
+        self.reading.report(error.rule(rule).hint(hint));
     }
 
     fn add_set(&mut self, zone: &mut ZoneInMaking<'_>, set: RecordSet, at: usize, label: String) {
@@ -153,6 +200,11 @@ impl<'t> Builder<'t, '_> {
         label: &str,
     ) -> RecordData {
         let records = RecordData::Records { ttl: Ttl::DEFAULT, rdatas: Box::default() };
+        if let (None, Some(evaluate)) = (&record.alias, record.evaluate_target_health) {
+            let error = self.reading.error(evaluate.at, label, "`evaluate_target_health` without an `alias`");
+            let rule = "it asks for the health of what an alias points at (Route 53 API, AliasTarget)";
+            self.reading.report(error.rule(rule).hint("remove it; a set with values has a `health_check`"));
+        }
         let (problem, at, hint) = match (&record.values, &record.alias) {
             (Some(values), None) => {
                 let ttl = self.record_ttl(record, label);
@@ -165,7 +217,8 @@ impl<'t> Builder<'t, '_> {
                                 resource-record-sets-choosing-alias-non-alias)";
                     self.reading.report(error.rule(rule).hint("remove `ttl`"));
                 }
-                return self.alias(zone, alias, rtype, label).unwrap_or(records);
+                let evaluate_target_health = record.evaluate_target_health.is_some_and(|evaluate| evaluate.value);
+                return self.alias(zone, alias, evaluate_target_health, rtype, label).unwrap_or(records);
             }
             (Some(_), Some(alias)) => ("the record set has `values` and an `alias`", alias.at, "remove one of them"),
             (None, None) if record.has_data => return records,
@@ -176,7 +229,14 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// An alias as it is written; what it points at is settled when the whole zone is known.
-    fn alias(&mut self, zone: &mut ZoneInMaking<'_>, text: &Text<'t>, rtype: Rtype, label: &str) -> Option<RecordData> {
+    fn alias(
+        &mut self,
+        zone: &mut ZoneInMaking<'_>,
+        text: &Text<'t>,
+        evaluate_target_health: bool,
+        rtype: Rtype,
+        label: &str,
+    ) -> Option<RecordData> {
         if matches!(rtype, Rtype::NS | Rtype::SOA) {
             let error = self.reading.error(text.at, label, format!("an alias of type {rtype}"));
             let rule = "Route 53 has none (Developer Guide, resource-record-sets-values-alias-common)";
@@ -185,7 +245,7 @@ impl<'t> Builder<'t, '_> {
         }
         let target = self.absolute_name(text, label, "alias")?;
         zone.aliases.push((zone.next_set(), text.at, label.to_owned()));
-        Some(RecordData::Alias(AliasTarget::Forwarded(target)))
+        Some(RecordData::Alias { target: AliasTarget::Forwarded(target), evaluate_target_health })
     }
 
     fn record_ttl(&mut self, record: &RecordTable<'t>, label: &str) -> Ttl {

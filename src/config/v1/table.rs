@@ -166,6 +166,44 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Takes a number out, whole or with a fraction; none of TOML's `inf` and `nan`.
+    pub(super) fn decimal(&mut self, reading: &mut Reading<'t>, key: &'static str) -> Option<At<f64>> {
+        let value = self.take(key)?;
+        let read = match &value.value {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        match read.filter(|number| number.is_finite()) {
+            Some(number) => Some(At { value: number, at: value.at }),
+            None => self.wrong_type(reading, key, &value, "a finite number"),
+        }
+    }
+
+    /// Takes a whole number out that may be negative.
+    pub(super) fn signed(&mut self, reading: &mut Reading<'t>, key: &'static str) -> Option<At<i64>> {
+        let value = self.take(key)?;
+        match &value.value {
+            DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(number) => Some(At { value: number, at: value.at }),
+                Err(_) => {
+                    let problem = format!("`{key}` is {}, which is too large", quoted(integer.as_str()));
+                    reading.report(reading.error(value.at, &self.label, problem));
+                    None
+                }
+            },
+            _ => self.wrong_type(reading, key, &value, "a whole number"),
+        }
+    }
+
+    /// Refuses a key that is known elsewhere, in words of its own.
+    pub(super) fn refuse(&mut self, reading: &mut Reading<'t>, key: &str, problem: &str, rule: &str, hint: &str) {
+        let found = self.entries.iter_mut().find(|(known, _)| known.value == key);
+        if let Some(value) = found.and_then(|(_, value)| value.take()) {
+            reading.report(reading.error(value.at, &self.label, problem).rule(rule).hint(hint));
+        }
+    }
+
     /// Takes a table out.
     pub(super) fn table(&mut self, reading: &mut Reading<'t>, key: &'static str, label: String) -> Option<Self> {
         let value = self.take(key)?;

@@ -89,7 +89,7 @@ impl ZoneSets {
         self.sets.len() as u32
     }
 
-    /// The set of an owner and a type.
+    /// The set of an owner and a type; of several, which have routing policies, always the same one.
     pub(super) fn find(&self, owner: &Name, rtype: Rtype) -> Option<u32> {
         self.of_owner(self.first_of(owner)).find(|&set| self.set(set).rtype == rtype)
     }
@@ -131,10 +131,11 @@ impl ZoneSets {
             NONE => Name::from_wire(owner).expect("the zone file's reader gives well-formed names"),
             first => self.set(first).owner.clone(),
         };
-        self.insert(first, RecordSet { owner, rtype, data: RecordData::Records { ttl, rdatas: packed.into() } }, origin)
+        let data = RecordData::Records { ttl, rdatas: packed.into() };
+        self.insert(first, RecordSet { owner, rtype, data, routing: None }, origin)
     }
 
-    /// Adds a set that is not there yet.
+    /// Adds a set whose owner and type are not there yet, or only with routing policies.
     pub(super) fn add_set(&mut self, set: RecordSet, origin: Origin) -> Added {
         let first = self.first_of(&set.owner);
         self.insert(first, set, origin)
@@ -143,8 +144,9 @@ impl ZoneSets {
     /// Enters a new set into the chain of its owner, whose first set is `first`.
     fn insert(&mut self, first: u32, set: RecordSet, origin: Origin) -> Added {
         let index = self.sets.len() as u32;
-        let beside =
-            self.of_owner(first).find(|&other| set.rtype == Rtype::CNAME || self.set(other).rtype == Rtype::CNAME);
+        // Several CNAME sets may be those of a routing policy; whoever adds a set has looked for one of its type.
+        let is_one_a_cname = |other: Rtype| other != set.rtype && (set.rtype == Rtype::CNAME || other == Rtype::CNAME);
+        let beside = self.of_owner(first).find(|&other| is_one_a_cname(self.set(other).rtype));
         match first {
             NONE => {
                 let hash = self.hasher.hash_one(set.owner.as_wire());

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dns::message::Message;
-use crate::dns::{Rcode, Ttl};
+use crate::dns::{Name, Rcode, Ttl};
 use crate::forward::reply::TtlLimits;
 
 const T0: Millis = Millis(1_000);
@@ -123,8 +123,9 @@ fn a_batch_finds_what_each_question_finds() {
     ];
     asks.extend(many.iter().map(|name| Some(ask(name))));
     for now in [T0, T0.plus(5_000), T0.plus(60_000)] {
-        let mut outcomes = [const { None }; LOOKUPS_MAX];
-        cache.get_all(asks.iter().copied(), now, &mut outcomes);
+        let mut lookups = Lookups::default();
+        cache.get_all(asks.iter().copied(), now, &mut lookups);
+        let outcomes = lookups.outcomes;
         let found = outcomes.iter().flatten().count();
         assert_eq!(
             found,
@@ -331,6 +332,82 @@ fn bounded_in_octets() {
     assert!(cache.get(&ask(QNAME), T0).is_some());
 }
 
+#[test]
+fn a_flush_takes_what_it_names_and_says_how_much() {
+    let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name");
+    let fill = |cache: &ReplyCache| {
+        for context in [1, 2] {
+            for qname in [b"\x03www\x07example\x00".as_slice(), b"\x04xwww\x07example\x00", b"\x07example\x00", b"\x00"]
+            {
+                for qtype in [Rtype::A, Rtype::AAAA] {
+                    let ask = Ask { context: ContextId(context), qtype, ..ask(qname) };
+                    insert(cache, &ask, &reply(qname, 60, 4));
+                    insert(cache, &Ask { dnssec_ok: true, ..ask }, &Err(ExchangeError::TimedOut));
+                }
+            }
+        }
+        for number in 0..3_000u32 {
+            let qname = [b"\x06".as_slice(), format!("{number:06}").as_bytes(), b"\x03net\x00"].concat();
+            insert(cache, &Ask { context: ContextId(3), ..ask(&qname) }, &reply(&qname, 60, 4));
+        }
+    };
+    for (what, expected) in [
+        (Flush::All, 3_032),
+        (Flush::Name(name("www.example")), 8),
+        (Flush::Suffix(name("example")), 24),
+        (Flush::Suffix(name("www.example")), 8),
+        (Flush::Suffix(name("ww.example")), 0),
+        (Flush::Suffix(name("net")), 3_000),
+        (Flush::Suffix(Name::root()), 3_032),
+        (Flush::Context(ContextId(1)), 16),
+        (Flush::Context(ContextId(4)), 0),
+    ] {
+        let cache = cache(8 << 20);
+        fill(&cache);
+        assert_eq!(cache.len(), 3_032);
+        assert_eq!(cache.flush(&what), expected, "{what:?}");
+        assert_eq!(cache.len(), 3_032 - expected as usize, "{what:?}");
+        assert_eq!(cache.flush(&what), 0, "{what:?}");
+        let is_there = cache.get(&Ask { context: ContextId(2), ..ask(QNAME) }, T0).is_some();
+        assert_eq!(is_there, matches!(expected, 0 | 3_000 | 16), "{what:?}");
+        fill(&cache);
+        assert_eq!(cache.len(), 3_032, "it can be filled again");
+    }
+}
+
+/// How often each of 1,000 names was not there when it was asked for, while a flood of others passes: `asked` others
+/// between two questions for a name of these, each with what `flood` says.
+fn misses_in_a_flood(others: u32, asked: u32, flood: &[Outcome]) -> u32 {
+    let cache = ReplyCache::new(CacheLimits { octets_max: 4 << 20, ttls: TTLS, stale_seconds: 86_400, prefetch: true });
+    let name = |number: u32| -> Vec<u8> { [b"\x07", format!("{number:07}").as_bytes(), b"\x00"].concat() };
+    let hot: Vec<Vec<u8>> = (0..1_000).map(|number| name(9_000_000 + number)).collect();
+    let answer = reply(QNAME, 60, 4);
+    let mut misses = 0;
+    let mut next = hot.iter().cycle();
+    for number in 0..others {
+        let other = name(number);
+        insert(&cache, &ask(&other), &flood[number as usize % flood.len()]);
+        if number % asked == 0 {
+            let hot = next.next().expect("round and round");
+            if cache.get(&ask(hot), T0).is_none() {
+                misses += 1;
+                insert(&cache, &ask(hot), &answer);
+            }
+        }
+    }
+    assert!(cache.octets() <= 4 << 20);
+    misses
+}
+
+#[test]
+fn random_names_do_not_push_out_those_that_are_asked_for() {
+    let nothing = [denial(), Err(ExchangeError::TimedOut), bare(2, T0)];
+    // Each name is missed once: when it is asked for first.
+    assert_eq!(misses_in_a_flood(1_000_000, 10, &nothing), 1_000);
+    // A wildcard answers them all: an answer that nobody asked for again goes first.
+    assert_eq!(misses_in_a_flood(200_000, 4, &[reply(QNAME, 60, 4)]), 1_000);
+}
+
 proptest! {
     /// A borrowed question finds what an owned key stored.
     #[test]
@@ -345,8 +422,6 @@ proptest! {
         let cache = cache(1 << 20);
         insert(&cache, &ask, &Err(ExchangeError::TimedOut));
         prop_assert!(cache.get(&ask, T0).is_some());
-        let kept = Hashed { hash: 0, key: CacheKey::from(&ask) };
-        let is_equivalent = Hashed { hash: 0, key: ask }.equivalent(&kept);
-        prop_assert!(is_equivalent);
+        prop_assert!(CacheKey::from(&ask).is_of(&ask));
     }
 }

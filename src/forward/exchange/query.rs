@@ -37,6 +37,9 @@ impl NameCase {
     }
 }
 
+/// AD in octet 3 of a header.
+const AUTHENTIC_DATA: u8 = 0x20;
+
 /// What an OPT says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OptFields<'c> {
@@ -45,7 +48,8 @@ pub(super) struct OptFields<'c> {
 }
 
 /// Writes a query and returns its octets: RD set, CD and DO as asked, no option but the cookie: no client subnet leaves
-/// the house.
+/// the house. AD is set, so that the target says whether it validated the answer (RFC 6840 section 5.7): the reply is
+/// kept for clients that want to know that and for others.
 pub(super) fn write(
     ask: &Ask<'_>,
     id: [u8; 2],
@@ -55,8 +59,8 @@ pub(super) fn write(
 ) -> usize {
     let mut writer = Writer { out, at: 0 };
     writer.put(&id);
-    let checking_disabled = u8::from(ask.checking_disabled) << 4;
-    writer.put(&[0x01, checking_disabled, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
+    let flags = AUTHENTIC_DATA | u8::from(ask.checking_disabled) << 4;
+    writer.put(&[0x01, flags, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
     match case {
         Some(case) => case.of(ask.qname).for_each(|octet| writer.put(&[octet])),
         None => writer.put(ask.qname),

@@ -281,7 +281,7 @@ fn judged(octets: &[u8]) -> Judge {
 fn check_query(query: &Judge) {
     let header = &query.metadata;
     assert_eq!((header.message_type, header.op_code), (MessageType::Query, OpCode::Query));
-    assert!(header.recursion_desired && header.checking_disabled && !header.authentic_data);
+    assert!(header.recursion_desired && header.checking_disabled && header.authentic_data);
     assert_eq!(query.queries.len(), 1);
     assert_eq!(query.queries[0].name().to_string().to_ascii_lowercase(), "db.corp.example.");
     if let Some(edns) = &query.edns {

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use super::Question;
 use super::sockets::SocketIndex;
 use crate::forward::Millis;
-use crate::forward::exchange::{ATTEMPTS_OPEN_MAX, AttemptId, Exchange, TargetIndex};
+use crate::forward::exchange::{ATTEMPTS_OPEN_MAX, AttemptId, Exchange, Options, TargetIndex};
 
 /// One question in flight: its exchange, and who waits for the outcome.
 pub(super) struct Flight<W> {
@@ -33,8 +33,8 @@ pub(super) struct Flight<W> {
 pub(super) struct Waiting<W> {
     /// Who, in the words of whoever is told.
     pub(super) waiter: W,
-    /// The client's address, if there is one.
-    pub(super) client: Option<IpAddr>,
+    /// The client's address.
+    pub(super) client: IpAddr,
 }
 
 /// Those who wait: seldom more than one.
@@ -138,10 +138,28 @@ pub(super) struct Flights<W> {
     by_question: HashTable<u32>,
 }
 
-/// The place of one number.
+/// The place of one number. Its flight is written over by the next one rather than moved in: it is large.
 struct Place<W> {
     generation: u32,
-    flight: Option<Flight<W>>,
+    is_taken: bool,
+    flight: Flight<W>,
+}
+
+impl<W> Place<W> {
+    /// A place without a flight.
+    fn vacant() -> Self {
+        let flight = Flight {
+            question: Question::default(),
+            context: 0,
+            exchange: Exchange::new(&[], Millis(0), Options::default()),
+            waiters: Waiters::none(),
+            listening: Listening::default(),
+            stale_at: None,
+            has_told_stale: false,
+            has_ended: true,
+        };
+        Self { generation: 0, is_taken: false, flight }
+    }
 }
 
 /// Flights whose memory is had at a time.
@@ -153,41 +171,51 @@ impl<W> Flights<W> {
         Self { pieces: Vec::new(), free: Vec::new(), by_question: HashTable::new() }
     }
 
+    /// How many there are, those among them that have ended and only listen on.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len() * PIECE - self.free.len()
+    }
+
     /// The flight of a question that has not ended.
     pub(super) fn find(&self, question: &Question) -> Option<u32> {
         let is_it = |number: &u32| self.get(*number).is_some_and(|flight| flight.question == *question);
-        self.by_question.find(question.hash, is_it).copied()
+        self.by_question.find(question.hash(), is_it).copied()
     }
 
-    /// Adds one and returns its number.
-    pub(super) fn add(&mut self, flight: Flight<W>) -> u32 {
+    /// Begins one, whose exchange is still to be restarted and for which nobody waits; returns its number.
+    pub(super) fn begin(&mut self, question: Question, context: u32) -> u32 {
         if self.free.is_empty() {
             let first = (self.pieces.len() * PIECE) as u32;
-            self.pieces.push((0..PIECE).map(|_| Place { generation: 0, flight: None }).collect());
+            self.pieces.push((0..PIECE).map(|_| Place::vacant()).collect());
             self.free.extend((first..first + PIECE as u32).rev());
         }
         let number = self.free.pop().expect("places were just made");
-        let hash = flight.question.hash;
+        let hash = question.hash();
         let place = self.place_mut(number);
         place.generation = place.generation.wrapping_add(1);
-        place.flight = Some(flight);
+        place.is_taken = true;
+        let flight = &mut place.flight;
+        flight.question = question;
+        flight.context = context;
+        flight.stale_at = None;
+        flight.has_told_stale = false;
+        flight.has_ended = false;
         let Self { pieces, by_question, .. } = self;
-        let hash_of = |number: &u32| {
-            let place = &pieces[*number as usize / PIECE][*number as usize % PIECE];
-            place.flight.as_ref().map_or(0, |flight| flight.question.hash)
-        };
+        let hash_of = |number: &u32| pieces[*number as usize / PIECE][*number as usize % PIECE].flight.question.hash();
         by_question.insert_unique(hash, number, hash_of);
         number
     }
 
     /// A flight.
     pub(super) fn get(&self, number: u32) -> Option<&Flight<W>> {
-        self.pieces.get(number as usize / PIECE)?[number as usize % PIECE].flight.as_ref()
+        let place = &self.pieces.get(number as usize / PIECE)?[number as usize % PIECE];
+        place.is_taken.then_some(&place.flight)
     }
 
     /// A flight, to be changed; its question and whether it has ended are not to be changed by the caller.
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Flight<W>> {
-        self.pieces.get_mut(number as usize / PIECE)?[number as usize % PIECE].flight.as_mut()
+        let place = &mut self.pieces.get_mut(number as usize / PIECE)?[number as usize % PIECE];
+        place.is_taken.then_some(&mut place.flight)
     }
 
     /// The flight's number and generation, for those who may come back when it is gone.
@@ -201,27 +229,30 @@ impl<W> Flights<W> {
         self.get(id.number).is_some() && self.id(id.number) == id
     }
 
-    /// From now on nobody finds the flight by its question.
-    pub(super) fn end(&mut self, number: u32) {
-        let Some(flight) = self.get_mut(number) else { return };
+    /// From now on nobody finds the flight by its question. Whether it had not ended before.
+    pub(super) fn end(&mut self, number: u32) -> bool {
+        let Some(flight) = self.get_mut(number) else { return false };
         if std::mem::replace(&mut flight.has_ended, true) {
-            return;
+            return false;
         }
-        let hash = flight.question.hash;
+        let hash = flight.question.hash();
         if let Ok(entry) = self.by_question.find_entry(hash, |of| *of == number) {
             entry.remove();
         }
+        true
     }
 
-    /// Takes a flight out; whether there was one.
+    /// Takes a flight out; whether it had not ended before.
     pub(super) fn remove(&mut self, number: u32) -> bool {
-        self.end(number);
-        let was_there = self.get(number).is_some();
-        if was_there {
-            self.place_mut(number).flight = None;
-            self.free.push(number);
-        }
-        was_there
+        let had_not_ended = self.end(number);
+        let Some(flight) = self.get_mut(number) else { return false };
+        flight.waiters = Waiters::none();
+        // It may hold a reply that was kept.
+        flight.exchange.restart(&[], Millis(0), Options::default());
+        flight.listening = Listening::default();
+        self.place_mut(number).is_taken = false;
+        self.free.push(number);
+        had_not_ended
     }
 
     /// The numbers of all flights.

@@ -23,8 +23,8 @@ pub(super) struct Inbox<W> {
 
 /// What a lane takes out of its inbox at a time.
 pub(super) struct Contents<W> {
-    /// Questions to be asked.
-    pub(super) orders: Vec<Order<W>>,
+    /// Questions to be asked; none where one has been taken.
+    pub(super) orders: Vec<Option<Order<W>>>,
     /// What came of asking over streams.
     pub(super) streams: Vec<FromStream>,
     /// The lane is to answer what it has with failures and to end.
@@ -73,7 +73,7 @@ impl<W> Inbox<W> {
     /// Hands in orders, whether there is room or not, and leaves the list empty.
     pub(super) fn put_orders(&self, orders: &mut Vec<Order<W>>) {
         self.put(|contents| {
-            contents.orders.append(orders);
+            contents.orders.extend(orders.drain(..).map(Some));
             self.orders.store(contents.orders.len(), Ordering::Relaxed);
         });
     }

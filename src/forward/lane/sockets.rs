@@ -331,7 +331,7 @@ impl Sockets {
             None => self.sockets.push(Some(socket)),
         }
         self.pools[pool.0 as usize].places[place] = Some(index);
-        self.sweep_at.get_or_insert(now.plus(SOCKET_SECONDS_MAX * 1000));
+        self.sweep_at.get_or_insert_with(|| now.plus(SOCKET_SECONDS_MAX * 1000));
         self.counters.sockets_opened.add();
         Ok(index)
     }

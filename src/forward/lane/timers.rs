@@ -154,9 +154,10 @@ mod tests {
         assert_eq!((timers.next_at(), timers.due(Millis(10_000))), (None, None));
         timers.arm(7, Millis(10_050), Millis(10_000));
         assert_eq!(timers.next_at(), Some(Millis(10_052)), "rounded up to a tick");
-        assert_eq!(all_due(&mut timers, 10_051), []);
+        assert!(all_due(&mut timers, 10_051).is_empty());
         assert_eq!(all_due(&mut timers, 10_052), [7]);
-        assert_eq!((all_due(&mut timers, 20_000), timers.next_at()), (vec![], None));
+        assert!(all_due(&mut timers, 20_000).is_empty());
+        assert_eq!(timers.next_at(), None);
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
         let mut timers = Timers::new();
         timers.arm(1, Millis(5), Millis(1_000));
         timers.arm(2, Millis(1_000_000), Millis(1_000));
-        assert_eq!(all_due(&mut timers, 1_003), []);
+        assert!(all_due(&mut timers, 1_003).is_empty());
         assert_eq!(all_due(&mut timers, 1_004), [1]);
         assert_eq!(timers.next_at(), Some(Millis(1_000 + SLOTS as u64 * TICK_MILLIS)));
         assert_eq!(all_due(&mut timers, 1_000_000), [2]);

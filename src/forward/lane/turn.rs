@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::flights::{Flight, FlightId, Flights, Listening, Open, Via, Waiters, Waiting};
+use super::flights::{FlightId, Flights, Open, Via, Waiting};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
 use super::sockets::{Owner, PoolIndex, SocketIndex, Sockets, Unsent};
@@ -19,8 +19,7 @@ use crate::dns::message::Message;
 use crate::dns::{TargetGroup, TargetProtocol};
 use crate::forward::clock::Clock;
 use crate::forward::exchange::{
-    Attempt, AttemptId, Channel, Ending, Event, Exchange, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX,
-    TargetIndex,
+    Attempt, AttemptId, Channel, Ending, Event, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX, TargetIndex,
 };
 use crate::forward::loops::targets_text;
 use crate::forward::pool::{Change, TargetState, order};
@@ -61,8 +60,10 @@ pub(super) struct Lane<A: Audience> {
     /// What this lane knows of contexts, by their ids.
     contexts: Vec<Option<Context>>,
     rng: StdRng,
-    /// What has been taken out of the inbox and not yet been looked at, the first of each last.
+    /// What has been taken out of the inbox and not yet been looked at; of streams the first last.
     inward: Contents<A::Waiter>,
+    /// Orders among that which have been looked at.
+    orders_taken: usize,
     /// What an exchange has said; empty between two steps.
     outputs: Outputs,
     /// Attempts that could not be sent, which their exchanges do not know yet.
@@ -110,6 +111,7 @@ impl<A: Audience> Lane<A> {
             contexts: Vec::new(),
             rng,
             inward: Contents::default(),
+            orders_taken: 0,
             outputs: Outputs::new(),
             unsent: Vec::new(),
             stream_failure: None,
@@ -151,7 +153,7 @@ impl<A: Audience> Lane<A> {
             match self.events.number(index) {
                 BELL => {
                     self.lanes.0.inboxes[self.index].take(&mut self.inward);
-                    self.inward.orders.reverse();
+                    self.orders_taken = 0;
                     self.inward.streams.reverse();
                 }
                 number => self.receive(number, incoming),
@@ -169,7 +171,7 @@ impl<A: Audience> Lane<A> {
 
     /// Takes what was in the inbox.
     fn take_in(&mut self) {
-        while let Some(order) = self.inward.orders.pop() {
+        while let Some(order) = self.next_order() {
             self.take_order(order);
         }
         while let Some(from_stream) = self.inward.streams.pop() {
@@ -177,10 +179,19 @@ impl<A: Audience> Lane<A> {
         }
     }
 
+    /// The next order that has not been looked at.
+    fn next_order(&mut self) -> Option<Order<A::Waiter>> {
+        let order = self.inward.orders.get_mut(self.orders_taken).and_then(Option::take);
+        self.orders_taken += 1;
+        if order.is_none() {
+            self.inward.orders.clear();
+        }
+        order
+    }
+
     /// Takes a question: it joins the flight that asks it already, or becomes one.
     fn take_order(&mut self, order: Order<A::Waiter>) {
-        let Order { question, group, client, waiter } = order;
-        let waiting = waiter.map(|waiter| Waiting { waiter, client });
+        let Order { question, group, waiting } = order;
         let Some(waiting) = waiting else {
             // If it is being asked, that is all that the cache can wish for.
             if self.flights.find(&question).is_none() {
@@ -251,27 +262,18 @@ impl<A: Audience> Lane<A> {
                 return self.refuse(waiting, error, &question);
             }
         };
-        let mut waiters = Waiters::none();
-        let mut stale_at = None;
-        if let Some(waiting) = waiting {
-            waiters.push(waiting);
-            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
-            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
-            stale_at = Some(self.now.plus(patience));
-        }
         let shared = &self.lanes.0.forwarder.0;
         shared.counters.exchanges.add();
         shared.flight_began();
-        let number = self.flights.add(Flight {
-            question,
-            context,
-            exchange: Exchange::new(&candidates, self.now, shared.limits.options),
-            waiters,
-            listening: Listening::default(),
-            stale_at,
-            has_told_stale: false,
-            has_ended: false,
-        });
+        let number = self.flights.begin(question, context);
+        let flight = self.flights.get_mut(number).expect("it has just begun");
+        flight.exchange.restart(&candidates, self.now, shared.limits.options);
+        if let Some(waiting) = waiting {
+            flight.waiters.push(waiting);
+            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
+            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
+            flight.stale_at = Some(self.now.plus(patience));
+        }
         self.step(number, Input::Start);
     }
 
@@ -558,7 +560,9 @@ impl<A: Audience> Lane<A> {
 
     /// An exchange has ended: remembers the outcome and tells those who wait.
     fn finish(&mut self, number: u32, outcome: Outcome) {
-        self.flights.end(number);
+        if self.flights.end(number) {
+            self.shared().flight_ended();
+        }
         let Some(flight) = self.flights.get(number) else { return };
         let question = flight.question.clone();
         let shared = self.shared();
@@ -568,14 +572,16 @@ impl<A: Audience> Lane<A> {
         if shared.loops.is_probing() {
             shared.loops.end_probe(question.ask().qname);
         }
-        let outcome = shared.cache.insert(question.key, outcome, self.now);
+        let outcome = shared.cache.insert_hashed(question.name_hash, question.key, outcome, self.now);
         self.tell_all(number, &outcome);
     }
 
     /// Sets a flight's timer after it has been worked on, or takes it out if it is over.
     fn settle(&mut self, number: u32) {
         let Some(flight) = self.flights.get(number) else { return };
-        if flight.exchange.is_over() {
+        // One that only listens for what else may come takes no place of a question, so it has a bound of its own.
+        let is_one_too_many = flight.has_ended && self.flights.len() > self.shared().limits.in_flight_max;
+        if flight.exchange.is_over() || is_one_too_many {
             return self.remove(number);
         }
         let at = flight.exchange.wake_at();
@@ -641,8 +647,8 @@ impl<A: Audience> Lane<A> {
 
     /// Whether a client that wants to know something is a target that is being asked it. An address that is one of this
     /// host's own is everybody's here, and shows nothing.
-    fn is_asked_by_its_target(&self, number: u32, client: Option<IpAddr>) -> bool {
-        let (Some(client), Some(flight)) = (client, self.flights.get(number)) else { return false };
+    fn is_asked_by_its_target(&self, number: u32, client: IpAddr) -> bool {
+        let Some(flight) = self.flights.get(number) else { return false };
         let target_of = |open: Open| self.state(number, open.target)?.target().address();
         let asked = flight.listening.iter().filter_map(target_of).find(|target| target.ip().to_canonical() == client);
         asked.is_some_and(|target| !is_of_this_host(target))
@@ -675,9 +681,9 @@ impl<A: Audience> Lane<A> {
     /// Tells everybody that nothing more comes.
     fn abandon_all(&mut self) {
         let abandoned = Err(ExchangeError::Abandoned);
-        while let Some(order) = self.inward.orders.pop() {
-            if let Some(waiter) = order.waiter {
-                self.tell(waiter, &abandoned);
+        while let Some(order) = self.next_order() {
+            if let Some(waiting) = order.waiting {
+                self.tell(waiting.waiter, &abandoned);
             }
         }
         for number in self.flights.numbers() {

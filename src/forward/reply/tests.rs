@@ -268,6 +268,50 @@ fn a_name_that_points_into_a_ttl_does_not_break_us() {
     assert!(UpstreamReply::new(&message, no_cap, T0, false).is_some());
 }
 
+/// What is to be kept of a message, said the long way: its octets and how long.
+fn expected(message: &Message<'_>) -> Option<(Vec<u8>, Ttl)> {
+    let mut octets = without_hop_by_hop(message).unwrap_or_else(|| message.octets().to_vec());
+    octets[..2].fill(0);
+    octets[3] &= !0x20;
+    let kept = Message::parse(&octets).ok()?;
+    let in_section = |section| kept.records().filter(move |record| record.section == section);
+    let rcode = message.rcode();
+    let has_answer = in_section(Section::Answer).any(|r| r.rtype == kept.question_type());
+    let is_negative = rcode == Rcode::NXDOMAIN || rcode == Rcode::NOERROR && !has_answer;
+    let soa = in_section(Section::Authority).find(|record| is_negative && record.rtype == Rtype::SOA);
+    let ttl = |record: Record| {
+        if soa != Some(record) {
+            return record.ttl.min(LIMITS.ttl_max);
+        }
+        let minimum = kept.rdata(&record).last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
+        record.ttl.min(Ttl::from_wire(minimum)).min(LIMITS.negative_ttl_max)
+    };
+    let shortest = in_section(Section::Answer).map(ttl).chain(soa.map(ttl)).min();
+    let lifetime = match (rcode, soa) {
+        (Rcode::NOERROR, _) | (Rcode::NXDOMAIN, Some(_)) => shortest.unwrap_or(Ttl::from_wire(0)),
+        (Rcode::NXDOMAIN, None) => Ttl::from_wire(0),
+        _ => LIMITS.failure_ttl,
+    };
+    let ttls: Vec<(usize, Ttl)> = kept.records().map(|record| (record.ttl_at, ttl(record))).collect();
+    for (at, ttl) in ttls {
+        octets[at..at + 4].copy_from_slice(&ttl.seconds().to_be_bytes());
+    }
+    Message::parse(&octets).is_ok().then_some((octets, lifetime))
+}
+
+#[test]
+fn an_extended_rcode_stays_what_it_is() {
+    // The lower four bits alone would be YXRRSET.
+    let mut judge = reply(ResponseCode::NoError, vec![], vec![]);
+    judge.set_edns(Edns::new());
+    let mut octets = judge.to_vec().expect("the judge writes");
+    octets[3] |= 7;
+    let rcode_high = octets.len() - 6;
+    octets[rcode_high] = 1;
+    let reply = UpstreamReply::new(&Message::parse(&octets).expect("well-formed"), LIMITS, T0, false).expect("small");
+    assert_eq!((reply.rcode(), reply.lifetime()), (Rcode(23), LIMITS.failure_ttl));
+}
+
 proptest! {
     /// Whatever an upstream sends: what we keep of it is a sound message without EDNS, and its parts fit together.
     #[test]
@@ -277,8 +321,16 @@ proptest! {
             let at = at.index(octets.len());
             octets[at] = octet;
         }
-        let reply = Message::parse(&octets).ok().and_then(|message| UpstreamReply::new(&message, LIMITS, T0, false));
+        let message = Message::parse(&octets).ok();
+        let reply = message.and_then(|message| UpstreamReply::new(&message, LIMITS, T0, false));
+        let expected = message.and_then(|message| expected(&message));
+        let kept = reply.as_ref().map(|reply| (reply.octets().to_vec(), reply.lifetime()));
+        prop_assert_eq!(kept, expected);
         if let Some(reply) = reply {
+            let places: Vec<(usize, usize)> = reply.message().records().map(|r| (r.ttl_at, r.end)).collect();
+            let kept = reply.places().iter().map(|place| Place::of(*place));
+            let kept: Vec<(usize, usize)> = kept.map(|p| (usize::from(p.ttl_at), usize::from(p.end))).collect();
+            prop_assert_eq!(kept, places);
             prop_assert!(reply.message().opt().is_none());
             prop_assert_eq!(reply.message().octets(), reply.octets());
             prop_assert_eq!(reply.section_end(Section::Additional), reply.octets().len());

@@ -87,11 +87,7 @@ impl Bootstrap {
 
     /// This address of a name works: it is tried first.
     pub(super) fn prefer(&self, name: &str, ip: IpAddr) {
-        let known = self.known(name);
-        let mut found = known.found();
-        if let Some(at) = found.addresses.iter().position(|&other| other == ip) {
-            found.addresses[..=at].rotate_right(1);
-        }
+        self.known(name).found().prefer(ip);
     }
 
     /// No address of a name works: ask again as soon as that may be.
@@ -128,6 +124,13 @@ impl Found {
         let was_just_asked = self.asked_at.is_some_and(|at| now < at + Duration::from_millis(ASK_AGAIN_MILLIS));
         was_just_asked || self.fresh_until.is_some_and(|until| now < until)
     }
+
+    /// Puts an address first, if it is one of them.
+    fn prefer(&mut self, ip: IpAddr) {
+        if let Some(at) = self.addresses.iter().position(|&other| other == ip) {
+            self.addresses[..=at].rotate_right(1);
+        }
+    }
 }
 
 /// Asks for the addresses of a name, unless somebody else just did. The old ones stay where there are no new ones.
@@ -141,16 +144,11 @@ async fn ask(known: Arc<Known>, servers: Vec<SocketAddr>, name: String) {
     let mut found = known.found();
     found.asked_at = Some(now);
     if let Some((addresses, ttl)) = answer {
-        let seconds = ttl.as_secs().clamp(ADDRESS_SECONDS_MIN, ADDRESS_SECONDS_MAX);
-        found.fresh_until = Some(now + Duration::from_secs(seconds));
-        if found.addresses.first().is_none_or(|preferred| !addresses.contains(preferred)) {
-            found.addresses = addresses;
-        } else {
-            let preferred = found.addresses[0];
-            found.addresses = addresses;
-            if let Some(at) = found.addresses.iter().position(|&ip| ip == preferred) {
-                found.addresses[..=at].rotate_right(1);
-            }
+        found.fresh_until = Some(now + kept_for(ttl));
+        let preferred = found.addresses.first().copied();
+        found.addresses = addresses;
+        if let Some(ip) = preferred {
+            found.prefer(ip);
         }
     }
 }
@@ -186,8 +184,12 @@ async fn resolve(servers: &[SocketAddr], name: &str) -> Option<(Vec<IpAddr>, Dur
     }
 }
 
-/// Asks one name server for both families. The addresses of a family keep their order; families take turns, IPv6 first
-/// (RFC 8305 section 4).
+/// How long addresses with this TTL are used.
+fn kept_for(ttl: Duration) -> Duration {
+    Duration::from_secs(ttl.as_secs().clamp(ADDRESS_SECONDS_MIN, ADDRESS_SECONDS_MAX))
+}
+
+/// Asks one name server for both families.
 async fn lookup(server: SocketAddr, name: String) -> Option<(Vec<IpAddr>, Duration)> {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = server.port();
@@ -206,12 +208,48 @@ async fn lookup(server: SocketAddr, name: String) -> Option<(Vec<IpAddr>, Durati
         .ok()?;
     let answer = resolver.lookup_ip(name).await.ok()?;
     let ttl = answer.valid_until().saturating_duration_since(std::time::Instant::now());
-    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = answer.iter().partition(IpAddr::is_ipv4);
-    let mut addresses = Vec::new();
-    for turn in 0..v4.len().max(v6.len()) {
-        addresses.extend(v6.get(turn));
-        addresses.extend(v4.get(turn));
-    }
-    addresses.truncate(ADDRESSES_MAX);
+    let addresses = in_turns(answer.iter());
     (!addresses.is_empty()).then_some((addresses, ttl))
+}
+
+/// The addresses of a family keep their order; families take turns, IPv6 first (RFC 8305 section 4).
+fn in_turns(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(IpAddr::is_ipv4);
+    let turns = 0..v4.len().max(v6.len());
+    turns.flat_map(|turn| [v6.get(turn), v4.get(turn)]).flatten().copied().take(ADDRESSES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn families_take_turns_and_there_are_eight_addresses_at_most() {
+        let turns = |texts: &[&str]| in_turns(addresses(texts).into_iter());
+        assert_eq!(
+            turns(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "192.0.2.3"]),
+            addresses(&["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"])
+        );
+        assert_eq!(turns(&["192.0.2.1"; 20]).len(), 8);
+        assert!(turns(&[]).is_empty());
+    }
+
+    #[test]
+    fn addresses_are_kept_for_half_a_minute_to_an_hour() {
+        let kept = |seconds| kept_for(Duration::from_secs(seconds)).as_secs();
+        assert_eq!([0, 29, 300, 3_600, 86_400].map(kept), [30, 30, 300, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn the_address_that_worked_goes_first_and_the_others_keep_their_order() {
+        let mut found = Found { addresses: addresses(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), ..Found::default() };
+        found.prefer(found.addresses[2]);
+        assert_eq!(found.addresses, addresses(&["192.0.2.3", "192.0.2.1", "192.0.2.2"]));
+        found.prefer([192, 0, 2, 9].into());
+        assert_eq!(found.addresses, addresses(&["192.0.2.3", "192.0.2.1", "192.0.2.2"]));
+    }
 }

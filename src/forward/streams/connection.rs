@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use super::establish::{Session, establish};
 use super::line::Connection;
 use super::question::Question;
-use super::{CONNECT_MILLIS_MAX, EXPIRY_MILLIS, StreamFailure, framed, multiplexed};
+use super::{EXPIRY_MILLIS, StreamFailure, framed, multiplexed};
 
 /// Establishes a connection and asks on it, until it is closed.
 pub(super) async fn drive(mut connection: Connection) {
@@ -29,7 +29,7 @@ pub(super) async fn drive(mut connection: Connection) {
 
 /// Establishes it, while questions gather behind `waiting` and grow old.
 async fn connect(connection: &mut Connection, waiting: &mut Vec<Question>) -> Result<Session, StreamFailure> {
-    let deadline = Instant::now() + Duration::from_millis(CONNECT_MILLIS_MAX);
+    let deadline = Instant::now() + connection.equipment().times.connect;
     let target = Arc::new(connection.target().clone());
     let mut establishing = pin!(establish(target, Arc::clone(connection.equipment()), deadline));
     let mut ticks = interval(Duration::from_millis(EXPIRY_MILLIS));

@@ -62,8 +62,8 @@ struct Framed {
     strays: usize,
     last_message_at: Instant,
     last_use_at: Instant,
-    /// How long the peer keeps the connection when it is idle, if it said so.
-    keepalive: Option<Duration>,
+    /// How long the connection may be idle, if the peer said so.
+    idle_limit: Option<Duration>,
 }
 
 /// A question in flight.
@@ -76,19 +76,19 @@ impl Framed {
     /// Nothing was asked yet.
     fn new(connection: Connection) -> Self {
         let now = Instant::now();
-        let padding = connection.target().is_encrypted();
+        let is_encrypted = connection.target().is_encrypted();
         Self {
             connection,
-            options: StreamOptions { keepalive: true, padding },
+            options: StreamOptions { keepalive: true, padding: is_encrypted },
             is_retired: false,
-            outbound: Outbound::default(),
+            outbound: Outbound::new(is_encrypted),
             inbound: Vec::new(),
             asked: HashMap::new(),
             late: HashSet::new(),
             strays: 0,
             last_message_at: now,
             last_use_at: now,
-            keepalive: None,
+            idle_limit: None,
         }
     }
 
@@ -186,14 +186,13 @@ impl Framed {
         }
         (self.last_message_at, self.last_use_at) = (now, now);
         if let Some(keepalive) = wire::keepalive(message) {
-            // We close it before the peer does (RFC 7828 section 3.2.2).
-            let kept = keepalive - (keepalive / 2).min(Duration::from_secs(1));
-            self.keepalive = Some(kept.min(Duration::from_millis(KEEPALIVE_MILLIS_MAX)));
+            self.idle_limit = Some(idle_limit(keepalive));
             if keepalive.is_zero() {
                 // Close it as soon as all replies are here (RFC 7828 section 3.2.2).
                 self.connection.retire();
             }
         }
+        self.connection.note_answer();
         if let Some(asked) = self.asked.remove(&id) {
             asked.question.answer(message.to_vec());
         }
@@ -229,7 +228,7 @@ impl Framed {
         if !self.asked.is_empty() {
             return Some(next_expiry());
         }
-        let idle_until = self.last_use_at + self.keepalive.unwrap_or_else(|| self.connection.idle_limit());
+        let idle_until = self.last_use_at + self.idle_limit.unwrap_or_else(|| self.connection.idle_limit());
         if now < idle_until {
             return Some(idle_until);
         }
@@ -238,21 +237,38 @@ impl Framed {
     }
 }
 
+/// How long a connection may be idle which the peer keeps for so long: we close it before the peer does
+/// (RFC 7828 section 3.2.2).
+fn idle_limit(keepalive: Duration) -> Duration {
+    let earlier = (keepalive / 2).min(Duration::from_secs(1));
+    (keepalive - earlier).min(Duration::from_millis(KEEPALIVE_MILLIS_MAX))
+}
+
 /// When questions are looked at next for whether they took too long.
 fn next_expiry() -> Instant {
     Instant::now() + Duration::from_millis(EXPIRY_MILLIS)
 }
 
 /// What is to be sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbound {
     octets: Vec<u8>,
     sent: usize,
+    /// Where the message that is being sent ends.
+    message_end: usize,
     must_flush: bool,
+    /// Whether each message is a write of its own, and so a record of its own in TLS: NSD does not look at a second one
+    /// in a record before something else comes.
+    is_one_by_one: bool,
     is_given_up: bool,
 }
 
 impl Outbound {
+    /// Nothing yet.
+    fn new(is_one_by_one: bool) -> Self {
+        Self { octets: Vec::new(), sent: 0, message_end: 0, must_flush: false, is_one_by_one, is_given_up: false }
+    }
+
     /// Puts a query behind it: length and message together (RFC 7766 section 8).
     fn push(&mut self, query: &[u8], id: [u8; 2], options: StreamOptions) {
         if self.is_given_up {
@@ -277,20 +293,101 @@ impl Outbound {
             self.must_flush = false;
             return Ok(());
         }
-        match writer.write(&self.octets[self.sent..]).await? {
+        if !self.is_one_by_one {
+            self.message_end = self.octets.len();
+        } else if self.sent == self.message_end {
+            let length = self.octets[self.sent..].first_chunk().copied().map_or(0, u16::from_be_bytes);
+            self.message_end += 2 + usize::from(length);
+        }
+        match writer.write(&self.octets[self.sent..self.message_end]).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             count => self.sent += count,
         }
         self.must_flush = true;
         if self.sent == self.octets.len() {
             self.octets.clear();
-            self.sent = 0;
+            (self.sent, self.message_end) = (0, 0);
         }
         Ok(())
     }
 
     /// The peer takes nothing any more.
     fn give_up(&mut self) {
-        *self = Self { is_given_up: true, ..Self::default() };
+        *self = Self { is_given_up: true, ..Self::new(self.is_one_by_one) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// Takes so many octets at a time, and keeps each write.
+    struct Taker {
+        octets_max: usize,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl AsyncWrite for Taker {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+            let taken = &octets[..octets.len().min(self.octets_max)];
+            self.writes.push(taken.to_vec());
+            Poll::Ready(Ok(taken.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is written of three messages.
+    fn writes(is_one_by_one: bool, octets_max: usize) -> Vec<Vec<u8>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut taker = Taker { octets_max, writes: Vec::new() };
+        let mut outbound = Outbound::new(is_one_by_one);
+        for round in 0..2 {
+            for message in [[1; 12].as_slice(), &[2; 20], &[3; 300]] {
+                outbound.push(message, [0; 2], StreamOptions::default());
+            }
+            while outbound.is_pending() {
+                runtime.block_on(outbound.send(&mut taker)).expect("it takes everything");
+            }
+            assert_eq!(taker.writes.concat().len(), (round + 1) * (14 + 22 + 302));
+        }
+        assert_eq!(taker.writes.concat()[338..], taker.writes.concat()[..338]);
+        taker.writes
+    }
+
+    #[test]
+    fn messages_leave_together_or_each_in_a_write_of_its_own() {
+        let lengths = |writes: Vec<Vec<u8>>| writes.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(writes(false, usize::MAX)), [338, 338]);
+        assert_eq!(lengths(writes(true, usize::MAX)), [14, 22, 302, 14, 22, 302]);
+        for octets_max in [1, 13, 14, 15, 300] {
+            assert_eq!(writes(false, octets_max).concat(), writes(true, octets_max).concat());
+        }
+        let first = &writes(true, usize::MAX)[0];
+        assert_eq!(first[..4], [0, 12, 0, 0], "length, then the message under its id");
+    }
+
+    #[test]
+    fn nothing_is_sent_after_giving_up() {
+        let mut outbound = Outbound::new(false);
+        outbound.push(&[1; 12], [0; 2], StreamOptions::default());
+        outbound.give_up();
+        outbound.push(&[1; 12], [0; 2], StreamOptions::default());
+        assert!(!outbound.is_pending());
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_before_the_peer_does_it() {
+        let limit = |millis| idle_limit(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 100, 1_000, 10_000, 60_000, 6_553_500].map(limit), [0, 50, 500, 9_000, 59_000, 60_000]);
     }
 }

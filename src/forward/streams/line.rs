@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Duration, Instant};
 
-use super::question::Question;
+use super::question::{Question, Reply};
 use super::{
     CONNECTIONS_MAX, CONNECTIONS_PER_TARGET, Equipment, HOLD_OFF_MILLIS, PIPELINED_MAX, SECOND_CONNECTION_AT,
     STREAM_QUEUE_MAX, StreamFailure, connection,
@@ -40,6 +40,8 @@ struct State {
     next_number: u64,
     /// Until when no connection is tried, because the last one failed like this.
     held_off: Option<(Instant, StreamFailure)>,
+    /// Until when no connection is tried beside one that is there: some peers let us have one only.
+    further_held_off_until: Option<Instant>,
 }
 
 /// A connection as its line sees it.
@@ -59,6 +61,7 @@ pub(super) struct Connection {
     line: Arc<Line>,
     number: u64,
     questions: UnboundedReceiver<Question>,
+    has_answered: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -75,8 +78,9 @@ impl Line {
         Arc::new(Self { target, equipment, state: Mutex::default() })
     }
 
-    /// Asks a question as soon as there is a place for it.
-    pub(super) fn ask(self: &Arc<Self>, question: Question) {
+    /// Asks as soon as there is a place for the question; its time begins.
+    pub(super) fn ask(self: &Arc<Self>, query: Vec<u8>, reply: Reply) {
+        let question = Question::new(query, Instant::now() + self.equipment.times.question, reply);
         self.with(|state, effects| self.place(state, question, effects));
     }
 
@@ -114,8 +118,7 @@ impl Line {
         if let Some(index) = self.choose(state, question.fresh_from, effects) {
             self.send(&mut state.links[index], question, effects);
         } else if state.links.is_empty() {
-            let failure = state.held_off.as_ref().map_or(StreamFailure::Busy, |(_, failure)| failure.clone());
-            effects.failed.push((question, failure));
+            effects.failed.push((question, state.why_not()));
         } else if state.waiting.len() < STREAM_QUEUE_MAX {
             question.fresh_from = None;
             state.waiting.push_back(question);
@@ -124,35 +127,52 @@ impl Line {
         }
     }
 
-    /// The connection for a question: the one with the fewest in flight, or a new one when they are many.
+    /// The connection for a question: an established one with room rather than one that may yet fail. A second one is
+    /// opened before the first is full, so that nobody waits for it.
     fn choose(self: &Arc<Self>, state: &mut State, fresh_from: Option<u64>, effects: &mut Effects) -> Option<usize> {
         let fresh_from = fresh_from.unwrap_or(0);
-        let has_room = |link: &Link| link.in_flight < PIPELINED_MAX;
-        let is_fresh = |link: &Link| link.number >= fresh_from || !link.is_open;
-        let best = (0..state.links.len())
-            .filter(|&index| has_room(&state.links[index]) && is_fresh(&state.links[index]))
-            .min_by_key(|&index| state.links[index].in_flight);
+        let best = state
+            .links
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| link.in_flight < PIPELINED_MAX && (link.number >= fresh_from || !link.is_open))
+            .min_by_key(|(_, link)| (!link.is_open, link.in_flight))
+            .map(|(index, _)| index);
         match best {
-            Some(index) if state.links[index].in_flight < SECOND_CONNECTION_AT => Some(index),
-            _ => self.open(state, effects).or(best),
+            Some(index) => {
+                if state.links[index].in_flight >= SECOND_CONNECTION_AT {
+                    self.open(state, effects);
+                }
+                Some(index)
+            }
+            None => self.open(state, effects),
         }
     }
 
     /// Opens one more connection, if there may be one.
     fn open(self: &Arc<Self>, state: &mut State, effects: &mut Effects) -> Option<usize> {
-        if state.links.len() >= CONNECTIONS_PER_TARGET {
+        let now = Instant::now();
+        let is_held_off = match (state.links.len(), &state.held_off) {
+            (CONNECTIONS_PER_TARGET.., _) => true,
+            (0, Some((until, _))) => now < *until,
+            (0, None) => false,
+            _ => state.further_held_off_until.is_some_and(|until| now < until),
+        };
+        if is_held_off {
             return None;
         }
-        if state.held_off.as_ref().is_some_and(|(until, _)| Instant::now() < *until) {
-            return None;
-        }
-        state.held_off = None;
         let permit = Arc::clone(&self.equipment.connections).try_acquire_owned().ok()?;
         let (sender, questions) = mpsc::unbounded_channel();
         let number = state.next_number;
         state.next_number += 1;
         state.links.push(Link { number, questions: sender, in_flight: 0, is_open: false });
-        effects.new_connections.push(Connection { line: Arc::clone(self), number, questions, _permit: permit });
+        effects.new_connections.push(Connection {
+            line: Arc::clone(self),
+            number,
+            questions,
+            has_answered: false,
+            _permit: permit,
+        });
         Some(state.links.len() - 1)
     }
 
@@ -178,11 +198,22 @@ impl Line {
                 let Some(question) = state.waiting.pop_front() else { return };
                 self.send(&mut state.links[index], question, effects);
             } else if state.links.is_empty() {
-                let failure = state.held_off.as_ref().map_or(StreamFailure::Busy, |(_, failure)| failure.clone());
+                let failure = state.why_not();
                 effects.failed.extend(state.waiting.drain(..).map(|question| (question, failure.clone())));
             } else {
                 return;
             }
+        }
+    }
+}
+
+impl State {
+    /// Why there is no connection and none is tried.
+    fn why_not(&self) -> StreamFailure {
+        match &self.held_off {
+            Some((until, failure)) if Instant::now() < *until => failure.clone(),
+            // Too many are open in all.
+            _ => StreamFailure::Busy,
         }
     }
 }
@@ -226,7 +257,11 @@ impl Connection {
         let line = Arc::clone(&self.line);
         line.with(|state, effects| {
             self.leave(state);
-            state.held_off = Some((Instant::now() + Duration::from_millis(HOLD_OFF_MILLIS), failure));
+            if state.links.is_empty() {
+                state.held_off = Some((held_off_until(), failure));
+            } else {
+                state.further_held_off_until = Some(held_off_until());
+            }
             for question in questions.into_iter().chain(self.given()) {
                 line.place(state, question, effects);
             }
@@ -265,6 +300,11 @@ impl Connection {
         is_idle
     }
 
+    /// It gave a reply.
+    pub(super) fn note_answer(&mut self) {
+        self.has_answered = true;
+    }
+
     /// It was closed before these questions were answered: they are asked once more, on a connection that is fresh
     /// (RFC 7766 section 6.2.4), unless they were already.
     pub(super) fn lost(&mut self, questions: Vec<Question>) {
@@ -272,14 +312,21 @@ impl Connection {
         line.with(|state, effects| {
             self.leave(state);
             let fresh_from = state.next_number;
+            // A second one that never gave a reply: the peer lets us have one only, and that one is as good as it was.
+            let is_one_too_many = !self.has_answered && state.links.iter().any(|link| link.is_open);
+            if is_one_too_many {
+                state.further_held_off_until = Some(held_off_until());
+            }
             for mut question in questions.into_iter().chain(self.given()) {
-                if question.fresh_from.is_some() {
+                if is_one_too_many {
+                    line.place(state, question, effects);
+                } else if question.fresh_from.is_some() {
                     effects.failed.push((question, StreamFailure::Unreachable));
-                    continue;
+                } else {
+                    line.equipment.counters.asked_again.add();
+                    question.fresh_from = Some(fresh_from);
+                    line.place(state, question, effects);
                 }
-                line.equipment.counters.asked_again.add();
-                question.fresh_from = Some(fresh_from);
-                line.place(state, question, effects);
             }
             line.move_on(state, effects);
         });
@@ -288,7 +335,7 @@ impl Connection {
     /// How long it may be idle where the peer does not say: shorter when connections are becoming few.
     pub(super) fn idle_limit(&self) -> Duration {
         let is_scarce = self.equipment().connections.available_permits() < CONNECTIONS_MAX / 4;
-        Duration::from_millis(if is_scarce { super::IDLE_MILLIS_SCARCE } else { super::IDLE_MILLIS })
+        if is_scarce { self.equipment().times.idle_scarce } else { self.equipment().times.idle }
     }
 
     /// Takes it off its line.
@@ -316,4 +363,9 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Line({})", self.target)
     }
+}
+
+/// Until when no connection is tried after one that failed now.
+fn held_off_until() -> Instant {
+    Instant::now() + Duration::from_millis(HOLD_OFF_MILLIS)
 }

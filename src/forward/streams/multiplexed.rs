@@ -98,6 +98,7 @@ fn finish(done: Result<Done, JoinError>, connection: &mut Connection, last_reply
         match result {
             Some(Ok(reply)) => {
                 *last_reply_at = Instant::now();
+                connection.note_answer();
                 question.answer(reply);
             }
             Some(Err(Trouble::Lost)) => connection.lost(vec![question]),
@@ -106,12 +107,12 @@ fn finish(done: Result<Done, JoinError>, connection: &mut Connection, last_reply
                 question.fail(failure);
             }
             None => {
-                connection.equipment().counters.timed_out.add();
-                question.fail(StreamFailure::TimedOut);
                 if *last_reply_at <= asked_at {
                     // Not one reply since it was asked: the next questions had better go elsewhere.
                     connection.retire();
                 }
+                connection.equipment().counters.timed_out.add();
+                question.fail(StreamFailure::TimedOut);
             }
         }
     }

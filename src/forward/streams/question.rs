@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
-use super::{STREAM_MILLIS_MAX, StreamFailure};
+use super::StreamFailure;
 
 /// Whom to tell.
-type Reply = Box<dyn FnOnce(Result<Vec<u8>, StreamFailure>) + Send>;
+pub(super) type Reply = Box<dyn FnOnce(Result<Vec<u8>, StreamFailure>) + Send>;
 
 /// A query and whom to tell what came of it. Whatever happens to it, they are told exactly once.
 // Invariant: `reply` is there until the question is answered or dropped.
@@ -22,9 +22,8 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// A question that was not asked yet; the query has a whole header. Its time begins.
-    pub(super) fn new(query: Vec<u8>, reply: Reply) -> Self {
-        let deadline = Instant::now() + Duration::from_millis(STREAM_MILLIS_MAX);
+    /// A question that was not asked yet; the query has a whole header.
+    pub(super) fn new(query: Vec<u8>, deadline: Instant, reply: Reply) -> Self {
         Self { query, deadline, fresh_from: None, reply: Some(reply) }
     }
 

@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, Receiver};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::*;
 use crate::dns::TargetProtocol;
@@ -40,16 +40,28 @@ impl Net {
         Self::with(settings())
     }
 
+    /// With more patience than the daemon has: nothing that is to happen is too late on a busy machine.
     fn with(settings: StreamSettings) -> Self {
+        Self::with_times(settings, Times { question: PATIENCE, connect: PATIENCE, ..Times::USUAL })
+    }
+
+    /// With less, for what is to time out.
+    fn hasty(settings: StreamSettings) -> Self {
+        let second = Duration::from_secs(1);
+        let times = Times { question: 2 * second, connect: second, idle: second, idle_scarce: second / 10 };
+        Self::with_times(settings, times)
+    }
+
+    fn with_times(settings: StreamSettings, times: Times) -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let targets = StreamTargets::new(settings, runtime.handle().clone());
+        let targets = StreamTargets::with_times(settings, runtime.handle().clone(), times);
         Self { targets, runtime }
     }
 
     /// Asks, without waiting.
     fn start(&self, target: &Target, query: Vec<u8>) -> Receiver<Answer> {
         let (sender, receiver) = mpsc::channel();
-        self.targets.ask(target, query, move |reply| sender.send(reply).expect("reply is called while we wait"));
+        self.targets.ask(target, query, move |reply| drop(sender.send(reply)));
         receiver
     }
 
@@ -57,6 +69,15 @@ impl Net {
     #[track_caller]
     fn ask(&self, target: &Target, query: Vec<u8>) -> Answer {
         answer(&self.start(target, query))
+    }
+
+    /// Asks until there is a reply: a busy machine may be too slow for a hasty net.
+    #[track_caller]
+    fn insist(&self, target: &Target, number: u16) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.ask(target, query(number)) != reply(number) {
+            assert!(Instant::now() < deadline, "there is no reply in the end");
+        }
     }
 
     /// A listener, and the target that it is.
@@ -93,7 +114,7 @@ impl Net {
 /// Waits for an answer.
 #[track_caller]
 fn answer(receiver: &Receiver<Answer>) -> Answer {
-    let answer = receiver.recv_timeout(PATIENCE).expect("reply is called");
+    let answer = receiver.recv_timeout(2 * PATIENCE).expect("reply is called");
     assert!(receiver.recv_timeout(PATIENCE).is_err_and(|error| error == mpsc::RecvTimeoutError::Disconnected));
     answer
 }

@@ -14,10 +14,10 @@
 
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
-use crate::forward::cache::LOOKUPS_MAX;
+use crate::forward::cache::{LOOKUPS_MAX, Lookups};
 use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
-use crate::serve::handle::{self, Outcome, Reply, Scratch, Slot, Source, Surroundings};
+use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::later::{self, Asked, KeptMessage, Waiter, Waiting};
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
@@ -115,7 +115,8 @@ impl Default for BatchWork {
             slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
             scratch: Scratch::default(),
             misses: Vec::with_capacity(BATCH),
-            // Only picks where a multi-value answer starts; ids for upstreams come from a CSPRNG elsewhere.
+            // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
+            // upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
         }
     }
@@ -258,27 +259,27 @@ impl Batched<'_> {
             touch(&snapshot.nodes, slots);
         }
         let now = self.server.now();
-        let mut looked_up = [const { None }; LOOKUPS_MAX];
+        let mut lookups = Lookups::default();
         let first_asks = slots.iter().map(|slot| handle::first_ask(slot, snapshot));
-        self.server.forwarder.cached_all(first_asks, now, &mut looked_up);
+        self.server.forwarder.cached_all(first_asks, now, &mut lookups);
         let mut around = Surroundings {
             snapshot,
             forwarder: &self.server.forwarder,
             now,
             pick: work.random.next_u32(),
             transport: Transport::Udp,
-            looked_up: None,
+            looked_up: LookedUp::NotYet,
             fetched: &[],
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
-            around.looked_up = looked_up[index].as_ref();
+            around.looked_up = LookedUp::of(lookups.outcomes[index].as_ref());
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let outcome = handle::complete(slot, &mut work.scratch, &around, message, out);
-            if let Some(Ok(cached)) = around.looked_up
+            if let Some(Ok(cached)) = &lookups.outcomes[index]
                 && cached.claim_prefetch(now)
             {
                 later::renew(self.server, snapshot, slot, orders);
@@ -291,7 +292,7 @@ impl Batched<'_> {
             self.reply(batch, index, outcome);
         }
         if !work.misses.is_empty() {
-            self.order(work, batch, &around, orders);
+            self.order(work, batch, &around, &lookups, orders);
         }
     }
 
@@ -320,6 +321,7 @@ impl Batched<'_> {
         work: &mut BatchWork,
         batch: &mut impl Datagrams,
         around: &Surroundings<'_>,
+        lookups: &Lookups,
         orders: &mut Orders<Waiter>,
     ) {
         let lanes = &self.server.lanes;
@@ -329,7 +331,12 @@ impl Batched<'_> {
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let client = datagram.client.ip().to_canonical();
-            let question = lanes.question(&later::ask_of(around.snapshot, &miss));
+            let group = &around.snapshot.context(miss.context).group;
+            let ask = later::ask_of(around.snapshot, &miss);
+            let asks_its_own_name =
+                handle::first_ask(slot, around.snapshot).is_some_and(|first| first.qname == ask.qname);
+            let question =
+                if asks_its_own_name { lanes.question_looked_up(&ask, lookups, index) } else { lanes.question(&ask) };
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
@@ -338,7 +345,6 @@ impl Batched<'_> {
                 continue;
             };
             self.counters.cache_misses.increment();
-            let group = &around.snapshot.context(miss.context).group;
             let waiting = Waiting {
                 published: Arc::clone(self.published),
                 message: KeptMessage::new(message),
@@ -346,7 +352,7 @@ impl Batched<'_> {
                 client: datagram.client,
                 local: datagram.local,
                 permit,
-                asked: Asked::of(miss, slot, around.snapshot),
+                asked: if asks_its_own_name { Asked::Its } else { Asked::Other(miss) },
                 first: None,
                 fetched: Vec::new(),
             };

@@ -170,7 +170,7 @@ fn a_peer_that_speaks_something_else_is_named() {
 
 #[test]
 fn a_peer_that_never_finishes_the_handshake_times_out() {
-    let net = Net::new();
+    let net = Net::hasty(settings());
     let silent = dot(net.peer(|_, stream| listen_only(stream)), NAME);
     let hangs_up = dot(net.peer(|_, stream| async move { drop(stream) }), NAME);
     assert_eq!(net.ask(&silent, query(1)), Err(StreamFailure::TimedOut));

@@ -1,0 +1,237 @@
+//! Routing policies: what can be settled without a query is settled here, once for a region and not for a VPC.
+
+use super::hosted_zone::endpoint_addresses;
+use super::zone::EncodedRrset;
+use crate::aws::region;
+use crate::aws::routing_policy::{FailoverRole, ROUTED_SETS_MAX, biased_km};
+use crate::aws::{AliasTarget, Model, RecordData, RecordSet, Region, RoutingPolicy};
+use crate::dns::{Name, Rtype};
+use crate::snapshot::routing_policy::{MULTIVALUE_SETS_MAX, Order, PolicySetData, PolicyTableBuilder, SETS_MAX};
+use crate::snapshot::{HealthIndex, HealthPlan, PolicyIndex, PolicyKind, PolicyTable, RegionIndex};
+use std::collections::HashMap;
+
+const _: () = assert!(ROUTED_SETS_MAX <= SETS_MAX, "what Route 53 takes has room");
+
+/// The policies of all zones in the making.
+pub(super) struct PoliciesBuilder<'m> {
+    model: &'m Model,
+    table: PolicyTableBuilder,
+    /// What the health table will hold.
+    plan: HealthPlan,
+    /// The entry of each health check.
+    checks: Vec<HealthIndex>,
+    regions: Vec<VpcRegion<'m>>,
+}
+
+/// A region that VPCs are in; one that the table of regions does not have lies nowhere.
+struct VpcRegion<'m> {
+    name: &'m str,
+    known: Option<&'static Region>,
+}
+
+impl<'m> PoliciesBuilder<'m> {
+    pub(super) fn new(model: &'m Model) -> Self {
+        let mut regions: Vec<VpcRegion<'m>> = Vec::new();
+        for vpc in &model.vpcs {
+            if regions.iter().all(|region| *region.name != *vpc.region) {
+                regions.push(VpcRegion { name: &vpc.region, known: region::find(&vpc.region) });
+            }
+        }
+        let mut plan = HealthPlan::default();
+        let checks = super::health_check::compile(model, &mut plan);
+        Self { model, table: PolicyTableBuilder::default(), plan, checks, regions }
+    }
+
+    /// The region of a VPC.
+    pub(super) fn region(&self, name: &str) -> RegionIndex {
+        RegionIndex(self.regions.iter().position(|region| region.name == name).unwrap_or_default() as u32)
+    }
+
+    pub(super) fn build(self) -> (PolicyTable, HealthPlan) {
+        (self.table.build(), self.plan)
+    }
+}
+
+/// The sets of one zone by owner and type, and what has been made of them so far.
+pub(super) struct ZoneSets<'z, 'm> {
+    /// Sets of one owner and type; made only where an alias may need them.
+    by_name: HashMap<(&'m Name, Rtype), &'z [&'m RecordSet]>,
+    /// Policies that are made, by the owner and type of their sets.
+    made: HashMap<(&'m Name, Rtype), Made>,
+}
+
+/// A policy that has been made.
+struct Made {
+    rrset: EncodedRrset,
+    /// Healthy while any of its sets is.
+    health: HealthIndex,
+}
+
+impl<'z, 'm> ZoneSets<'z, 'm> {
+    /// Takes in the sets of a zone, those of one owner and type together.
+    pub(super) fn of(sets: &'z [&'m RecordSet]) -> Self {
+        let is_alias_of_the_zone =
+            |set: &&RecordSet| matches!(set.data, RecordData::Alias { target: AliasTarget::SameZone(_), .. });
+        let mut by_name: HashMap<(&'m Name, Rtype), &'z [&'m RecordSet]> = HashMap::new();
+        if sets.iter().any(is_alias_of_the_zone) {
+            let groups = sets.chunk_by(|a, b| (&a.owner, a.rtype) == (&b.owner, b.rtype));
+            by_name.extend(groups.map(|group| ((&group[0].owner, group[0].rtype), group)));
+        }
+        Self { by_name, made: HashMap::new() }
+    }
+}
+
+impl<'m> PoliciesBuilder<'m> {
+    /// Encodes what one owner and type answer with: records, an alias, or a policy. None: an alias of an endpoint that
+    /// has no address of this type, which is as if it were absent.
+    pub(super) fn encode(&mut self, zone: &mut ZoneSets<'_, 'm>, group: &[&'m RecordSet]) -> Option<EncodedRrset> {
+        match group {
+            [only] if only.routing.is_none() => self.encode_set(zone, only),
+            _ => Some(self.policy(zone, group).0),
+        }
+    }
+
+    /// Encodes one set; an alias takes over what its target answers with.
+    fn encode_set(&mut self, zone: &mut ZoneSets<'_, 'm>, set: &'m RecordSet) -> Option<EncodedRrset> {
+        let mut set = set;
+        loop {
+            let target = match &set.data {
+                RecordData::Records { ttl, rdatas } => {
+                    let rdatas = crate::aws::record_set::rdatas(rdatas);
+                    return Some(EncodedRrset::records(set.rtype, ttl.seconds(), rdatas));
+                }
+                RecordData::Alias { target, .. } => target,
+            };
+            match target {
+                AliasTarget::Forwarded(target) => return Some(EncodedRrset::alias(target)),
+                AliasTarget::Endpoint { endpoint, zonal } => {
+                    let rrsets = endpoint_addresses(self.model, *endpoint, *zonal);
+                    return rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype).map(|(_, rrset)| rrset);
+                }
+                // The target exists and no loop leads back: `config` has checked both.
+                AliasTarget::SameZone(target) => match *zone.by_name.get(&(target, set.rtype))? {
+                    [only] if only.routing.is_none() => set = only,
+                    group => return Some(self.policy(zone, group).0),
+                },
+            }
+        }
+    }
+
+    /// Makes a policy, or gives what was made of it before; and its health.
+    fn policy(&mut self, zone: &mut ZoneSets<'_, 'm>, group: &[&'m RecordSet]) -> (EncodedRrset, HealthIndex) {
+        let key = (&group[0].owner, group[0].rtype);
+        if let Some(made) = zone.made.get(&key) {
+            return (made.rrset.clone(), made.health);
+        }
+        let mut sets: Vec<RoutedSet<'m>> = Vec::with_capacity(group.len());
+        for set in group {
+            let Some(routing) = &set.routing else { continue };
+            // An alias of an endpoint without addresses of this type is as if it were absent.
+            let Some(rrset) = self.encode_set(zone, set) else { continue };
+            let check = routing.health_check.map_or(HealthIndex::ALWAYS, |check| self.checks[check.0 as usize]);
+            let target = self.health_of_target(zone, set);
+            let health = self.plan.all(&[check, target]);
+            sets.push(RoutedSet { identifier: &routing.set_identifier, policy: &routing.policy, rrset, health });
+        }
+        let healths: Vec<HealthIndex> = sets.iter().map(|set| set.health).collect();
+        let health = self.plan.any(&healths);
+        let rrset = match self.plain_multivalue(&mut sets) {
+            Some(rrset) => rrset,
+            None => EncodedRrset::policy(self.add_policy(sets)),
+        };
+        zone.made.insert(key, Made { rrset: rrset.clone(), health });
+        (rrset, health)
+    }
+
+    /// How healthy what an alias points at is, if it asks (R53:dns-failover-complex-configs): what it points at is
+    /// healthy while any set there is.
+    fn health_of_target(&mut self, zone: &mut ZoneSets<'_, 'm>, set: &'m RecordSet) -> HealthIndex {
+        let mut set = set;
+        while let RecordData::Alias { target: AliasTarget::SameZone(target), evaluate_target_health: true } = &set.data
+        {
+            match zone.by_name.get(&(target, set.rtype)).copied() {
+                Some([only]) if only.routing.is_none() => set = only,
+                Some(group) => return self.policy(zone, group).1,
+                None => break,
+            }
+        }
+        HealthIndex::ALWAYS
+    }
+
+    /// A multivalue policy that always answers with all of its sets is a plain RRset.
+    fn plain_multivalue(&self, sets: &mut [RoutedSet<'m>]) -> Option<EncodedRrset> {
+        let is_plain = sets.len() <= MULTIVALUE_SETS_MAX
+            && sets.iter().all(|set| *set.policy == RoutingPolicy::Multivalue && set.health == HealthIndex::ALWAYS);
+        if sets.is_empty() || !is_plain {
+            return None;
+        }
+        sets.sort_unstable_by_key(|set| set.identifier);
+        let mut all = EncodedRrset::default();
+        for set in sets {
+            all.count += set.rrset.count;
+            all.octets.append(&mut set.rrset.octets);
+        }
+        Some(all)
+    }
+
+    /// Adds a policy to the table.
+    fn add_policy(&mut self, mut sets: Vec<RoutedSet<'m>>) -> PolicyIndex {
+        // What nothing else decides, the identifier does: never the order of the file.
+        sets.sort_unstable_by_key(|set| {
+            (set.policy == &RoutingPolicy::Failover(FailoverRole::Secondary), set.identifier)
+        });
+        let (kind, order) = match sets.first().map(|set| set.policy) {
+            Some(RoutingPolicy::Weighted(_)) | None => (PolicyKind::Weighted, Order::None),
+            Some(RoutingPolicy::Failover(_)) => (PolicyKind::InOrder, Order::AsAdded),
+            Some(RoutingPolicy::Multivalue) => (PolicyKind::Multivalue, Order::None),
+            Some(RoutingPolicy::Latency(_) | RoutingPolicy::Geolocation(_) | RoutingPolicy::Geoproximity { .. }) => {
+                let orders = self.regions.iter().map(|region| order_from(region, &sets));
+                (PolicyKind::InOrder, Order::ByRegion(orders.collect()))
+            }
+        };
+        let all = match kind {
+            PolicyKind::Multivalue => self.plan.all(&sets.iter().map(|set| set.health).collect::<Vec<_>>()),
+            PolicyKind::Weighted | PolicyKind::InOrder => HealthIndex::ALWAYS,
+        };
+        let sets = sets.iter().map(|set| PolicySetData {
+            health: set.health,
+            weight: if let RoutingPolicy::Weighted(weight) = set.policy { *weight } else { 1 },
+            records: set.rrset.count,
+            octets: &set.rrset.octets,
+        });
+        self.table.add(kind, &sets.collect::<Vec<_>>(), &order, all)
+    }
+}
+
+/// A set of a policy in the making.
+struct RoutedSet<'m> {
+    identifier: &'m str,
+    policy: &'m RoutingPolicy,
+    rrset: EncodedRrset,
+    health: HealthIndex,
+}
+
+/// The positions of sets in the order in which a region prefers them. Equal ones stay in the order of the identifiers.
+fn order_from(region: &VpcRegion<'_>, sets: &[RoutedSet<'_>]) -> Vec<u8> {
+    let mut order: Vec<(f64, u8)> =
+        (0..).zip(sets).filter_map(|(position, set)| Some((distance_from(region, set.policy)?, position))).collect();
+    order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    order.into_iter().map(|(_, position)| position).collect()
+}
+
+/// How far a set is from a region: the nearest is preferred. None: it is not for this region.
+fn distance_from(region: &VpcRegion<'_>, policy: &RoutingPolicy) -> Option<f64> {
+    match policy {
+        RoutingPolicy::Latency(set) if set.name == region.name => Some(-1.0),
+        // AWS publishes no table of latencies: the great circle stands in for them.
+        RoutingPolicy::Latency(set) => Some(distance_km(region, set.coordinates)),
+        RoutingPolicy::Geoproximity { coordinates, bias } => Some(biased_km(distance_km(region, *coordinates), *bias)),
+        RoutingPolicy::Geolocation(area) => area.fit(region.known).map(|fit| -f64::from(fit)),
+        RoutingPolicy::Weighted(_) | RoutingPolicy::Failover(_) | RoutingPolicy::Multivalue => Some(0.0),
+    }
+}
+
+/// The distance between a region and a place; from a region that nobody knows all places are equally far.
+fn distance_km(region: &VpcRegion<'_>, place: region::Coordinates) -> f64 {
+    region.known.map_or(0.0, |known| known.coordinates.distance_km(place))
+}

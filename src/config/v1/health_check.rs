@@ -1,0 +1,188 @@
+//! `[[health_check]]`, and references to health checks.
+
+use super::Builder;
+use super::document::HealthCheckTable;
+use super::source::At;
+use super::table::Text;
+use crate::aws::health_check::CHILD_HEALTH_CHECKS_MAX;
+use crate::aws::{HealthCheck, HealthCheckIndex, HealthCheckKind};
+use crate::config::diagnostic::{nearest, quoted};
+use std::collections::HashMap;
+
+/// The types of health checks, and the keys that each has beside those of all.
+const TYPES: [(&str, &[&str]); 2] =
+    [("manual", &["status"]), ("calculated", &["child_health_checks", "health_threshold"])];
+
+impl<'t> Builder<'t, '_> {
+    /// Settles every health check, each behind those that it looks at.
+    pub(super) fn settle_health_checks(&mut self, tables: &[HealthCheckTable<'t>]) {
+        self.refuse_repeated_ids(tables.iter().map(|table| (table.id.as_ref(), table.label.as_str())));
+        let mut by_id: HashMap<&str, usize> = HashMap::new();
+        for (index, table) in tables.iter().enumerate() {
+            if let Some(id) = &table.id {
+                by_id.entry(&id.value).or_insert(index);
+                self.health_check_indexes.insert(id.value.clone().into_owned(), None);
+            }
+        }
+        let mut states = vec![State::Ahead; tables.len()];
+        for start in 0..tables.len() {
+            let mut path = vec![(start, 0)];
+            while let Some((at, next_child)) = path.pop() {
+                if states[at] == State::Done {
+                    continue;
+                }
+                states[at] = State::OnPath;
+                let Some(child) = children(&tables[at]).get(next_child) else {
+                    states[at] = State::Done;
+                    self.add_health_check(&tables[at]);
+                    continue;
+                };
+                path.push((at, next_child + 1));
+                match by_id.get(child.value.as_ref()) {
+                    Some(&child) if states[child] == State::Ahead => path.push((child, 0)),
+                    Some(&child) if states[child] == State::OnPath => {
+                        self.report_health_check_loop(tables, &path, child);
+                        // Told once: what is left of the loop is refused with it.
+                        states[child] = State::Done;
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+    }
+
+    fn report_health_check_loop(&mut self, tables: &[HealthCheckTable<'t>], path: &[(usize, usize)], back_to: usize) {
+        let start = path.iter().position(|(at, _)| *at == back_to).unwrap_or_default();
+        let of_loop = || path[start..].iter().map(|(at, _)| &tables[*at]);
+        let names = of_loop().chain([&tables[back_to]]).take(LOOP_NAMES_MAX);
+        let names: Vec<&str> = names.filter_map(|table| table.id.as_ref().map(|id| id.value.as_ref())).collect();
+        let table = &tables[back_to];
+        let mut error = self.reading.error(table.at, &table.label, "the health check looks at itself");
+        for other in of_loop().skip(1).take(LOOP_NAMES_MAX) {
+            error = error.also(self.reading.place(other.at, &other.label));
+        }
+        let error = error.rule(format!("loop: {}", names.join(" -> ")));
+        self.reading.report(error.hint("take one of them out of `child_health_checks`"));
+    }
+
+    fn add_health_check(&mut self, table: &HealthCheckTable<'t>) {
+        let Some(kind) = self.health_check_kind(table) else { return };
+        let Some(id) = &table.id else { return };
+        let is_set = |flag: &Option<At<bool>>| flag.is_some_and(|flag| flag.value);
+        let index = HealthCheckIndex(self.model.health_checks.len() as u32);
+        self.model.health_checks.push(HealthCheck {
+            id: id.value.as_ref().into(),
+            kind,
+            inverted: is_set(&table.inverted),
+            disabled: is_set(&table.disabled),
+        });
+        self.health_check_indexes.insert(id.value.clone().into_owned(), Some(index));
+    }
+
+    /// What kind of check it is; says so where that cannot be.
+    fn health_check_kind(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
+        let text = table.kind.as_ref()?;
+        let all = || TYPES.map(|(name, _)| format!("\"{name}\"")).join(" or ");
+        let Some((name, own)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text.value)) else {
+            let problem = format!("there are no health checks of type {} here", quoted(&text.value));
+            let error = self.reading.error(text.at, &table.label, problem);
+            self.reading.report(error.hint(format!("write {}", all())));
+            return None;
+        };
+        for key in table.of_types.iter().filter(|key| !own.contains(key)) {
+            let problem = format!("a health check of type \"{name}\" has no `{key}`");
+            self.reading.report(self.reading.error(text.at, &table.label, problem).hint(format!("remove `{key}`")));
+        }
+        match *name {
+            "manual" => self.manual(table),
+            _ => self.calculated(table),
+        }
+    }
+
+    fn manual(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
+        let Some(status) = &table.status else {
+            if !table.of_types.contains(&"status") {
+                let error = self.reading.error(table.at, &table.label, "`status` is missing");
+                self.reading.report(error.hint("add `status = \"healthy\"`"));
+            }
+            return None;
+        };
+        let healthy = match status.value.to_ascii_lowercase().as_str() {
+            "healthy" => true,
+            "unhealthy" => false,
+            _ => {
+                let problem = format!("{} is no status", quoted(&status.value));
+                let error = self.reading.error(status.at, &table.label, problem);
+                self.reading.report(error.hint("write \"healthy\" or \"unhealthy\""));
+                return None;
+            }
+        };
+        Some(HealthCheckKind::Manual { healthy })
+    }
+
+    fn calculated(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
+        let Some(texts) = &table.child_health_checks else {
+            if !table.of_types.contains(&"child_health_checks") {
+                let error = self.reading.error(table.at, &table.label, "`child_health_checks` is missing");
+                self.reading.report(error.hint("add `child_health_checks = [\"ID\"]`"));
+            }
+            return None;
+        };
+        if texts.value.len() > CHILD_HEALTH_CHECKS_MAX {
+            let problem = format!("the health check looks at {} others", texts.value.len());
+            let rule = format!("at most {CHILD_HEALTH_CHECKS_MAX} (Route 53 Developer Guide, DNSLimitations)");
+            self.reading.report(self.reading.error(texts.at, &table.label, problem).rule(rule).hint("remove some"));
+        }
+        let mut seen = std::collections::HashSet::new();
+        let mut children = Vec::with_capacity(texts.value.len());
+        for text in &texts.value {
+            if !seen.insert(&text.value) {
+                let problem = format!("{} is a child twice", quoted(&text.value));
+                self.reading.report(self.reading.error(text.at, &table.label, problem).hint("remove one"));
+                continue;
+            }
+            children.extend(self.health_check_index(text, &table.label));
+        }
+        // Absent, all must be healthy: the console's "all health checks are healthy" is what AWS calls its AND.
+        let health_threshold = match table.health_threshold {
+            Some(threshold) => u32::try_from(threshold.value).unwrap_or(u32::MAX),
+            None => children.len() as u32,
+        };
+        Some(HealthCheckKind::Calculated { health_threshold, children })
+    }
+
+    /// The health check that an id stands for; says so where there is none.
+    pub(super) fn health_check_index(&mut self, text: &Text<'t>, label: &str) -> Option<HealthCheckIndex> {
+        if let Some(index) = self.health_check_indexes.get(text.value.as_ref()) {
+            return *index;
+        }
+        let known = &self.health_check_indexes;
+        let compared_max = if self.reading.diagnostics.is_crowded() { 0 } else { CHECKS_COMPARED_MAX };
+        let hint = match nearest(&text.value, known.keys().take(compared_max).map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if known.is_empty() => "there is no [[health_check]] in this file".to_owned(),
+            None => "write the `id` of a [[health_check]]".to_owned(),
+        };
+        let problem = format!("no health check has the id {}", quoted(&text.value));
+        self.reading.report(self.reading.error(text.at, label, problem).hint(hint));
+        None
+    }
+}
+
+/// How far a check has come, on the way from those that look at others to those that they look at.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Ahead,
+    OnPath,
+    Done,
+}
+
+/// The checks that a check looks at, as written.
+fn children<'a, 't>(table: &'a HealthCheckTable<'t>) -> &'a [Text<'t>] {
+    table.child_health_checks.as_ref().map_or(&[], |texts| &texts.value)
+}
+
+/// Ids that an unknown one is compared with, which takes a microsecond each.
+const CHECKS_COMPARED_MAX: usize = 1000;
+/// Names of a loop that a message shows.
+const LOOP_NAMES_MAX: usize = 8;

@@ -1,0 +1,221 @@
+//! The file that answers are kept in from one start to the next, so that a daemon which starts during an outage still
+//! answers what the one before it knew.
+//!
+//! A thread of its own loads it, saves now and then, and saves a last time when told to stop: nobody who answers ever
+//! waits for the disk. What is wrong with the file is said once and never keeps the daemon from starting.
+
+use crate::forward::cache::{Damage, Loaded, Saved, WallClock};
+use crate::forward::{ContextId, Millis};
+use crate::serve::server::Server;
+use crate::snapshot::ForwardContext;
+use crate::snapshot::targets::ContextKind;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// How long it is from one saving to the next: what a crash can lose.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+/// How long the first answer waits for the file at most; a larger one is loaded while the daemon serves.
+const LOAD_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Only the owner may read what its clients ask for.
+const MODE: u32 = 0o600;
+/// Who may write the file decides what is answered: nobody but the owner.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The thread that loads and saves.
+pub(super) struct CacheFile {
+    stop: Sender<()>,
+    /// Set where stopping must not wait for the end of loading.
+    is_stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl CacheFile {
+    /// Begins to load the file, and waits for that a little while.
+    pub(super) fn start(path: &Path, server: &Server) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let (done, loaded) = channel();
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper { path: path.to_owned(), server: server.clone(), is_stopping: Arc::clone(&is_stopping) };
+        let thread = std::thread::Builder::new().name("cache-file".to_owned()).spawn(move || {
+            let is_loaded = keeper.load();
+            // Nobody listens any more where it took longer.
+            let _ = done.send(());
+            if is_loaded {
+                keeper.save_until(&stopped);
+            }
+        })?;
+        let _ = loaded.recv_timeout(LOAD_WAIT_MAX);
+        Ok(Self { stop, is_stopping, thread })
+    }
+
+    /// Saves a last time.
+    pub(super) fn stop(self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        // The thread may have ended already.
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("saving the cache panicked; this is a bug, please report it");
+        }
+    }
+}
+
+/// What the thread works with.
+struct Keeper {
+    path: PathBuf,
+    server: Server,
+    is_stopping: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    /// Loads what can be loaded, and says so. False where the daemon was stopped meanwhile: what is in the file is more
+    /// than what is in the cache then, so it stays.
+    fn load(&self) -> bool {
+        let file = self.path.display();
+        match self.read() {
+            Ok(None) => {}
+            Ok(Some(Loaded { replies, dropped, damage })) => {
+                if self.is_stopping.load(Ordering::Relaxed) {
+                    return false;
+                }
+                tracing::info!(%file, replies, dropped, "cache loaded");
+                if let Some(damage) = damage {
+                    tracing::warn!(%file, "the rest of the saved cache was not loaded: {damage}");
+                }
+            }
+            Err(error) => tracing::warn!(%file, "the saved cache was not loaded: {error}"),
+        }
+        true
+    }
+
+    /// Reads the file; none where there is none.
+    fn read(&self) -> io::Result<Option<Loaded>> {
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+            return Err(io::Error::other("others than its owner may write it, and so decide what is answered"));
+        }
+        let mut file =
+            BufReader::new(WhileNotStopped { file: File::open(&self.path)?, is_stopping: &self.is_stopping });
+        let contexts: HashMap<String, ContextId> =
+            self.contexts().into_iter().map(|(context, identity)| (identity, context)).collect();
+        let loaded =
+            self.server.forwarder.cache().load(&mut file, self.clock(), &|identity| contexts.get(identity).copied());
+        match loaded.damage {
+            // There is nothing to tell a part of it by.
+            Some(damage @ (Damage::NotACache | Damage::Version(_))) => Err(io::Error::other(damage.to_string())),
+            _ => Ok(Some(loaded)),
+        }
+    }
+
+    /// Saves now and then until it is told to stop, then once more.
+    fn save_until(&self, stopped: &Receiver<()>) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SAVE_EVERY) {
+            self.save();
+        }
+        self.save();
+    }
+
+    /// Saves, and says what went wrong.
+    fn save(&self) {
+        let file = self.path.display();
+        match self.write() {
+            Ok(Saved { replies, octets }) => tracing::debug!(%file, replies, octets, "cache saved"),
+            Err(error) => tracing::warn!(%file, "the cache was not saved: {error}"),
+        }
+    }
+
+    /// Writes another file beside it and puts that in its place: whoever looks finds one of the two, whole.
+    fn write(&self) -> io::Result<Saved> {
+        let beside = beside(&self.path);
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
+        let written = self.write_to(file).and_then(|saved| {
+            fs::rename(&beside, &self.path)?;
+            Ok(saved)
+        });
+        if written.is_err() {
+            // It says less than the one that stays; if it cannot be removed either, the next saving tries.
+            let _ = fs::remove_file(&beside);
+        }
+        let saved = written?;
+        // Not every file system knows how to do this, and the content is safe.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let _ = File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all());
+        Ok(saved)
+    }
+
+    fn write_to(&self, file: File) -> io::Result<Saved> {
+        let contexts = self.contexts();
+        let mut out = BufWriter::with_capacity(1 << 16, file);
+        let cache = self.server.forwarder.cache();
+        let saved = cache.save(&mut out, self.clock(), &|context| contexts.get(&context).cloned())?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        Ok(saved)
+    }
+
+    /// What each context that is served now is called.
+    fn contexts(&self) -> HashMap<ContextId, String> {
+        let published = self.server.publisher.current();
+        published.snapshot.contexts.iter().map(|context| (context.id, identity(context))).collect()
+    }
+
+    fn clock(&self) -> WallClock {
+        let at: Millis = self.server.now();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        // Before 1970: no machine's clock is right then, and nothing that was saved is fresh.
+        WallClock { at, unix_seconds: since_1970.map_or(0, |since| since.as_secs()) }
+    }
+}
+
+/// What a context is called from one start to the next: whose targets, and which. What others said is never its own.
+fn identity(context: &ForwardContext) -> String {
+    let mut identity = match &context.kind {
+        ContextKind::Upstream => "upstream".to_owned(),
+        ContextKind::Rule(id) => format!("rule {id}"),
+    };
+    for target in &context.group.targets {
+        // No target is shown with a line end in it, and no id has one.
+        let _ = write!(identity, "\n{target}");
+    }
+    identity
+}
+
+/// Where the next file is written: in the same folder, for it is to be renamed.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
+}
+
+/// A file that ends where the daemon stops.
+struct WhileNotStopped<'s> {
+    file: File,
+    is_stopping: &'s AtomicBool,
+}
+
+impl Read for WhileNotStopped<'_> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the daemon stops"));
+        }
+        self.file.read(octets)
+    }
+}

@@ -1,0 +1,143 @@
+//! What an operator sets about forwarding, as it shows from outside: whom a question is asked first, over what, how many
+//! sockets it may take, what is remembered and for how long.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use support::ask::{self, Question};
+use support::bars::{ADDRESS, SERVFAIL_MAX, answers, ask_all_at_once};
+use support::script::{Act, Asked, Scripted, octets};
+use support::served::{Reply, Served, forwarding_to};
+
+/// A configuration with further lines in `[upstream]`.
+fn with(targets: &[SocketAddr], lines: &str) -> String {
+    forwarding_to(targets).replace("[[vpc]]", &format!("{lines}\n[[vpc]]"))
+}
+
+/// Asks for so many names, one after the other.
+fn ask_names(served: &Served, label: &str, count: usize) {
+    for number in 0..count {
+        let reply = served.ask(&format!("{label}{number}.public.example"));
+        assert!(reply.is(ADDRESS), "{label}{number}: {reply:?}");
+    }
+}
+
+/// How often each upstream was asked for names with this label.
+fn shares(upstreams: &[Scripted], label: &str) -> Vec<usize> {
+    let asked = |upstream: &Scripted| upstream.asked().iter().filter(|asked| asked.name().starts_with(label)).count();
+    upstreams.iter().map(asked).collect()
+}
+
+#[test]
+fn the_order_says_who_is_asked_first() {
+    /// Names asked.
+    const NAMES: usize = 60;
+    let slow = |asked: &Asked| vec![Act::SendLater(Duration::from_millis(30), asked.address(ADDRESS))];
+    for (order, least, most) in
+        [("in_order", NAMES, NAMES), ("random", NAMES / 5, 4 * NAMES / 5), ("fastest", 0, NAMES / 4)]
+    {
+        let upstreams = [Scripted::start(slow), Scripted::start(answers)];
+        let addresses = upstreams.each_ref().map(Scripted::address);
+        let served = Served::on_loopback(&with(&addresses, &format!("order = \"{order}\"")));
+        // So that both have been measured.
+        ask_names(&served, "before", 20);
+        ask_names(&served, "then", NAMES);
+        let shares = shares(&upstreams, "then");
+        assert!((least..=most).contains(&shares[0]), "{order}: {shares:?}");
+        assert!(shares.iter().sum::<usize>() >= NAMES, "{order}: {shares:?}");
+    }
+}
+
+#[test]
+fn a_target_over_tcp_is_asked_over_tcp() {
+    let upstream = Scripted::start(answers);
+    let text = forwarding_to(&[]).replace("targets = []", &format!("targets = [\"tcp://{}\"]", upstream.address()));
+    let served = Served::on_loopback(&text);
+    ask_names(&served, "n", 50);
+    for reply in ask_all_at_once(&served, "together", 100) {
+        assert!(reply.is(ADDRESS), "{reply:?}");
+    }
+    let asked = upstream.asked();
+    assert!(asked.iter().all(|asked| asked.over_tcp), "not one datagram");
+    let connections: std::collections::BTreeSet<_> = asked.iter().map(|asked| asked.from).collect();
+    assert!(connections.len() <= 8, "{} connections for 150 names", connections.len());
+}
+
+#[test]
+fn upstream_sockets_are_as_many_as_the_file_says() {
+    /// `[limits] upstream_sockets`.
+    const SOCKETS: usize = 40;
+    /// Doors, runtimes, streams of the log and the like.
+    const OTHERS: usize = 100;
+    let upstreams = [(); 4].map(|()| Scripted::start(|_| Vec::new()));
+    let addresses = upstreams.each_ref().map(Scripted::address);
+    let limits = format!("[limits]\nupstream_sockets = {SOCKETS}\n");
+    let served = Served::on_loopback(&(forwarding_to(&addresses) + &limits));
+    let idle = served.descriptors();
+    // Fewer to each socket than its buffer holds: the replies come all at once.
+    let sockets: Vec<_> = (0..10).map(|_| ask::udp_client(served.client, served.door)).collect();
+    for id in 0..500_u16 {
+        let query = Question::new(&format!("n{id}.random.example"), "A").octets(id);
+        sockets[usize::from(id) % sockets.len()].send(&query).expect("it listens");
+    }
+    let (began, mut most, mut replies) = (Instant::now(), 0, 0);
+    for socket in &sockets {
+        socket.set_nonblocking(true).expect("a socket option");
+    }
+    while replies < 500 && began.elapsed() < SERVFAIL_MAX + Duration::from_secs(2) {
+        replies += sockets.iter().map(|socket| std::iter::from_fn(|| ask::receive(socket).ok()).count()).sum::<usize>();
+        most = most.max(served.descriptors());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(replies, 500, "every question has its SERVFAIL");
+    assert!(idle < OTHERS && most <= idle + SOCKETS + 8, "{most} descriptors, {idle} before");
+    assert!(upstreams.iter().any(|upstream| !upstream.asked().is_empty()), "they were asked");
+}
+
+/// RFC 9520 section 3.2: `failure_ttl` seconds.
+#[test]
+fn a_failure_is_remembered_as_long_as_the_file_says() {
+    let upstream =
+        Scripted::start(|asked| vec![Act::Send(octets(&asked.reply(hickory_proto::op::ResponseCode::ServFail)))]);
+    let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + "[cache]\nfailure_ttl = 2\n"));
+    assert_eq!(served.ask("www.public.example").rcode(), "SERVFAIL");
+    let (asked, began) = (upstream.asked_for("www.public.example"), Instant::now());
+    while upstream.asked_for("www.public.example") == asked {
+        assert!(began.elapsed() < Duration::from_secs(4), "it is not asked again");
+        assert_eq!(served.ask("www.public.example").rcode(), "SERVFAIL");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(began.elapsed() > Duration::from_millis(1_500), "it was asked again after {:?}", began.elapsed());
+}
+
+/// `prefetch`: a name that is still asked for is asked again shortly before it is over, and nobody waits for it.
+#[test]
+fn what_is_asked_for_is_fetched_before_it_is_over() {
+    /// Seconds that the upstream's answers live, and what it takes to answer.
+    const TTL: u64 = 10;
+    const DELAY: Duration = Duration::from_millis(300);
+    let script =
+        |asked: &Asked| vec![Act::SendLater(DELAY, octets(&asked.records(&[&format!("@ {TTL} IN A 198.51.100.1")])))];
+    let upstreams = [Scripted::start(script), Scripted::start(script)];
+    let served = [
+        Served::on_loopback(&forwarding_to(&[upstreams[0].address()])),
+        Served::on_loopback(&(forwarding_to(&[upstreams[1].address()]) + "[cache]\nprefetch = false\n")),
+    ];
+    for served in &served {
+        assert!(served.ask("www.public.example").is(ADDRESS));
+    }
+    let began = Instant::now();
+    let quickly = |reply: &Reply| reply.is(ADDRESS) && reply.took < DELAY / 2;
+    // In the last tenth of its life.
+    std::thread::sleep(Duration::from_millis(TTL * 950) - began.elapsed());
+    for served in &served {
+        let reply = served.ask("www.public.example");
+        assert!(quickly(&reply), "out of the cache: {reply:?}");
+    }
+    std::thread::sleep(Duration::from_millis(TTL * 1_080) - began.elapsed());
+    let reply = served[0].ask("www.public.example");
+    assert!(quickly(&reply) && reply.ttls()[0] >= 5, "it was fetched meanwhile: {reply:?}");
+    assert_eq!(upstreams[0].asked_for("www.public.example"), 2);
+    assert_eq!(upstreams[1].asked_for("www.public.example"), 1, "and not where the file says so");
+}
