@@ -59,7 +59,7 @@ trait Around {
 
 impl Around for Ipv4Net {
     fn supernet_of(&self, length: u8) -> Ipv4Net {
-        Ipv4Net::new(self.addr(), length).expect("a length of a block").trunc()
+        Self::new(self.addr(), length).expect("a length of a block").trunc()
     }
 }
 
