@@ -58,7 +58,7 @@ struct Branches([Branch; 1 << BRANCH_BITS]);
 /// Bits of a last label's hash that count: ten words occur in what everyone claims, so that few others meet one of them.
 const BRANCH_BITS: u32 = 6;
 
-/// The label counts below 64 that may occur in base tables under a last label; [`REVERSE`] besides.
+/// The label counts below 64 that may occur in base tables under a last label, and whether it may be that of reverse names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Branch(u64);
 
