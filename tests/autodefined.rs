@@ -1,6 +1,7 @@
 //! What a VPC's own blocks answer, held against the rules written down slowly: every reverse zone listed by name, every
 //! suffix tried one after another, every address looked for in every block.
 
+mod support;
 #[path = "support/worlds.rs"]
 mod worlds;
 
@@ -13,6 +14,10 @@ use plustwo::snapshot::ZoneKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use support::ask::Question;
+use support::bars::{ADDRESS, answers};
+use support::script::Scripted;
+use support::served::{Served, forwarding_to};
 
 /// What IP names end in here: the region of [`worlds::vpc`].
 const PRIVATE_DOMAIN: &str = "ap-northeast-2.compute.internal";
@@ -230,4 +235,25 @@ proptest! {
             prop_assert_eq!(quickly(&snapshot, &qname, qtype), expected, "{}", qname);
         }
     }
+}
+
+/// Public names of addresses that are others' are the upstream's to answer, and are kept like any other reply: also where
+/// a zone or a rule above them makes the name one of a zone here.
+#[test]
+fn public_names_of_others_come_from_the_cache() {
+    let upstream = Scripted::start(answers);
+    let own = "[[network_interface]]\nid = \"eni-0a\"\nvpc = \"vpc-0a\"\nprivate_ip_address = \"10.0.1.5\"\n\
+               association = { public_ip = \"203.0.113.25\" }\n";
+    let text = forwarding_to(&[upstream.address()])
+        .replace("id = \"vpc-0a\"\n", "id = \"vpc-0a\"\ncidrs = [\"10.0.0.0/16\"]\n");
+    let served = Served::on_loopback(&format!("{text}{own}"));
+    let name = "ec2-198-51-100-7.eu-central-1.compute.amazonaws.com";
+    for _ in 0..3 {
+        let question = Question::new(name, "A");
+        for reply in [served.ask_for(&question), served.ask_over_tcp(&question)] {
+            assert!(reply.is(ADDRESS), "{reply:?}");
+        }
+    }
+    assert_eq!(upstream.asked_for(name), 1, "it is kept");
+    assert!(served.ask("ec2-203-0-113-25.eu-central-1.compute.amazonaws.com").is([10, 0, 1, 5]));
 }

@@ -248,7 +248,9 @@ pub fn complete(
         return refuse(query, around, message, out, Refusal::MetaType);
     }
     let writer = begin_reply(query, around, message, out);
-    Work { query, view, around, writer, owner_at: QNAME_AT, cnames: 0, stale: None }.answer(scratch, located)
+    let has_first_ask = matches!(located.authority, Authority::Forward(_));
+    Work { query, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
+        .answer(scratch, located)
 }
 
 /// Types that only a query may have, ANY excepted: OPT, and TKEY to MAILA with the transfers (RFC 6895 section 3.1).
@@ -261,6 +263,9 @@ struct Work<'a, 'b> {
     query: &'a Query,
     view: &'a View,
     around: &'a Surroundings<'a>,
+    /// Whether the very name asked is others': then [`first_ask`] has asked the cache for it. A zone here may leave names
+    /// to others too, which only [`resolve`] finds out.
+    has_first_ask: bool,
     writer: ReplyWriter<'b>,
     /// Where the name stands that the next records belong to.
     owner_at: usize,
@@ -430,9 +435,10 @@ impl<'b> Work<'_, 'b> {
             return done(Rcode::NOERROR, Source::Nobody);
         }
         // Only the very name asked has been looked up before.
+        let is_first = self.cnames == 0 && self.has_first_ask;
         let (looked_up, asked_now) = match self.around.looked_up {
-            LookedUp::Found(outcome) if self.cnames == 0 => (Some(outcome), None),
-            LookedUp::Nothing if self.cnames == 0 => (None, None),
+            LookedUp::Found(outcome) if is_first => (Some(outcome), None),
+            LookedUp::Nothing if is_first => (None, None),
             LookedUp::Found(_) | LookedUp::Nothing | LookedUp::NotYet => (None, self.said(context, name.as_wire())),
         };
         match looked_up.or(asked_now.as_ref()) {
