@@ -198,16 +198,17 @@ fn choices_behind_one_random_number_do_not_follow_each_other() {
             );
         }
     }
-    // And the same as a tree of aliases.
-    for target in ["x", "y"] {
+    // And the same as a tree of aliases; and as one where a set is unhealthy, so that half of the queries draw again.
+    for (name, target) in [("t", "x"), ("t", "y"), ("u", "x"), ("u", "y")] {
         let _ = writeln!(
             records,
-            "{{ name = \"t\", type = \"A\", set_identifier = \"{target}\", weight = 1, alias = \"{target}.zone.example\" }},"
+            "{{ name = \"{name}\", type = \"A\", set_identifier = \"{target}\", weight = 1, alias = \"{target}.zone.example\" }},"
         );
     }
+    records += "{ name = \"u\", type = \"A\", set_identifier = \"down\", weight = 2, health_check = \"down\", values = [\"10.0.0.9\"] },\n";
     let world = Pure::new(&records);
     let mut random = SmallRng::seed_from_u64(5);
-    for name in ["c.zone.example", "t.zone.example"] {
+    for name in ["c.zone.example", "t.zone.example", "u.zone.example"] {
         let mut counts = vec![0; 4];
         for _ in 0..40_000 {
             counts[usize::from(world.ask(name, 0, random.next_u32())[0])] += 1;

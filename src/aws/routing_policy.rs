@@ -22,8 +22,8 @@ pub enum RoutingPolicy {
     Weighted(u8),
     /// The primary while it is healthy.
     Failover(FailoverRole),
-    /// The set whose region is nearest to the VPC's.
-    Latency(&'static Region),
+    /// The set whose region, which this names, is nearest to the VPC's.
+    Latency(Box<str>),
     /// The set of the smallest area that the VPC's region lies in.
     Geolocation(Area),
     /// The set that is nearest to the VPC's region, distances stretched by the bias.

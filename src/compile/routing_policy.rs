@@ -222,9 +222,12 @@ fn order_from(region: &VpcRegion<'_>, sets: &[RoutedSet<'_>]) -> Vec<u8> {
 /// How far a set is from a region: the nearest is preferred. None: it is not for this region.
 fn distance_from(region: &VpcRegion<'_>, policy: &RoutingPolicy) -> Option<f64> {
     match policy {
-        RoutingPolicy::Latency(set) if set.name == region.name => Some(-1.0),
+        RoutingPolicy::Latency(set) if **set == *region.name => Some(-1.0),
         // AWS publishes no table of latencies: the great circle stands in for them.
-        RoutingPolicy::Latency(set) => Some(distance_km(region, set.coordinates)),
+        RoutingPolicy::Latency(set) => Some(region::find(set).map_or_else(
+            || if region.known.is_some() { f64::INFINITY } else { 0.0 },
+            |set| distance_km(region, set.coordinates),
+        )),
         RoutingPolicy::Geoproximity { coordinates, bias } => Some(biased_km(distance_km(region, *coordinates), *bias)),
         RoutingPolicy::Geolocation(area) => area.fit(region.known).map(|fit| -f64::from(fit)),
         RoutingPolicy::Weighted(_) | RoutingPolicy::Failover(_) | RoutingPolicy::Multivalue => Some(0.0),

@@ -80,7 +80,8 @@ fn weighted<'s>(policy: Policy<'s>, health: &HealthTable, pick: u32) -> Option<&
     if health.is_healthy(set.health) {
         return Some(set);
     }
-    weighted_again(policy, health, mixed(pick))
+    // Not the number that the next policy on the way gets: one choice must not follow the other.
+    weighted_again(policy, health, mixed(!pick))
 }
 
 /// The same where an unhealthy set was met: among the healthy sets that have a weight; if there is none, among the

@@ -9,6 +9,7 @@ use super::source::At;
 use super::table::Text;
 use crate::aws::region::{self, Code, Continent, Coordinates};
 use crate::aws::routing_policy::{Area, FailoverRole};
+use crate::aws::service_name::is_region;
 use crate::aws::{Region, Routing, RoutingPolicy};
 use crate::config::diagnostic::{nearest, quoted};
 use crate::dns::{Name, Rtype};
@@ -89,7 +90,7 @@ impl<'t> Builder<'t, '_> {
         let table = &record.routing;
         match key {
             "weight" => self.weight(table.weight?, label).map(RoutingPolicy::Weighted),
-            "region" => self.known_region(table.region.as_ref()?, label).map(RoutingPolicy::Latency),
+            "region" => self.latency_region(table.region.as_ref()?, label).map(RoutingPolicy::Latency),
             "failover" => self.failover_role(table.failover.as_ref()?, label).map(RoutingPolicy::Failover),
             "geolocation" => self.area(table.geolocation.as_ref()?, label).map(RoutingPolicy::Geolocation),
             "geoproximity" => self.geoproximity(table.geoproximity.as_ref()?, label),
@@ -118,6 +119,21 @@ impl<'t> Builder<'t, '_> {
                 None
             }
         }
+    }
+
+    /// The region of a latency set. One that the table of regions does not have yet is far from all others.
+    fn latency_region(&mut self, text: &Text<'t>, label: &str) -> Option<Box<str>> {
+        if region::find(&text.value).is_none() {
+            if !is_region(&text.value) {
+                return self.known_region(text, label).map(|region| region.name.into());
+            }
+            let problem = format!("nobody here knows where {} lies", quoted(&text.value));
+            let warning = self.reading.warning(text.at, label, problem);
+            let rule = "VPCs in that very region prefer the set; to all others it is the farthest";
+            let hint = nearest(&text.value, region::names()).map(|meant| format!("did you mean `{meant}`?"));
+            self.reading.report(warning.rule(rule).maybe_hint(hint));
+        }
+        Some(text.value.as_ref().into())
     }
 
     /// A region that the table of regions has.

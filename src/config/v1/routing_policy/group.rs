@@ -196,8 +196,8 @@ fn failover_role(policy: &RoutingPolicy) -> Option<FailoverRole> {
     if let RoutingPolicy::Failover(role) = policy { Some(*role) } else { None }
 }
 
-fn latency_region(policy: &RoutingPolicy) -> Option<&'static str> {
-    if let RoutingPolicy::Latency(region) = policy { Some(region.name) } else { None }
+fn latency_region(policy: &RoutingPolicy) -> Option<&str> {
+    if let RoutingPolicy::Latency(region) = policy { Some(&**region) } else { None }
 }
 
 fn area(policy: &RoutingPolicy) -> Option<Area> {
