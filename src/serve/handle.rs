@@ -182,12 +182,24 @@ pub fn node_hash(slot: &Slot) -> u64 {
 /// What the cache will be asked first, if anything: worth asking for a whole batch at a time.
 #[inline]
 pub fn first_ask<'a>(slot: &'a Slot, snapshot: &'a Snapshot) -> Option<forward::Ask<'a>> {
-    let State::Located { located: Located { authority: Authority::Forward(context), .. }, .. } = slot.state else {
+    first_context(slot, snapshot).map(|context| ask(&slot.query, snapshot, context, slot.query.qname.as_wire()))
+}
+
+/// In whose name that is asked. Where there is one, and the cache knows nothing, [`complete`] would come to a [`Miss`] of
+/// the very name asked, and need not be called.
+#[inline]
+pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
+    let State::Located { view, located: Located { authority: Authority::Forward(context), .. } } = slot.state else {
         return None;
     };
     let query = &slot.query;
-    let may_be_asked = query.recursion_desired && query.qclass == Class::IN && query.qtype != Rtype::ANY;
-    may_be_asked.then(|| ask(query, snapshot, context, query.qname.as_wire()))
+    let is_asked_of_others = query.recursion_desired
+        && query.qclass == Class::IN
+        && query.qtype != Rtype::ANY
+        && !is_meta_type(query.qtype)
+        && query.edns.is_none_or(|edns| edns.version == 0)
+        && snapshot.view(view).dns_support;
+    is_asked_of_others.then_some(context)
 }
 
 /// A query's question to others about a name that it has led to.
