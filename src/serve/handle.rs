@@ -519,9 +519,27 @@ fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u
     finish(begin_reply(query, around, message, out), query, rcode, error, source)
 }
 
-/// Answers a query that [`begin`] read with a refusal that arose outside the engine: a limit.
-pub fn refuse_slot(slot: &Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
-    refuse(&slot.query, around, message, out, why)
+/// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:
+/// with an answer to it whose lifetime is over, if there is one, else with a refusal. Nothing was fetched before.
+pub fn complete_at_limit(
+    slot: &Slot,
+    scratch: &mut Scratch,
+    around: &Surroundings<'_>,
+    miss: Miss,
+    message: &[u8],
+    out: &mut [u8],
+) -> Outcome {
+    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
+    if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
+        let fetched = [Fetched { miss, result: Ok(stale) }];
+        let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };
+        match complete(slot, scratch, &around, message, out) {
+            // It leads to something else that is not known.
+            Outcome::Miss(_) => {}
+            outcome => return outcome,
+        }
+    }
+    refuse(&slot.query, around, message, out, Refusal::InFlightLimit)
 }
 
 /// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.

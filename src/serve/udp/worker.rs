@@ -19,7 +19,6 @@ use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::later::{self, Asked, KeptMessage, Waiter, Waiting};
-use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
@@ -314,7 +313,7 @@ impl Batched<'_> {
         batch.set_reply(index, octets);
     }
 
-    /// Orders what this batch has to ask others, as far as limits allow; the rest is refused.
+    /// Orders what this batch has to ask others, as far as limits allow; the rest is told what was said before, or refused.
     fn order(
         &self,
         work: &mut BatchWork,
@@ -339,7 +338,7 @@ impl Batched<'_> {
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
-                let outcome = handle::refuse_slot(slot, around, message, out, Refusal::InFlightLimit);
+                let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
                 self.reply(batch, index, outcome);
                 continue;
             };
