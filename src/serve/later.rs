@@ -402,9 +402,11 @@ impl WaitingMessage {
     /// Asks others one question.
     async fn fetch(&self, miss: &Miss) -> forward::Outcome {
         let snapshot = &self.published.snapshot;
-        let question = self.server.lanes.question(&ask_of(snapshot, miss));
+        let ask = ask_of(snapshot, miss);
+        let question = self.server.lanes.question(&ask);
         if !self.server.lanes.has_room(&question) {
-            return Err(ExchangeError::InFlightLimit);
+            let stale = self.server.forwarder.cache().stale(&ask, self.server.now());
+            return stale.ok_or(ExchangeError::InFlightLimit);
         }
         let (task, told) = oneshot::channel();
         let group = &snapshot.context(miss.context).group;

@@ -19,7 +19,6 @@ use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
-use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
@@ -320,7 +319,7 @@ impl Batched<'_> {
         batch.set_reply(index, octets);
     }
 
-    /// Orders what this batch has to ask others, as far as limits allow; the rest is refused.
+    /// Orders what this batch has to ask others, as far as limits allow; the rest is told what was said before, or refused.
     fn order(
         &self,
         work: &mut BatchWork,
@@ -336,22 +335,20 @@ impl Batched<'_> {
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let client = datagram.client.ip().to_canonical();
-            let (context, question, further) = match miss {
-                Some(miss) => {
-                    let question = lanes.question(&later::ask_of(around.snapshot, &miss));
-                    (miss.context, question, Some(Further::begins(miss)))
-                }
+            let (context, question) = match &miss {
+                Some(miss) => (miss.context, lanes.question(&later::ask_of(around.snapshot, miss))),
                 None => {
                     let first = handle::first_ask(slot, around.snapshot);
                     let context = handle::first_context(slot, around.snapshot);
                     let (Some(ask), Some(context)) = (first, context) else { continue };
-                    (context, lanes.question_looked_up(&ask, lookups, index), None)
+                    (context, lanes.question_looked_up(&ask, lookups, index))
                 }
             };
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
-                let outcome = handle::refuse_slot(slot, around, message, out, Refusal::InFlightLimit);
+                let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context));
+                let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
                 self.reply(batch, index, outcome);
                 continue;
             };
@@ -364,7 +361,7 @@ impl Batched<'_> {
                 client: datagram.client,
                 local: datagram.local,
                 permit,
-                further,
+                further: miss.map(Further::begins),
             };
             lanes.add(orders, Order::new(question, group, client, Waiter::Datagram(waiting)));
         }
