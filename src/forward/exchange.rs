@@ -429,6 +429,12 @@ impl Exchange {
         }
     }
 
+    /// Reads something of what the next step will read; the octet means nothing.
+    #[inline]
+    pub fn touch(&self) -> u8 {
+        self.attempts[0].mismatches ^ self.targets[0].asked ^ self.sendings
+    }
+
     /// The attempts that listen.
     pub fn open_attempts(&self) -> impl Iterator<Item = Attempt> {
         self.attempts.iter().filter(|listening| listening.is_open).map(|listening| listening.attempt)

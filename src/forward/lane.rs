@@ -264,6 +264,12 @@ impl Question {
         self.key.ask().context
     }
 
+    /// Reads something of both ends; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.key.ask().context.0 as u8 ^ self.name_hash as u8
+    }
+
     /// The same to be read.
     fn ask(&self) -> Ask<'_> {
         self.key.ask()

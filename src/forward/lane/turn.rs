@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::flights::{FlightId, Flights, Open, Via, Waiting};
+use super::flights::{Flight, FlightId, Flights, Open, Via, Waiting};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
 use super::sockets::{Owner, PoolIndex, SocketIndex, Sockets, Unsent};
@@ -325,6 +325,7 @@ impl<A: Audience> Lane<A> {
                 Ok(received) => received,
                 Err(error) => return self.give_up(socket, super::sockets::reason(&error)),
             };
+            self.touch(socket, incoming, received);
             for slot in 0..received {
                 // What one datagram leads to may close the socket, and another may get its number.
                 if self.sockets.of_event(event).is_none() {
@@ -336,6 +337,18 @@ impl<A: Audience> Lane<A> {
                 return;
             }
         }
+    }
+
+    /// Reads what taking a batch of datagrams will read, so that the processor's cache misses of a batch overlap.
+    fn touch(&self, socket: SocketIndex, incoming: &Incoming, received: usize) {
+        let mut touched = 0;
+        for slot in 0..received {
+            let Some(id) = incoming.datagram(slot).first_chunk() else { continue };
+            let IdState::Open(owner) = self.sockets.state(socket, u16::from_be_bytes(*id)) else { continue };
+            touched ^= self.flights.get(owner.flight).map_or(0, Flight::touch);
+        }
+        // The octets must count for something, or reading them is optimised away.
+        std::hint::black_box(touched);
     }
 
     /// Takes a datagram of a target.
@@ -436,8 +449,9 @@ impl<A: Audience> Lane<A> {
     /// Does what an exchange has said.
     fn perform(&mut self, number: u32) {
         let mut outputs = std::mem::take(&mut self.outputs);
-        for output in outputs.drain(..) {
-            match output {
+        // Not taken out one by one: what has just been written in parts would be read as a whole.
+        for output in &outputs {
+            match *output {
                 Output::Send(attempt) => self.send(number, attempt),
                 Output::Resend(attempt) => self.send_again(number, attempt),
                 Output::Close(attempt) => {
@@ -450,6 +464,7 @@ impl<A: Audience> Lane<A> {
                 Output::Counted(event) => self.count(event),
             }
         }
+        outputs.clear();
         self.outputs = outputs;
     }
 
