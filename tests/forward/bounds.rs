@@ -119,8 +119,9 @@ fn many_questions_to_dead_upstreams_share_a_few_sockets() {
     }
     assert_eq!(timed_out + refused, QUESTIONS, "everybody is told");
     assert!(timed_out >= 5000, "{timed_out} timed out, {refused} refused");
-    // Each of the four targets has one in any case.
-    assert!(sockets_most <= SOCKETS + 4, "{sockets_most} sockets");
+    // Each of the four targets has one in any case, and one more for each 4,096 queries that wait on it: at most 5,000 with
+    // EDNS and as many without.
+    assert!(sockets_most <= SOCKETS + 4 * 4, "{sockets_most} sockets");
     assert!(world.counters().sockets_opened >= 4);
     let grown = resident_kib().saturating_sub(resident_before);
     assert!(grown < 200 << 10, "{grown} KiB");
