@@ -290,7 +290,10 @@ fn text_hint(text: &str, error: &TargetError) -> Option<String> {
                 None => format!("write one of {known}, or an address alone for UDP"),
             }
         }
-        TargetError::UserInfo => "leave out what stands before the `@`".to_owned(),
+        TargetError::UserInfo => match port_after_at(text) {
+            Some(meant) => format!("a port stands behind a colon: write {meant}"),
+            None => "leave out what stands before the `@`".to_owned(),
+        },
         TargetError::Host(host) if !host.is_ascii() => "write the name in its xn-- form".to_owned(),
         TargetError::Host(_) => {
             "write an address, an IPv6 one in brackets, or a host name: tls://dns.example".to_owned()
@@ -317,6 +320,18 @@ fn text_hint(text: &str, error: &TargetError) -> Option<String> {
             }
         }
     })
+}
+
+/// A URL with a port that is written as unbound has it, `tls://ADDRESS@PORT`, with a colon; none where it is something
+/// else.
+fn port_after_at(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, rest) = rest.split_once('@')?;
+    let at = rest.find(['/', '#']).unwrap_or(rest.len());
+    let (port, behind) = rest.split_at(at);
+    let host = host.parse().map_or_else(|_| host.to_owned(), bracketed);
+    let meant = format!("{scheme}://{host}:{port}{behind}");
+    meant.parse::<Target>().ok().map(|_| meant)
 }
 
 /// An address as a URL has it.
