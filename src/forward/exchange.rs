@@ -68,8 +68,8 @@ pub const TARGETS_ASKED_MAX: usize = 6;
 pub const RETRY_MILLIS_MAX: u64 = 250;
 /// Queries of one exchange after which waits may be longer than [`RETRY_MILLIS_MAX`].
 pub const QUICK_SENDINGS_MAX: u8 = 15;
-/// Attempts of one exchange that listen at a time; beyond it the oldest is closed. One for each target, or else who
-/// answers slowly would be asked and not be heard.
+/// Attempts of one exchange that listen at a time; beyond it the oldest is closed that is not its target's only one. One
+/// for each target, or else who answers slowly would be asked and not be heard.
 pub const ATTEMPTS_OPEN_MAX: usize = TARGETS_ASKED_MAX;
 /// Queries that one exchange sends at most, all targets, channels and repetitions together (unbound: 32,
 /// `max-sent-count`).

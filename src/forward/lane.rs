@@ -10,6 +10,7 @@
 //! A question's hash picks its lane, so that identical questions meet: they are asked once (RFC 5452 section 5). A lane
 //! sleeps until something happens; with nothing in flight and no socket open it sleeps for good.
 
+mod contexts;
 mod flights;
 mod ids;
 mod inbox;

@@ -259,11 +259,11 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if progress.channel == Channel::Stream {
             return self.send_and_wait(place, progress.with_edns);
         }
-        let datagram = self.exchange.attempts.iter().find(|listening| {
-            listening.is_open
-                && listening.place == place
-                && (listening.attempt.channel, listening.with_edns) == (Channel::Datagram, progress.with_edns)
+        let datagrams = self.exchange.attempts.iter().filter(|listening| {
+            listening.is_open && listening.place == place && listening.attempt.channel == Channel::Datagram
         });
+        // The one without EDNS serves where the other one had to make room for it.
+        let datagram = datagrams.max_by_key(|listening| listening.with_edns == progress.with_edns);
         match datagram.copied() {
             // RFC 6891 section 6.2.2: some drop what they do not know. Known to answer EDNS, it is silent for another
             // reason.
@@ -341,7 +341,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if self.exchange.sendings >= ATTEMPTS_MAX as u8 {
             return None;
         }
-        let slot = self.free_slot();
+        let slot = self.free_slot(place);
         let progress = self.progress(place);
         let attempt = Attempt {
             id: AttemptId(self.exchange.next_attempt),
@@ -367,13 +367,17 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         Some(attempt.id)
     }
 
-    /// A place for one more attempt; the oldest is closed if there is none.
-    fn free_slot(&mut self) -> usize {
+    /// A place for one more attempt of the target at this place. If there is none, then another attempt of the same target
+    /// or one of a target that has two is closed, the oldest of them all: there are places for one of each.
+    fn free_slot(&mut self, place: u8) -> usize {
         let attempts = &self.exchange.attempts;
         if let Some(free) = attempts.iter().position(|listening| !listening.is_open) {
             return free;
         }
-        let oldest = (0..attempts.len()).min_by_key(|&slot| attempts[slot].attempt.id.0).unwrap_or(0);
+        let is_spare = |of: u8| of == place || attempts.iter().filter(|listening| listening.place == of).count() > 1;
+        let oldest =
+            (0..attempts.len()).min_by_key(|&slot| (!is_spare(attempts[slot].place), attempts[slot].attempt.id.0));
+        let oldest = oldest.unwrap_or(0);
         self.close(attempts[oldest].attempt.id);
         oldest
     }
