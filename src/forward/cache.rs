@@ -134,17 +134,32 @@ impl ReplyCache {
         outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
     ) {
         let shards: [_; SHARDS_MAX] = array::from_fn(|index| (shards >> index & 1 != 0).then(|| self.read(index)));
-        // Stage by stage for all of them: where the replies are, then their octets, then what counts them.
-        let entries = sought.each_ref().map(|sought| {
+        // Stage by stage for all of them, so that the processor's cache misses of a stage overlap: where an entry may
+        // stand, what stands there, the replies that are meant, then what counts them.
+        let mut touched = 0;
+        let sought = sought.each_ref().map(|sought| {
             let (ask, name_hash) = sought.as_ref()?;
-            look_up(shards[self.shard_of(*name_hash)].as_ref()?, ask, *name_hash, now)
+            let shard: &Shard = shards[self.shard_of(*name_hash)].as_ref()?;
+            Some((shard, ask, *name_hash, shard.place(entry_hash(*name_hash, ask.qtype))))
         });
-        let touched = entries.iter().flatten().fold(0, |touched, entry| touched ^ entry.touch());
+        for (shard, .., place) in sought.iter().flatten() {
+            touched ^= shard.touch(*place);
+        }
+        let entries = sought.map(|sought| {
+            let (shard, ask, name_hash, place) = sought?;
+            // Where nothing has its hash, nothing is found.
+            let entry = place.and_then(|_| find(shard, ask, name_hash, ask.qtype));
+            touched ^= entry.map_or(0, Entry::touch);
+            Some((shard, ask, name_hash, entry))
+        });
+        for (outcome, sought) in outcomes.iter_mut().zip(entries) {
+            let Some((shard, ask, name_hash, entry)) = sought else { continue };
+            let may_be_served = |entry: &&Entry| entry.may_be_served(now);
+            let of_the_whole = || find(shard, ask, name_hash, NAME_AS_A_WHOLE).filter(may_be_served);
+            *outcome = entry.filter(may_be_served).or_else(of_the_whole).map(Entry::outcome);
+        }
         // The octets must count for something, or reading them is optimised away.
         std::hint::black_box(touched);
-        for (outcome, entry) in outcomes.iter_mut().zip(entries) {
-            *outcome = entry.map(Entry::outcome);
-        }
     }
 
     /// The answer to this question that may be served where nobody can say anything newer in time: one that is fresh, or
@@ -320,6 +335,15 @@ impl Entry {
         }
     }
 
+    /// Reads what dropping it will read, and what another reply in its place will be written over; the octet means nothing.
+    #[inline]
+    fn touch_whole(&self) -> u8 {
+        match self {
+            Self::Reply(reply) => reply.touch_whole(),
+            Self::Failure(..) => 0,
+        }
+    }
+
     /// Reads what serving it will read; the octet means nothing.
     #[inline]
     fn touch(&self) -> u8 {
@@ -415,6 +439,12 @@ impl CacheKey {
             && ask.checking_disabled == self.checking_disabled
     }
 
+    /// Reads some of it; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.context.0 as u8
+    }
+
     /// Octets that it takes in memory besides its own.
     fn octets_boxed(&self) -> usize {
         self.qname.octets_boxed()
@@ -455,9 +485,11 @@ impl Hash for NameOf<'_> {
 }
 
 /// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
-/// the types of one name suffices behind it.
+/// the types of one name suffices behind it. What a name is mostly asked for shares one hash, so that looking for a type
+/// and for the name as a whole is one miss of the processor's caches instead of two.
 #[inline]
 pub(super) fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+    let qtype = if matches!(qtype, Rtype::A | Rtype::AAAA) { NAME_AS_A_WHOLE } else { qtype };
     mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 

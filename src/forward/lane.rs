@@ -95,7 +95,7 @@ impl<W> Clone for Lanes<W> {
 }
 
 /// Orders that are handed in together, a list for each lane.
-pub struct Orders<W>(Box<[Vec<Order<W>>]>);
+pub struct Orders<W>(Box<[Vec<Option<Order<W>>>]>);
 
 impl<W> Orders<W> {
     /// How many there are.
@@ -176,12 +176,12 @@ impl<W: Send + 'static> Lanes<W> {
     /// Adds an order to a list.
     #[inline]
     pub fn add(&self, orders: &mut Orders<W>, order: Order<W>) {
-        orders.0[self.lane_of(&order.question)].push(order);
+        orders.0[self.lane_of(&order.question)].push(Some(order));
     }
 
     /// Hands in one order.
     pub fn submit(&self, order: Order<W>) {
-        self.0.inboxes[self.lane_of(&order.question)].put_orders(&mut vec![order]);
+        self.0.inboxes[self.lane_of(&order.question)].put_orders(&mut vec![Some(order)]);
     }
 
     /// Hands in a list of orders and leaves it empty: one lock a lane, and at most one bell.

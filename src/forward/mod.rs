@@ -107,7 +107,7 @@ impl ExchangeError {
     pub fn extended_error(self) -> ExtendedError {
         let (code, text) = match self {
             Self::NoTargets => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream is configured for this name"),
-            Self::TimedOut => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered within 4 seconds"),
+            Self::TimedOut => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
             Self::Unreachable => (ExtendedErrorCode::NETWORK_ERROR, "no upstream can be reached"),
             Self::BadReply => (ExtendedErrorCode::NETWORK_ERROR, "the upstreams' replies cannot be used"),
             Self::InFlightLimit => (ExtendedErrorCode::OTHER, "too many questions are being forwarded"),

@@ -182,12 +182,24 @@ pub fn node_hash(slot: &Slot) -> u64 {
 /// What the cache will be asked first, if anything: worth asking for a whole batch at a time.
 #[inline]
 pub fn first_ask<'a>(slot: &'a Slot, snapshot: &'a Snapshot) -> Option<forward::Ask<'a>> {
-    let State::Located { located: Located { authority: Authority::Forward(context), .. }, .. } = slot.state else {
+    first_context(slot, snapshot).map(|context| ask(&slot.query, snapshot, context, slot.query.qname.as_wire()))
+}
+
+/// In whose name that is asked. Where there is one, and the cache knows nothing, [`complete`] would come to a [`Miss`] of
+/// the very name asked, and need not be called.
+#[inline]
+pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
+    let State::Located { view, located: Located { authority: Authority::Forward(context), .. } } = slot.state else {
         return None;
     };
     let query = &slot.query;
-    let may_be_asked = query.recursion_desired && query.qclass == Class::IN && query.qtype != Rtype::ANY;
-    may_be_asked.then(|| ask(query, snapshot, context, query.qname.as_wire()))
+    let is_asked_of_others = query.recursion_desired
+        && query.qclass == Class::IN
+        && query.qtype != Rtype::ANY
+        && !is_meta_type(query.qtype)
+        && query.edns.is_none_or(|edns| edns.version == 0)
+        && snapshot.view(view).dns_support;
+    is_asked_of_others.then_some(context)
 }
 
 /// A query's question to others about a name that it has led to.
@@ -519,20 +531,26 @@ fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u
     finish(begin_reply(query, around, message, out), query, rcode, error, source)
 }
 
-/// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:
-/// with an answer to it whose lifetime is over, if there is one, else with a refusal. Nothing was fetched before.
+/// Answers a query for which others would have to be asked, where that is one question too many: with an answer to it
+/// whose lifetime is over, if there is one, else with a refusal. `miss` is what [`complete`] said, or none where it is the
+/// very name asked. Nothing was fetched before.
 pub fn complete_at_limit(
     slot: &Slot,
     scratch: &mut Scratch,
     around: &Surroundings<'_>,
-    miss: Miss,
+    miss: Option<Miss>,
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
-    if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
-        let fetched = [Fetched { miss, result: Ok(stale) }];
-        let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };
+    let asked = match &miss {
+        Some(miss) => Some(ask(&slot.query, around.snapshot, miss.context, &miss.qname)),
+        None => first_ask(slot, around.snapshot),
+    };
+    if let Some(stale) = asked.and_then(|ask| around.forwarder.cache().stale(&ask, around.now)) {
+        let said = Ok(stale);
+        let fetched = miss.map(|miss| Fetched { miss, result: said.clone() });
+        let looked_up = if fetched.is_some() { LookedUp::NotYet } else { LookedUp::Found(&said) };
+        let around = Surroundings { looked_up, fetched: fetched.as_slice(), ..*around };
         match complete(slot, scratch, &around, message, out) {
             // It leads to something else that is not known.
             Outcome::Miss(_) => {}

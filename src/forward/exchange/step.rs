@@ -8,7 +8,7 @@ use super::verdict::{Doubt, Expected, Failing, Meaning, ReplyCookie, Verdict, ju
 use super::{
     ATTEMPTS_MAX, Answer, Attempt, AttemptId, Channel, EXCHANGE_MILLIS_MAX, EdnsSupport, Ending, Event, Exchange,
     Input, LINGER_MILLIS, Listening, MISMATCHES_MAX, Observation, Output, Outputs, PROBES_MAX, Progress,
-    STREAM_PATIENCE_MILLIS, TargetIndex, Turn,
+    QUICK_SENDINGS_MAX, RETRY_MILLIS_MAX, STREAM_PATIENCE_MILLIS, TargetIndex, Turn,
 };
 use crate::forward::{Ask, ExchangeError, Millis};
 
@@ -326,8 +326,13 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
     fn wait_for(&mut self, attempt: AttemptId, place: u8) {
         self.exchange.current = attempt;
         self.exchange.last = place;
+        let is_quick = self.exchange.was_anyone_silent && self.exchange.sendings < QUICK_SENDINGS_MAX;
         let progress = &mut self.exchange.targets[usize::from(place)];
-        progress.wait_until = self.now.plus(progress.wait_millis());
+        let mut wait_millis = progress.wait_millis();
+        if is_quick && progress.channel == Channel::Datagram {
+            wait_millis = wait_millis.min(RETRY_MILLIS_MAX);
+        }
+        progress.wait_until = self.now.plus(wait_millis);
         self.exchange.next_at = progress.wait_until;
     }
 
@@ -522,6 +527,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             return;
         }
         let listening = *listening;
+        self.exchange.was_anyone_silent = true;
         self.count(Event::Silent);
         if self.is_on_own_channel(&listening) {
             self.learn(listening.attempt.target, Observation::SilentSince(listening.last_sent_at));

@@ -71,9 +71,9 @@ impl<W> Inbox<W> {
     }
 
     /// Hands in orders, whether there is room or not, and leaves the list empty.
-    pub(super) fn put_orders(&self, orders: &mut Vec<Order<W>>) {
+    pub(super) fn put_orders(&self, orders: &mut Vec<Option<Order<W>>>) {
         self.put(|contents| {
-            contents.orders.extend(orders.drain(..).map(Some));
+            contents.orders.append(orders);
             self.orders.store(contents.orders.len(), Ordering::Relaxed);
         });
     }

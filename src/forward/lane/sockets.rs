@@ -30,6 +30,7 @@ use crate::forward::exchange::{AttemptId, Input};
 use crate::forward::pool::TargetState;
 use crate::udp::connected::{Incoming, Outgoing, SENT_OCTETS_MAX};
 use crate::udp::events::Events;
+use crate::udp::sys::{Family, probe_path_mtu};
 
 /// Sockets that a lane has for one target at most, those not counted that only wait for their last replies.
 pub const SOCKETS_PER_TARGET: usize = 64;
@@ -308,6 +309,8 @@ impl Sockets {
     ) -> io::Result<SocketIndex> {
         let Pool { address, target, .. } = &self.pools[pool.0 as usize];
         let socket = NewSocket::new(Domain::for_address(*address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        let family = if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        probe_path_mtu(&socket, family)?;
         socket.connect(&(*address).into())?;
         let socket = UdpSocket::from(socket);
         target.set_local_address(socket.local_addr()?.ip(), rng);

@@ -12,6 +12,9 @@ use crate::forward::exchange::{
     PATIENCE_MILLIS_MIN, STREAM_PATIENCE_MILLIS, ServerCookie, TargetIndex, Turn,
 };
 
+/// How long a target must have been silent before it counts as away: a few packets in a row are lost now and then, and
+/// whoever waits is told a stale answer at once while all targets are away.
+pub(super) const AWAY_MILLIS: u64 = PATIENCE_MILLIS_MAX;
 /// A suspect target gets one question a second beside the one that is asked, to find out whether it is back.
 pub(super) const PROBE_MILLIS: u64 = 1_000;
 /// A target whose round-trip time was not measured for so long gets one question beside the one that is asked.
@@ -65,7 +68,8 @@ struct Suspicion {
 /// A change that an operator may have to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target failed twice and was not heard of in between: a single loss is no news.
+    /// The target failed twice and was not heard of in between, and where it was silent, for [`AWAY_MILLIS`]: a few lost
+    /// packets are no news.
     WentAway,
     /// It answers again.
     CameBack,
@@ -175,7 +179,8 @@ impl Health {
             Observation::SilentSince(sent_at) if self.answered_at.is_some_and(|answered_at| answered_at >= sent_at) => {
                 self.failed += 1;
             }
-            Observation::SilentSince(_) | Observation::Unreachable => return self.learn_failure(now),
+            Observation::SilentSince(_) => return self.learn_failure(AWAY_MILLIS, now),
+            Observation::Unreachable => return self.learn_failure(0, now),
             Observation::GaveCookie(server) => {
                 if let Some(cookie) = &mut self.cookie {
                     cookie.server = server;
@@ -220,10 +225,11 @@ impl Health {
         was_away.then_some(Change::CameBack)
     }
 
-    /// It was silent, or refused us.
-    fn learn_failure(&mut self, now: Millis) -> Option<Change> {
+    /// It was silent, or refused us: away, if it has been suspect for so long.
+    fn learn_failure(&mut self, away_millis: u64, now: Millis) -> Option<Change> {
         self.failed += 1;
         match &mut self.suspect {
+            Some(suspect) if now.since(suspect.since) < away_millis => None,
             Some(suspect) => (!std::mem::replace(&mut suspect.is_away, true)).then_some(Change::WentAway),
             None => {
                 self.suspect = Some(Suspicion { since: now, probe_at: now.plus(PROBE_MILLIS), is_away: false });

@@ -3,7 +3,9 @@ use std::net::{IpAddr, SocketAddr};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::health::{COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN, ODDITY_MILLIS};
+use super::health::{
+    AWAY_MILLIS, COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN, ODDITY_MILLIS,
+};
 use super::*;
 use crate::dns::{TargetHost, TargetOrder, TargetProtocol};
 use crate::forward::ExchangeError;
@@ -88,6 +90,20 @@ fn two_failures_in_a_row_are_news_and_so_is_the_answer_after() {
     assert_eq!(bench.learn(1, Observation::Unreachable, 500), None);
     assert_eq!(bench.answer(1, 1, 600), Some(Change::CameBack));
     assert_eq!(bench.answer(1, 1, 700), None);
+}
+
+#[test]
+fn a_few_lost_packets_make_no_target_away() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 0);
+    let silent = |bench: &Bench, sent, now| bench.learn(1, Observation::SilentSince(Millis(sent)), now);
+    // Four in a row, as they are sent again.
+    for (sent, now) in [(10, 60), (60, 160), (160, 360), (360, 459)] {
+        assert_eq!(silent(&bench, sent, now), None, "{now}");
+        assert!(!bench.candidates(now).expect("there is room").are_all_away());
+    }
+    assert_eq!(silent(&bench, 360, 60 + AWAY_MILLIS), Some(Change::WentAway));
+    assert!(bench.candidates(500).expect("there is room").are_all_away());
 }
 
 #[test]
