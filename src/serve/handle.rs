@@ -202,6 +202,22 @@ pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
     is_asked_of_others.then_some(context)
 }
 
+/// The [`Miss`] of the very name asked, in a context.
+pub fn first_miss(slot: &Slot, context: ContextIndex) -> Miss {
+    miss(&slot.query, context, slot.query.qname.as_wire())
+}
+
+/// What a query lacks about a name.
+fn miss(query: &Query, context: ContextIndex, qname: &[u8]) -> Miss {
+    Miss {
+        context,
+        qname: qname.into(),
+        qtype: query.qtype,
+        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+        checking_disabled: query.checking_disabled,
+    }
+}
+
 /// A query's question to others about a name that it has led to.
 #[inline]
 fn ask<'a>(query: &Query, snapshot: &'a Snapshot, context: ContextIndex, qname: &'a [u8]) -> forward::Ask<'a> {
@@ -459,13 +475,7 @@ impl<'b> Work<'_, 'b> {
 
     /// The question for others.
     fn miss(&self, context: ContextIndex, qname: &[u8]) -> Miss {
-        Miss {
-            context,
-            qname: qname.into(),
-            qtype: self.query.qtype,
-            dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
-            checking_disabled: self.query.checking_disabled,
-        }
+        miss(self.query, context, qname)
     }
 
     /// Takes back all that has been written, to say something else instead.

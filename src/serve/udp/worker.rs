@@ -347,6 +347,7 @@ impl Batched<'_> {
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
+                let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context));
                 let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
                 self.reply(batch, index, outcome);
                 continue;
