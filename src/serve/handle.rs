@@ -541,26 +541,20 @@ fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u
     finish(begin_reply(query, around, message, out), query, rcode, error, source)
 }
 
-/// Answers a query for which others would have to be asked, where that is one question too many: with an answer to it
-/// whose lifetime is over, if there is one, else with a refusal. `miss` is what [`complete`] said, or none where it is the
-/// very name asked. Nothing was fetched before.
+/// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:
+/// with an answer to it whose lifetime is over, if there is one, else with a refusal. Nothing was fetched before.
 pub fn complete_at_limit(
     slot: &Slot,
     scratch: &mut Scratch,
     around: &Surroundings<'_>,
-    miss: Option<Miss>,
+    miss: Miss,
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let asked = match &miss {
-        Some(miss) => Some(ask(&slot.query, around.snapshot, miss.context, &miss.qname)),
-        None => first_ask(slot, around.snapshot),
-    };
-    if let Some(stale) = asked.and_then(|ask| around.forwarder.cache().stale(&ask, around.now)) {
-        let said = Ok(stale);
-        let fetched = miss.map(|miss| Fetched { miss, result: said.clone() });
-        let looked_up = if fetched.is_some() { LookedUp::NotYet } else { LookedUp::Found(&said) };
-        let around = Surroundings { looked_up, fetched: fetched.as_slice(), ..*around };
+    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
+    if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
+        let fetched = [Fetched { miss, result: Ok(stale) }];
+        let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };
         match complete(slot, scratch, &around, message, out) {
             // It leads to something else that is not known.
             Outcome::Miss(_) => {}

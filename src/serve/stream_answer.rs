@@ -77,7 +77,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
             }));
         }
         counters.in_flight_limit.increment_shared();
-        outcome = handle::complete_at_limit(&kept.slot, &mut kept.scratch, &around, Some(miss), message, &mut kept.out);
+        outcome = handle::complete_at_limit(&kept.slot, &mut kept.scratch, &around, miss, message, &mut kept.out);
     }
     match outcome {
         Outcome::Reply(done) => {

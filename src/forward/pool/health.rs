@@ -71,8 +71,8 @@ struct Suspicion {
 /// A change that an operator may have to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target failed twice and was not heard of in between, and where it was silent, for [`AWAY_MILLIS`], or if that
-    /// was to one question only, for [`AWAY_BY_ONE_NAME_MILLIS`]: a few lost packets are no news, and neither is a name
+    /// The target failed twice and was not heard of in between, and where it was silent, for `AWAY_MILLIS`, or if that
+    /// was to one question only, for `AWAY_BY_ONE_NAME_MILLIS`: a few lost packets are no news, and neither is a name
     /// that takes long.
     WentAway,
     /// It answers again.
