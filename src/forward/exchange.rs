@@ -235,7 +235,7 @@ pub enum Ending<'m> {
 pub enum Observation {
     /// It answered.
     Answered(Answer),
-    /// It did not answer a query, last sent at this moment, while we waited for it.
+    /// It did not answer a query, first sent at this moment, while we waited for it.
     SilentSince(Millis),
     /// It, or something before it, refuses packets or connections.
     Unreachable,
@@ -343,7 +343,6 @@ struct Listening {
     with_edns: bool,
     case: Option<NameCase>,
     first_sent_at: Millis,
-    last_sent_at: Millis,
     mismatches: u8,
     /// Its silence since it was last sent has been noted.
     was_silent: bool,

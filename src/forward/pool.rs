@@ -84,7 +84,7 @@ pub enum Condition {
     Good,
     /// It was silent or unreachable at this moment, and has not been heard of since. It is asked last.
     Suspect(Millis),
-    /// The same, and it failed again while it was suspect; where it was silent, for 400 ms or more.
+    /// The same, and it failed again while it was suspect; where it was silent, for a while.
     Away(Millis),
 }
 

@@ -304,9 +304,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if self.exchange.sendings >= ATTEMPTS_MAX as u8 {
             return self.send_no_more();
         }
-        let now = self.now;
         if let Some(listening) = self.exchange.listening_mut(listening.attempt.id) {
-            listening.last_sent_at = now;
             listening.was_silent = false;
         }
         self.out.push(Output::Resend(listening.attempt));
@@ -357,7 +355,6 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             with_edns,
             case: is_random.then(|| NameCase(self.rng.random())),
             first_sent_at: self.now,
-            last_sent_at: self.now,
             mismatches: 0,
             was_silent: false,
         };
@@ -534,7 +531,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         self.exchange.was_anyone_silent = true;
         self.count(Event::Silent);
         if self.is_on_own_channel(&listening) {
-            self.learn(listening.attempt.target, Observation::SilentSince(listening.last_sent_at));
+            self.learn(listening.attempt.target, Observation::SilentSince(listening.first_sent_at));
         }
     }
 
