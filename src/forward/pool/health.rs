@@ -143,9 +143,14 @@ impl Health {
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.suspect.is_some_and(|suspect| suspect.is_away),
+            is_away: self.is_away(),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
+    }
+
+    /// Whether it counts as away.
+    pub(super) fn is_away(&self) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.is_away)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.
