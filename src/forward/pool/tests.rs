@@ -344,14 +344,14 @@ fn a_target_that_answers_only_without_edns_is_asked_so_for_an_hour() {
 #[test]
 fn a_target_that_goes_away_may_have_ceased_to_answer_edns() {
     let mut bench = Bench::new(1, TargetOrder::Fastest);
-    bench.answer(0, 1, 1);
+    bench.answer(1, 1, 1);
     assert_eq!(bench.candidate(1, 2).edns, EdnsSupport::Answers);
-    bench.learn(0, Observation::SilentSince(Millis(2)), 50);
+    bench.learn(1, Observation::SilentSince(Millis(2)), 50);
     assert_eq!(bench.candidate(1, 51).edns, EdnsSupport::Answers, "a packet may be lost");
-    let gone = bench.learn(0, Observation::SilentSince(Millis(50)), 50 + AWAY_MILLIS);
+    let gone = bench.learn(1, Observation::SilentSince(Millis(50)), 50 + AWAY_MILLIS);
     assert_eq!(gone, Some(Change::WentAway));
     assert_eq!(bench.candidate(1, 500).edns, EdnsSupport::Unknown);
-    let back = bench.answer(0, 1, 600);
+    let back = bench.answer(1, 1, 600);
     assert_eq!((back, bench.candidate(1, 601).edns), (Some(Change::CameBack), EdnsSupport::Answers));
 }
 
