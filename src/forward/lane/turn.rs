@@ -86,7 +86,7 @@ impl<A: Audience> Lane<A> {
         let events = Events::new()?;
         events.watch_bell(lanes.0.inboxes[index].bell(), BELL)?;
         let shared = &lanes.0.forwarder.0;
-        let sockets = Sockets::new(Arc::clone(&shared.sockets), Arc::clone(&shared.counters));
+        let sockets = Sockets::new(Arc::clone(&shared.sockets), lanes.count(), Arc::clone(&shared.counters));
         let rng = StdRng::try_from_os_rng().map_err(io::Error::other)?;
         Ok(Self {
             lanes,

@@ -147,9 +147,14 @@ impl Health {
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.suspect.is_some_and(|suspect| suspect.is_away),
+            is_away: self.is_away(),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
+    }
+
+    /// Whether it counts as away.
+    pub(super) fn is_away(&self) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.is_away)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.
@@ -238,7 +243,13 @@ impl Health {
         self.failed += 1;
         match &mut self.suspect {
             Some(suspect) if now.since(suspect.since) < away_millis => None,
-            Some(suspect) => (!std::mem::replace(&mut suspect.is_away, true)).then_some(Change::WentAway),
+            Some(suspect) if suspect.is_away => None,
+            Some(suspect) => {
+                suspect.is_away = true;
+                // Or something on the way drops queries with EDNS since (RFC 6891 section 6.2.2): without it is tried too.
+                self.edns = EdnsSupport::Unknown;
+                Some(Change::WentAway)
+            }
             None => {
                 self.suspect = Some(Suspicion { since: now, probe_at: now.plus(PROBE_MILLIS), is_away: false });
                 None
