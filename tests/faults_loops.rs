@@ -2,12 +2,16 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 use support::alone::alone;
-use support::bars::{LOCAL_ANSWER_MAX, OWN_ADDRESS, median, upstream_address};
+use support::ask::{self, Question};
+use support::bars::{ADDRESS, LOCAL_ANSWER_MAX, OWN_ADDRESS, answers, median, upstream_address};
 use support::binary::{Program, plustwo};
 use support::netns::{DAEMON, Network};
+use support::raw;
+use support::script::Scripted;
 use support::served::{Served, forwarding_to};
 
 /// A question that goes in a circle has its SERVFAIL within this.
@@ -64,6 +68,7 @@ fn two_that_forward_to_each_other() {
         assert!(median(own) < LOCAL_ANSWER_MAX);
     });
 }
+
 /// The same where the other one asks from an address that is nobody's target: it is noticed all the same, and does not
 /// storm.
 #[test]
@@ -89,5 +94,44 @@ fn a_loop_over_another_address() {
             assert!(std::time::Instant::now() < until, "nobody is told of a loop:\n{}", served.program.said());
             std::thread::sleep(Duration::from_millis(50));
         }
+    });
+}
+
+/// Asks the hub's door of the example world.
+fn ask_the_hub(name: &str) {
+    let door = SocketAddr::from(([127, 0, 0, 12], 5300));
+    let query = Question::new(name, "A").octets(rand::random());
+    let reply = ask::over_udp(IpAddr::V4(Ipv4Addr::LOCALHOST), door, &query).expect("a reply");
+    assert_eq!(raw::rdatas(&reply, name, 1), [ADDRESS.to_vec()], "{name}");
+}
+
+/// Loops are looked for at start and after a reload, by asking targets. Those of the example world belong to nobody, or to
+/// somebody who was not asked.
+#[test]
+fn nobody_is_asked_because_of_the_example_world() {
+    alone("nobody_is_asked_because_of_the_example_world", || {
+        let ip =
+            |arguments: &[&str]| assert!(Command::new("ip").args(arguments).status().expect("ip is there").success());
+        ip(&["link", "set", "dev", "lo", "up"]);
+        let targets = [([192, 168, 1, 10], 53), ([192, 168, 1, 11], 5353)].map(SocketAddr::from);
+        let office = targets.map(|target| {
+            ip(&["address", "add", &format!("{}/32", target.ip()), "dev", "lo"]);
+            Scripted::at(target, answers)
+        });
+        let program = Program::start(&mut plustwo());
+        let said = program.wait_for("serving generation 1");
+        assert!(said.is_some(), "{}", program.said());
+        // Whatever start and reload have sent arrives before what they send for a client, on every lane.
+        let names = |label: &str| (0..16).map(|number| format!("{label}{number}.corp.example.com")).collect::<Vec<_>>();
+        let mut expected = names("first");
+        expected.iter().for_each(|name| ask_the_hub(name));
+        program.signal("HUP");
+        assert!(program.wait_for("reloaded generation=2").is_some(), "{}", program.said());
+        let after = names("after");
+        after.iter().for_each(|name| ask_the_hub(name));
+        expected.extend(after);
+        let asked: Vec<String> = office.iter().flat_map(Scripted::asked).map(|asked| asked.name()).collect();
+        assert!(asked.iter().all(|name| expected.contains(name)), "{asked:?}");
+        assert!(expected.iter().all(|name| asked.contains(name)), "{asked:?}");
     });
 }

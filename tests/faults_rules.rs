@@ -15,11 +15,11 @@ use support::script::{Act, Asked, Scripted, octets};
 use support::served::{Reply, Served, forwarding_to, rule};
 
 const A: u16 = 1;
+/// AD among the flags of a header.
+const AD: u16 = 0x20;
 const SOA: u16 = 6;
 const HINFO: u16 = 13;
 const OPT: u16 = 41;
-/// AD among a header's flags.
-const AD: u16 = 0x0020;
 
 /// Serves with one upstream.
 fn serve(script: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> (Scripted, Served) {
@@ -41,7 +41,6 @@ fn wait(time: Duration) {
 // ---------------------------------------------------------------------------------------------- what is asked
 
 /// RFC 9715 section 3: what is offered to upstreams fits any path. RFC 6891 section 6.2.6: EDNS is between neighbours.
-/// RFC 6840 section 5.7: AD asks for AD.
 #[test]
 fn the_query_to_an_upstream_is_our_own() {
     let (upstream, served) = serve(|asked| {
@@ -70,7 +69,7 @@ fn the_query_to_an_upstream_is_our_own() {
         assert_eq!((offered.class, offered.ttl), (1232, 0), "1232 octets, version 0, DO clear");
         assert!(!contains(&offered.rdata, &[1, 2, 3, 4, 5, 6, 7, 8]), "the client's cookie is not ours");
         assert!(!contains(&offered.rdata, &[0xfd, 0xe8]), "nor its option");
-        assert_eq!(u16::from_be_bytes([asked.octets[2], asked.octets[3]]), RD | AD, "RD and AD, nothing else");
+        assert_eq!(u16::from_be_bytes([asked.octets[2], asked.octets[3]]), RD | AD, "RD, AD, and nothing else");
     }
 }
 
@@ -113,7 +112,7 @@ fn cd_is_passed_on_and_ad_comes_back_to_who_asks_for_it() {
     for (name, flags, dnssec_ok) in [
         ("plain", RD, false),
         ("cd", RD | 0x10, false),
-        ("ad", RD | 0x20, false),
+        ("ad", RD | AD, false),
         ("both", RD | 0x30, false),
         ("do", RD, true),
     ] {
@@ -139,7 +138,7 @@ fn ad_that_came_in_the_clear_goes_no_further() {
         let address = upstream_address(0);
         let _upstream = Scripted::at(address, validated);
         let served = Served::inside(&network, &forwarding_to(&[address]));
-        for (name, flags, dnssec_ok) in [("plain", RD, false), ("ad", RD | 0x20, false), ("do", RD, true)] {
+        for (name, flags, dnssec_ok) in [("plain", RD, false), ("ad", RD | AD, false), ("do", RD, true)] {
             let name = format!("{name}.public.example");
             let reply =
                 served.ask_for(&Question { flags, edns: Some((1232, 0, dnssec_ok)), ..Question::new(&name, "A") });
@@ -353,7 +352,8 @@ fn failures_do_not_hammer_the_upstream() {
         assert!(began.elapsed() < Duration::from_secs(1), "{name}: {:?} for 50 repeats", began.elapsed());
         // One more for each second that this machine made us wait, and none for the rest.
         assert_eq!(upstream.asked_for(name), asked, "{name} is asked again at once");
-        assert!(asked <= 12, "{name}: {asked} queries for one question");
+        let sent = upstream.asked().iter().filter(|asked| asked.name() == name).count();
+        assert!(sent <= 15, "{name}: {sent} queries for one question");
         assert!(served.ask("other.public.example").is(ADDRESS), "{name} is about one name");
     }
     // It ends: well before five minutes somebody asks again.

@@ -141,3 +141,19 @@ fn what_is_asked_for_is_fetched_before_it_is_over() {
     assert_eq!(upstreams[0].asked_for("www.public.example"), 2);
     assert_eq!(upstreams[1].asked_for("www.public.example"), 1, "and not where the file says so");
 }
+
+/// Those who find addresses and speak TLS for us have much to say of each question, some of it on many lines.
+#[test]
+fn the_log_holds_our_own_words_only() {
+    let bootstrap = Scripted::start(|asked| vec![Act::Send(octets(&asked.records(&["@ 300 IN A 127.0.0.1"])))]);
+    let targets = format!("targets = [\"tls://dns.public.example:1\"]\nbootstrap = [\"{}\"]", bootstrap.address());
+    let text = forwarding_to(&[]).replace("targets = []", &targets) + "[log]\nlevel = \"debug\"\n";
+    let served = Served::on_loopback(&text);
+    assert_eq!(served.ask("www.public.example").rcode(), "SERVFAIL", "nobody is at that port");
+    let said = served.program.wait_for("an upstream does not answer").expect("it runs");
+    assert!(bootstrap.asked_for("dns.public.example") > 0, "{said}");
+    let summary = format!("asked of {}\n", bootstrap.address());
+    let (_, log) = said.split_once(&summary).expect("what is served is said before anything happens");
+    let others: Vec<&str> = log.lines().filter(|line| !line.contains(" plustwo::")).collect();
+    assert!(others.is_empty(), "{others:#?}");
+}

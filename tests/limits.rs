@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
 use support::binary::{Program, free_port, plustwo};
-use support::case::rcode;
+use support::case::{extended_error, rcode};
 use support::upstream::{Behaviour, Upstream};
 use support::world::answering;
 
@@ -139,6 +139,36 @@ fn a_dead_upstream_and_random_names_cost_neither_sockets_nor_our_own_names() {
     let sockets = descriptors_most.max(descriptors(&program)).saturating_sub(descriptors_before);
     assert!(sockets <= UPSTREAM_SOCKETS, "{sockets} sockets");
     assert!(resident_after - resident_before.min(resident_after) < GROWTH_KIB_MAX, "{resident_after} KiB");
+}
+
+/// A resolver that sends us everything is one client, and reaches its limit soon while no upstream answers: what was
+/// known is told all the same, over UDP and TCP.
+#[test]
+fn at_its_limit_a_client_is_told_what_was_said_before() {
+    let upstream = answering(&["short.public.example. 1 IN A 198.51.100.1"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_program, door) = serve(&folder, upstream.address());
+    assert_eq!(rcode_of(door, "short.public.example"), "NOERROR");
+    upstream.behave(Behaviour::Silent);
+    // There is no event that tells of the end of its lifetime.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let client = ask::udp_client(LOOPBACK, door);
+    for id in 0..=IN_FLIGHT_PER_CLIENT as u16 {
+        client.send(&question(&format!("r{id}.random.example"), id)).expect("it listens");
+    }
+    let refused = ask::receive(&client).expect("one is too many");
+    assert!(contains(&refused, "too many questions"), "the others wait for the upstream");
+    let asked = question("short.public.example", 7);
+    let over_udp = ask::over_udp(LOOPBACK, door, &asked).expect("a reply");
+    let over_tcp = ask::over_tcp(LOOPBACK, door, &asked).expect("a reply");
+    let refused = ask::over_udp(LOOPBACK, door, &question("other.public.example", 8)).expect("a reply");
+    assert!(contains(&refused, "too many questions"), "the client is at its limit still");
+    for reply in [over_udp, over_tcp] {
+        let reply = Message::from_vec(&reply).expect("a message");
+        let ttls: Vec<u32> = reply.answers.iter().map(|record| record.ttl).collect();
+        assert_eq!((&*rcode(&reply), ttls), ("NOERROR", vec![30]));
+        assert_eq!(extended_error(&reply), Some(3), "a stale answer");
+    }
 }
 
 /// Whether a reply holds this text (of its extended error).

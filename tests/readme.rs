@@ -2,7 +2,7 @@
 //! sample configuration. So does docs/compatibility.md about cases.
 
 use plustwo::config::{Surroundings, load};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A file of the project.
@@ -176,6 +176,73 @@ fn the_table_of_keys_is_that_of_the_sample() {
     let not_shown: Vec<_> = documented.difference(&shown).collect();
     assert!(undocumented.is_empty(), "config/plustwo.toml has keys that the README's table lacks: {undocumented:?}");
     assert!(not_shown.is_empty(), "the README's table has keys that config/plustwo.toml lacks: {not_shown:?}");
+}
+
+/// The keys that set up the process, as the man page shows them: `section.key` and the default, if it shows one.
+fn manual_keys(manual: &str) -> BTreeMap<String, Option<String>> {
+    let settings = manual.split(".Sh CONFIGURATION").nth(1).and_then(|rest| rest.split("\n.Sh ").next());
+    let mut section = "";
+    let mut keys = BTreeMap::new();
+    for line in settings.expect("a section of keys").lines() {
+        if let Some(heading) = line.strip_prefix(".Ss [") {
+            section = heading.trim_end_matches(']');
+        } else if let Some(item) = line.strip_prefix(".It Li ") {
+            let item = item.replace("\\(dq", "\"");
+            let (key, default) = item.split_once(" = ").map_or((&*item, None), |(key, value)| (key, Some(value)));
+            let before = keys.insert(format!("{section}.{key}"), default.map(str::to_owned));
+            assert_eq!(before, None, "{section}.{key} twice");
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_man_page_has_the_settings_of_the_process_and_their_defaults() {
+    const SECTIONS: [&str; 5] = ["server.", "upstream.", "cache.", "limits.", "log."];
+    /// Files, which have no default: the sample shows where they may be.
+    const FILES: [&str; 2] = ["cache.file", "upstream.tls_roots"];
+    let sample = read("config/plustwo.toml");
+    let manual = manual_keys(&read("packaging/plustwo.8"));
+    let of_the_process = |key: &&String| SECTIONS.iter().any(|section| key.starts_with(section));
+    let shown = sample_keys(&sample);
+    let shown: BTreeSet<&String> = shown.iter().filter(of_the_process).collect();
+    assert_eq!(manual.keys().collect::<BTreeSet<_>>(), shown);
+    let mut section = "";
+    let mut defaults = 0;
+    for line in sample.lines() {
+        section = line.strip_prefix('[').map_or(section, |heading| heading.trim_end_matches(']'));
+        let Some((key, value)) = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")) else { continue };
+        let key = format!("{section}.{key}");
+        if let Some(default) = manual.get(&key).filter(|_| !FILES.contains(&&*key)) {
+            assert_eq!(default.as_deref(), Some(value), "{key}");
+            defaults += 1;
+        }
+    }
+    assert_eq!(defaults, manual.values().flatten().count(), "each default of the man page is the sample's");
+}
+
+/// The README's defaults are those of the sample, where that shows any.
+#[test]
+fn the_table_of_keys_has_the_defaults_of_the_sample() {
+    let readme = read("README.md");
+    let sample = read("config/plustwo.toml");
+    let shown: BTreeSet<&str> = sample.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    let table = readme.split("| key | default | meaning |").nth(1).expect("a table of keys");
+    let mut compared = 0;
+    for row in table.split("\n\n").next().expect("a table ends").lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [key, default] = [cells[0], cells[1]].map(|cell| cell.trim_matches('`'));
+        let is_shown = shown.iter().any(|line| line.split(" = ").next() == Some(key));
+        if is_shown && cells[1].starts_with('`') {
+            let line = format!("{key} = {default}");
+            assert!(
+                shown.iter().any(|shown| shown.split("  ").next() == Some(&line)),
+                "the sample does not say {line}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared} defaults were compared");
 }
 
 #[test]

@@ -23,6 +23,8 @@ const STALE_ANSWER: u16 = 3;
 /// A configuration whose replies are kept in a file beside it.
 struct Site {
     folder: tempfile::TempDir,
+    /// The file, from the folder.
+    name: &'static str,
     door: SocketAddr,
     /// Asked for names below `rule.example`.
     by_rule: Upstream,
@@ -39,22 +41,22 @@ impl Site {
             "public.example. 300 IN SOA ns.public.example. root.public.example. 1 7200 900 1209600 300",
         ]);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, door: free_port(LOOPBACK), by_rule, otherwise }
+        Self { folder, name: "replies", door: free_port(LOOPBACK), by_rule, otherwise }
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("replies")
+        self.folder.path().join(self.name)
     }
 
     /// Starts the daemon; the rule has this target.
     fn start(&mut self, rule_target: SocketAddr) -> Program {
         for _ in 0..PORT_TRIES {
             let path = self.folder.path().join("plustwo.toml");
-            let (door, upstream) = (self.door, self.otherwise.address());
+            let (name, door, upstream) = (self.name, self.door, self.otherwise.address());
             let text = format!(
                 "version = 1\nregion = \"us-west-2\"\n\
                  [upstream]\ntargets = [\"{upstream}\"]\n\
-                 [cache]\nfile = \"replies\"\n\
+                 [cache]\nfile = \"{name}\"\n\
                  [[vpc]]\nid = \"vpc-blue\"\ncidrs = [\"10.0.0.0/16\"]\nlisten = [\"{door}\"]\n\
                  [[resolver_rule]]\nid = \"rslvr-rr-1\"\ndomain = \"rule.example\"\naction = \"forward\"\n\
                  targets = [\"{rule_target}\"]\nvpcs = [\"vpc-blue\"]\n"
@@ -173,4 +175,21 @@ fn a_file_that_is_damaged_keeps_nobody_from_starting() {
     let said = stop(program);
     assert!(said.contains("the cache was not saved"), "{said}");
     assert!(!fs::exists(site.folder.path().join("replies.new")).expect("a folder"), "nothing is left behind");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_at_the_start() {
+    let mut site = Site { name: "gone/replies", ..Site::new() };
+    let by_rule = site.by_rule.address();
+    let program = site.start(by_rule);
+    assert_eq!(program.said().matches("the cache cannot be saved: No such file").count(), 1, "{}", program.said());
+    assert_eq!(site.address("www.public.example").0, "192.0.2.2", "it serves all the same");
+    let folder = site.folder.path().join("gone");
+    fs::create_dir(&folder).expect("a folder can be made");
+    // Somebody makes the folder meanwhile: that is enough.
+    assert!(!stop(program).contains("was not saved"));
+    assert_eq!(fs::read_dir(folder).expect("a folder").count(), 1);
+    let program = site.start(by_rule);
+    assert!(!program.said().contains("cannot be saved"), "{}", program.said());
+    stop(program);
 }

@@ -227,6 +227,17 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         .map(|(_, word)| word)
 }
 
+/// The key of `known` that was meant by one that is not among them: the nearest, else one that has a word more or fewer
+/// at an end, as `serve_stale_seconds` or `tcp_idle`.
+pub(super) fn nearest_key<'k>(written: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> Option<&'k str> {
+    let goes_on = |long: &str, short: &str| {
+        let more = long.strip_prefix(short).is_some_and(|more| more.starts_with('_'));
+        more || long.strip_suffix(short).is_some_and(|more| more.ends_with('_'))
+    };
+    let is_meant = |known: &&str| goes_on(written, known) || goes_on(known, written);
+    nearest(written, known.clone()).or_else(|| known.into_iter().find(is_meant))
+}
+
 /// Letters to insert, delete or replace to get from one word to the other.
 fn edits(from: &[char], to: &str) -> usize {
     let mut row: Vec<usize> = (0..=from.len()).collect();
@@ -268,6 +279,17 @@ mod tests {
         assert_eq!(nearest("targtes", ["targets"]), Some("targets"));
         assert_eq!(nearest("xyz", ["listen", "allow"]), None);
         assert_eq!(nearest("id", ["ip", "vpc"]), Some("ip"));
+        let keys = ["max_ttl", "serve_stale", "tcp_idle_seconds", "file"];
+        for (written, meant) in [
+            ("serve_stale_seconds", Some("serve_stale")),
+            ("tcp_idle", Some("tcp_idle_seconds")),
+            ("cache_file", Some("file")),
+            ("max_tll", Some("max_ttl")),
+            ("served", None),
+            ("profile", None),
+        ] {
+            assert_eq!(nearest_key(written, keys), meant, "{written}");
+        }
     }
 
     #[test]

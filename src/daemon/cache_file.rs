@@ -2,7 +2,7 @@
 //! answers what the one before it knew.
 //!
 //! A thread of its own loads it, saves now and then, and saves a last time when told to stop: nobody who answers ever
-//! waits for the disk. What is wrong with the file is said once and never keeps the daemon from starting.
+//! waits for the disk. What is wrong with the file is said when it starts, and never keeps the daemon from that.
 
 use crate::forward::cache::{Damage, Loaded, Saved, WallClock};
 use crate::forward::{ContextId, Millis};
@@ -47,6 +47,7 @@ impl CacheFile {
         let keeper = Keeper { path: path.to_owned(), server: server.clone(), is_stopping: Arc::clone(&is_stopping) };
         let thread = std::thread::Builder::new().name("cache-file".to_owned()).spawn(move || {
             let is_loaded = keeper.load();
+            keeper.try_to_write();
             // Nobody listens any more where it took longer.
             let _ = done.send(());
             if is_loaded {
@@ -96,6 +97,19 @@ impl Keeper {
         true
     }
 
+    /// Says at once where nothing could be saved: the first saving is minutes away, and an outage may be nearer.
+    fn try_to_write(&self) {
+        let beside = beside(&self.path);
+        if let Err(error) = create(&beside).and_then(|_| fs::remove_file(&beside)) {
+            let file = self.path.display();
+            tracing::warn!(
+                %file,
+                "the cache cannot be saved: {error}; its folder must be there, and writable for the user who runs \
+                 plustwo (in the unit: StateDirectory=)"
+            );
+        }
+    }
+
     /// Reads the file; none where there is none.
     fn read(&self) -> io::Result<Option<Loaded>> {
         let metadata = match fs::metadata(&self.path) {
@@ -141,12 +155,7 @@ impl Keeper {
     /// Writes another file beside it and puts that in its place: whoever looks finds one of the two, whole.
     fn write(&self) -> io::Result<Saved> {
         let beside = beside(&self.path);
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
-        let written = self.write_to(file).and_then(|saved| {
+        let written = self.write_to(create(&beside)?).and_then(|saved| {
             fs::rename(&beside, &self.path)?;
             Ok(saved)
         });
@@ -203,6 +212,15 @@ fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     beside.into()
+}
+
+/// A new file in the place of what may have been left there.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)
 }
 
 /// A file that ends where the daemon stops.

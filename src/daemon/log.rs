@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
@@ -44,13 +45,16 @@ pub(super) fn set_level(level: LogLevel) {
     }
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
+/// What is logged from a level on: our own words only. Libraries say what they do with each question to a target, some on
+/// several lines, which is not for operators and would let clients fill the log.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    }
+    };
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 /// Says something to whoever reads stderr.
@@ -71,7 +75,7 @@ pub(super) fn flush() {
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Where the level is changed; none before [`start_events`].
-static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// The way to the thread that writes.
 struct Log {

@@ -217,7 +217,10 @@ fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result
     });
     let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
     if roots.count() == 0 && is_any_encrypted {
-        tracing::warn!("this machine has no root certificates, so no certificate of a target is accepted");
+        tracing::warn!(
+            "this machine has no root certificates, so no certificate of a target is accepted; install ca-certificates, \
+             or name a file of them in [upstream] tls_roots"
+        );
     }
     let settings = StreamSettings { roots, bootstrap: model.bootstrap.clone() };
     Ok(StreamTargets::new(settings, runtime.clone()))

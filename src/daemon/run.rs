@@ -34,7 +34,9 @@ fn run_until_told(source: &Source) -> Result<(), String> {
     if *source == Source::BuiltIn {
         say(&summary::questions());
     }
-    daemon.probe_loops(&configuration.model);
+    if source.has_targets_of_the_operator() {
+        daemon.probe_loops(&configuration.model);
+    }
     // The model is the size of all zone files; the snapshot is all that serving needs.
     drop(configuration);
     give_back_free_memory();
@@ -165,7 +167,7 @@ fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
             Wish::Sweep => {}
             Wish::Reload => match control.load(source) {
                 Awaited::Done(loaded) => {
-                    reload(&mut daemon, loaded);
+                    reload(&mut daemon, source, loaded);
                     // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
                     give_back_free_memory();
                 }
@@ -181,7 +183,7 @@ fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
 }
 
 /// Takes up what was loaded again. Whatever is wrong with it, what is being served stays.
-fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
+fn reload(daemon: &mut Daemon, source: &Source, loaded: Result<Configuration, String>) {
     let kept = daemon.server.publisher.current().generation.0;
     match loaded {
         Err(problems) => {
@@ -191,7 +193,9 @@ fn reload(daemon: &mut Daemon, loaded: Result<Configuration, String>) {
         Ok(configuration) => match daemon.reload(&configuration) {
             Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
             Ok(generation) => {
-                daemon.probe_loops(&configuration.model);
+                if source.has_targets_of_the_operator() {
+                    daemon.probe_loops(&configuration.model);
+                }
                 log::set_level(configuration.settings.log_level);
                 tracing::info!(
                     generation = generation.0,

@@ -25,6 +25,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether its targets may be asked of our own accord. Those of the example world are made up: on the network of
+    /// whoever tries it out they may be anybody.
+    pub fn has_targets_of_the_operator(&self) -> bool {
+        match self {
+            Self::BuiltIn => false,
+            Self::File(_) => true,
+        }
+    }
+
     /// Reads it, and whatever it names. The error is a sentence for the operator.
     pub fn load(&self) -> Result<Loaded, String> {
         match self {

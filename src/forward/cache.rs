@@ -134,16 +134,33 @@ impl ReplyCache {
         outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
     ) {
         let shards: [_; SHARDS_MAX] = array::from_fn(|index| (shards >> index & 1 != 0).then(|| self.read(index)));
-        // Stage by stage for all of them: where the replies are, then their octets, then what counts them.
-        let entries = sought.each_ref().map(|sought| {
-            let (ask, name_hash) = sought.as_ref()?;
-            look_up(shards[self.shard_of(*name_hash)].as_ref()?, ask, *name_hash, now)
-        });
-        let touched = entries.iter().flatten().fold(0, |touched, entry| touched ^ entry.touch());
+        let shard = |name_hash: u64| shards[self.shard_of(name_hash)].as_deref();
+        // Stage by stage for all of them, so that the processor's cache misses of a stage overlap: where an entry may
+        // stand, what stands there, the replies that are meant, then what counts them.
+        let mut places = [None; LOOKUPS_MAX];
+        for (place, sought) in places.iter_mut().zip(sought) {
+            let Some((ask, name_hash)) = sought else { continue };
+            *place = shard(*name_hash).and_then(|shard| shard.place(entry_hash(*name_hash, ask.qtype)));
+        }
+        let mut touched = 0;
+        for (place, sought) in places.iter().zip(sought) {
+            let (Some(place), Some((_, name_hash))) = (place, sought) else { continue };
+            touched ^= shard(*name_hash).map_or(0, |shard| shard.touch(*place));
+        }
+        let mut entries = [None; LOOKUPS_MAX];
+        for ((entry, place), sought) in entries.iter_mut().zip(places).zip(sought) {
+            // Where nothing has its hash, nothing is found.
+            let (Some(_), Some((ask, name_hash))) = (place, sought) else { continue };
+            *entry = shard(*name_hash).and_then(|shard| find(shard, ask, *name_hash, ask.qtype));
+            touched ^= entry.map_or(0, Entry::touch);
+        }
         // The octets must count for something, or reading them is optimised away.
         std::hint::black_box(touched);
-        for (outcome, entry) in outcomes.iter_mut().zip(entries) {
-            *outcome = entry.map(Entry::outcome);
+        for ((outcome, entry), sought) in outcomes.iter_mut().zip(entries).zip(sought) {
+            let Some((ask, name_hash)) = sought else { continue };
+            let may_be_served = |entry: &&Entry| entry.may_be_served(now);
+            let of_the_whole = || find(shard(*name_hash)?, ask, *name_hash, NAME_AS_A_WHOLE).filter(may_be_served);
+            *outcome = entry.filter(may_be_served).or_else(of_the_whole).map(Entry::outcome);
         }
     }
 
@@ -161,7 +178,8 @@ impl ReplyCache {
     /// Remembers how an exchange ended, as long as that may be kept; returns what to tell those who wait for it.
     ///
     /// A failure does not end an answer that may still be served: that is told instead, and where it was the upstream
-    /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer").
+    /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer"), or
+    /// until it may be served no more.
     pub fn insert(&self, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
         self.insert_hashed(self.name_hash(&key.ask()), key, outcome, now)
     }
@@ -175,7 +193,11 @@ impl ReplyCache {
         let mut shard = self.write(self.shard_of(name_hash));
         if !is_answer && let Some(kept) = self.last_answer(&shard, &key.ask(), name_hash, now) {
             if said_by_upstream {
-                kept.serve_stale_until(now.plus_seconds(FAILURE_RECHECK));
+                let end = kept.may_be_served_until(self.limits.stale_seconds);
+                // Where nothing is served beyond its lifetime, what is still fresh ends with it.
+                if self.limits.stale_seconds > 0 {
+                    kept.serve_stale_until(now.plus_seconds(FAILURE_RECHECK).min(end));
+                }
             } else if !kept.is_fresh(now) {
                 kept.serve_stale_until(now);
             }
@@ -320,7 +342,7 @@ impl Entry {
         }
     }
 
-    /// Reads what serving it will read; the octet means nothing.
+    /// Reads what serving it, or dropping it, will read; the octet means nothing.
     #[inline]
     fn touch(&self) -> u8 {
         match self {
@@ -415,6 +437,12 @@ impl CacheKey {
             && ask.checking_disabled == self.checking_disabled
     }
 
+    /// Reads some of it; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.context.0 as u8
+    }
+
     /// Octets that it takes in memory besides its own.
     fn octets_boxed(&self) -> usize {
         self.qname.octets_boxed()
@@ -455,9 +483,11 @@ impl Hash for NameOf<'_> {
 }
 
 /// The hash of a name and a type. The name's hash is SipHash's and unknown to clients, so a public function that spreads
-/// the types of one name suffices behind it.
+/// the types of one name suffices behind it. What a name is mostly asked for shares one hash, so that looking for a type
+/// and for the name as a whole is one miss of the processor's caches instead of two.
 #[inline]
 pub(super) fn entry_hash(name_hash: u64, qtype: Rtype) -> u64 {
+    let qtype = if matches!(qtype, Rtype::A | Rtype::AAAA) { NAME_AS_A_WHOLE } else { qtype };
     mix(name_hash ^ u64::from(qtype.0), ENTRY_MULTIPLIER)
 }
 

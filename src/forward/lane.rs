@@ -10,6 +10,7 @@
 //! A question's hash picks its lane, so that identical questions meet: they are asked once (RFC 5452 section 5). A lane
 //! sleeps until something happens; with nothing in flight and no socket open it sleeps for good.
 
+mod contexts;
 mod flights;
 mod ids;
 mod inbox;
@@ -95,7 +96,7 @@ impl<W> Clone for Lanes<W> {
 }
 
 /// Orders that are handed in together, a list for each lane.
-pub struct Orders<W>(Box<[Vec<Order<W>>]>);
+pub struct Orders<W>(Box<[Vec<Option<Order<W>>>]>);
 
 impl<W> Orders<W> {
     /// How many there are.
@@ -176,12 +177,12 @@ impl<W: Send + 'static> Lanes<W> {
     /// Adds an order to a list.
     #[inline]
     pub fn add(&self, orders: &mut Orders<W>, order: Order<W>) {
-        orders.0[self.lane_of(&order.question)].push(order);
+        orders.0[self.lane_of(&order.question)].push(Some(order));
     }
 
     /// Hands in one order.
     pub fn submit(&self, order: Order<W>) {
-        self.0.inboxes[self.lane_of(&order.question)].put_orders(&mut vec![order]);
+        self.0.inboxes[self.lane_of(&order.question)].put_orders(&mut vec![Some(order)]);
     }
 
     /// Hands in a list of orders and leaves it empty: one lock a lane, and at most one bell.
@@ -262,6 +263,12 @@ impl Question {
     /// The context that it is asked in.
     fn context(&self) -> ContextId {
         self.key.ask().context
+    }
+
+    /// Reads something of both ends; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.key.ask().context.0 as u8 ^ self.name_hash as u8
     }
 
     /// The same to be read.

@@ -107,7 +107,7 @@ impl ExchangeError {
     pub fn extended_error(self) -> ExtendedError {
         let (code, text) = match self {
             Self::NoTargets => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream is configured for this name"),
-            Self::TimedOut => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered within 4 seconds"),
+            Self::TimedOut => (ExtendedErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
             Self::Unreachable => (ExtendedErrorCode::NETWORK_ERROR, "no upstream can be reached"),
             Self::BadReply => (ExtendedErrorCode::NETWORK_ERROR, "the upstreams' replies cannot be used"),
             Self::InFlightLimit => (ExtendedErrorCode::OTHER, "too many questions are being forwarded"),
@@ -141,7 +141,7 @@ pub struct ForwardLimits {
     pub in_flight_max: usize,
     /// Queries that wait for a reply of one target at a time.
     pub in_flight_per_target_max: u32,
-    /// Upstream sockets over all lanes. A target that would have none gets one a lane all the same.
+    /// Upstream sockets over all lanes, which share them evenly; a lane has one at least.
     pub sockets_max: usize,
     /// How targets are asked.
     pub options: Options,

@@ -55,6 +55,9 @@ enum Content {
 /// Content that needs no allocation of its own, in octets: with it a reply in its `Arc` fills an allocation of 256.
 const CONTENT_OCTETS_INLINE: usize = 191;
 
+/// Octets that a processor reads into its caches at a time; on some more, and then a touch is one too many.
+const CACHE_LINE_OCTETS: usize = 64;
+
 /// The two counts of an `Arc`, in octets.
 const ARC_OCTETS: usize = 2 * size_of::<usize>();
 /// What an allocation takes besides what was asked for, in octets: its head, and rounding up.
@@ -347,9 +350,13 @@ impl UpstreamReply {
     /// Whether it may be served where nobody can say anything newer: an answer that could be kept, whose lifetime is
     /// not over for longer than that (RFC 8767 section 5: "maximum stale timer").
     pub(super) fn may_be_served_for(&self, now: Millis, stale_seconds: u32) -> bool {
-        let lifetime = u64::from(self.lifetime.seconds());
-        let end = (lifetime + u64::from(stale_seconds)) * 1000;
-        self.is_an_answer() && lifetime > 0 && self.age_millis(now) < end
+        self.is_an_answer() && self.lifetime > NOT_KEPT && now < self.may_be_served_until(stale_seconds)
+    }
+
+    /// When its lifetime has been over for so long.
+    pub(super) fn may_be_served_until(&self, stale_seconds: u32) -> Millis {
+        let seconds = u64::from(self.lifetime.seconds()) + u64::from(stale_seconds);
+        Millis(u64::try_from(self.received_at.saturating_add_unsigned(seconds * 1000)).unwrap_or(0))
     }
 
     /// Serves it beyond its lifetime, until then without asking again.
@@ -409,12 +416,17 @@ impl UpstreamReply {
         }
     }
 
-    /// Reads an octet of each stretch of memory that serving it will read; what they come to means nothing.
+    /// Reads something of every line of the processor's caches that serving it will read, none to find the next; what it
+    /// comes to means nothing.
     #[inline]
     pub fn touch(&self) -> u8 {
-        let octets = self.content.octets();
-        let end = self.end_of(self.record_count());
-        octets[end / 2] ^ octets[end - 1]
+        let of_content = match &self.content {
+            Content::Inline(octets) => {
+                octets.iter().step_by(CACHE_LINE_OCTETS).fold(0, |touched, octet| touched ^ octet)
+            }
+            Content::Boxed(octets) => octets.first().map_or(0, |first| first ^ octets[octets.len() / 2]),
+        };
+        of_content ^ u8::from(self.is_negative)
     }
 
     /// Octets that it takes in memory, in an `Arc`.

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dns::Target;
 use crate::dns::query::HEADER_OCTETS;
+use crate::forward::exchange::EXCHANGE_MILLIS_MAX;
 use bootstrap::Bootstrap;
 pub use counters::StreamCounterValues;
 use counters::StreamCounters;
@@ -42,8 +43,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Duration;
 
-/// How long a question is waited for on a stream, connecting included: as long as an exchange goes on.
-pub const STREAM_MILLIS_MAX: u64 = 4_000;
+/// How long a question is waited for on a stream, connecting included: as long as an exchange goes on at most.
+pub const STREAM_MILLIS_MAX: u64 = EXCHANGE_MILLIS_MAX;
 /// How long establishing a connection may take, all addresses together: a question may then still be asked elsewhere.
 pub const CONNECT_MILLIS_MAX: u64 = 3_000;
 /// How long one address is waited for before the next one is tried beside it (RFC 8305 section 5).
@@ -170,7 +171,7 @@ impl fmt::Display for StreamFailure {
             Self::Busy => f.write_str("too many questions wait for it"),
             Self::Certificate(reason) => write!(f, "its certificate is not accepted: {reason}"),
             Self::Protocol(reason) => f.write_str(reason),
-            Self::NoAddress => f.write_str("no address is known for its name"),
+            Self::NoAddress => f.write_str("no address is known for its name; [upstream] bootstrap says who is asked"),
             Self::Abandoned => f.write_str("the daemon is stopping"),
         }
     }

@@ -195,12 +195,41 @@ pub fn node_hash(slot: &Slot) -> u64 {
 /// What the cache will be asked first, if anything: worth asking for a whole batch at a time.
 #[inline]
 pub fn first_ask<'a>(slot: &'a Slot, snapshot: &'a Snapshot) -> Option<forward::Ask<'a>> {
-    let State::Located { located: Located { authority: Authority::Forward(context), .. }, .. } = slot.state else {
+    first_context(slot, snapshot).map(|context| ask(&slot.query, snapshot, context, slot.query.qname.as_wire()))
+}
+
+/// In whose name that is asked. Where there is one, and the cache knows nothing, [`complete`] would come to a [`Miss`] of
+/// the very name asked, and need not be called.
+#[inline]
+pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
+    let State::Located { view, located: Located { authority: Authority::Forward(context), .. } } = slot.state else {
         return None;
     };
     let query = &slot.query;
-    let may_be_asked = query.recursion_desired && query.qclass == Class::IN && query.qtype != Rtype::ANY;
-    may_be_asked.then(|| ask(query, snapshot, context, query.qname.as_wire()))
+    let is_asked_of_others = query.recursion_desired
+        && query.qclass == Class::IN
+        && query.qtype != Rtype::ANY
+        && !is_meta_type(query.qtype)
+        && query.edns.is_none_or(|edns| edns.version == 0)
+        && snapshot.view(view).dns_support;
+    is_asked_of_others.then_some(context)
+}
+
+/// The [`Miss`] of the very name asked, in a context; `pick` is for what it leads to, for nothing has been chosen yet.
+pub fn first_miss(slot: &Slot, context: ContextIndex, pick: u32) -> Miss {
+    miss(&slot.query, context, slot.query.qname.as_wire(), pick)
+}
+
+/// What a query lacks about a name.
+fn miss(query: &Query, context: ContextIndex, qname: &[u8], pick: u32) -> Miss {
+    Miss {
+        context,
+        qname: qname.into(),
+        qtype: query.qtype,
+        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+        checking_disabled: query.checking_disabled,
+        pick,
+    }
 }
 
 /// A query's question to others about a name that it has led to.
@@ -501,14 +530,7 @@ impl<'b> Work<'_, 'b> {
 
     /// The question for others.
     fn miss(&self, context: ContextIndex, qname: &[u8]) -> Miss {
-        Miss {
-            context,
-            qname: qname.into(),
-            qtype: self.query.qtype,
-            dnssec_ok: self.query.edns.is_some_and(|edns| edns.dnssec_ok),
-            checking_disabled: self.query.checking_disabled,
-            pick: self.around.choice_pick(),
-        }
+        miss(self.query, context, qname, self.around.choice_pick())
     }
 
     /// Takes back all that has been written, to say something else instead.
@@ -574,9 +596,27 @@ fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u
     finish(begin_reply(query, around, message, out), query, rcode, error, source)
 }
 
-/// Answers a query that [`begin`] read with a refusal that arose outside the engine: a limit.
-pub fn refuse_slot(slot: &Slot, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], why: Refusal) -> Outcome {
-    refuse(&slot.query, around, message, out, why)
+/// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:
+/// with an answer to it whose lifetime is over, if there is one, else with a refusal. Nothing was fetched before.
+pub fn complete_at_limit(
+    slot: &Slot,
+    scratch: &mut Scratch,
+    around: &Surroundings<'_>,
+    miss: Miss,
+    message: &[u8],
+    out: &mut [u8],
+) -> Outcome {
+    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
+    if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
+        let fetched = [Fetched { miss, result: Ok(stale) }];
+        let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };
+        match complete(slot, scratch, &around, message, out) {
+            // It leads to something else that is not known.
+            Outcome::Miss(_) => {}
+            outcome => return outcome,
+        }
+    }
+    refuse(&slot.query, around, message, out, Refusal::InFlightLimit)
 }
 
 /// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.

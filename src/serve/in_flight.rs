@@ -1,6 +1,8 @@
 //! How many questions may be forwarded at once, in all and for one client.
 
+use crate::dns::name::mix;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +16,8 @@ struct Counts {
     total_max: usize,
     per_client_max: u32,
     total: AtomicUsize,
-    /// Keyed by what clients choose, hence the standard library's keyed hash; as many entries as questions in flight.
-    clients: Mutex<HashMap<ClientKey, u32>>,
+    /// As many entries as questions in flight at most.
+    clients: Mutex<Clients>,
     given_back: Notify,
 }
 
@@ -31,7 +33,7 @@ struct Place {
 /// Places given out one after the other while nobody else is: one lock for a batch.
 pub struct Admission<'a> {
     in_flight: &'a InFlight,
-    clients: MutexGuard<'a, HashMap<ClientKey, u32>>,
+    clients: MutexGuard<'a, Clients>,
 }
 
 impl Admission<'_> {
@@ -60,7 +62,7 @@ impl InFlight {
             total_max,
             per_client_max: u32::try_from(per_client_max).unwrap_or(u32::MAX),
             total: AtomicUsize::new(0),
-            clients: Mutex::new(HashMap::new()),
+            clients: Mutex::new(HashMap::with_hasher(KeyedHash::new())),
             given_back: Notify::new(),
         }))
     }
@@ -101,12 +103,12 @@ impl InFlight {
 
 impl Counts {
     /// The clients; the map stays whole whatever panics, so a poisoned lock is no reason to stop.
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
+    fn lock(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back a place of a client.
-    fn give_back(&self, clients: &mut HashMap<ClientKey, u32>, client: ClientKey) {
+    fn give_back(&self, clients: &mut Clients, client: ClientKey) {
         if self.total.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.given_back.notify_one();
         }
@@ -139,6 +141,55 @@ impl ClientKey {
             IpAddr::V4(address) => Self(0xffff << 48 | u64::from(address.to_bits())),
             IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64),
         }
+    }
+}
+
+/// How many questions each client has in flight.
+type Clients = HashMap<ClientKey, u32, KeyedHash>;
+
+/// A hash for one number, keyed because clients choose the numbers: who does not know the key cannot make them meet.
+#[derive(Clone, Debug)]
+struct KeyedHash {
+    key: [u64; 2],
+}
+
+impl KeyedHash {
+    /// A hash that nobody can foresee.
+    fn new() -> Self {
+        Self { key: rand::random() }
+    }
+}
+
+impl BuildHasher for KeyedHash {
+    type Hasher = KeyedHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> KeyedHasher {
+        KeyedHasher { key: self.key, hash: 0 }
+    }
+}
+
+/// The hash of one number.
+struct KeyedHasher {
+    key: [u64; 2],
+    hash: u64,
+}
+
+impl Hasher for KeyedHasher {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        // Twice, each time with a secret: the first product alone would show some of its key.
+        let [first, second] = self.key;
+        self.hash = mix(mix(number ^ first, second | 1) ^ second, first | 1);
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        unreachable!("only whole numbers are hashed, not {octets:?}");
     }
 }
 
@@ -176,6 +227,20 @@ mod tests {
         in_flight.give_back(&mut permits);
         assert_eq!((permits.len(), in_flight.total()), (0, 0));
         assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn clients_spread_over_the_table_under_any_key() {
+        for _ in 0..20 {
+            let hash = KeyedHash::new();
+            let mut in_each = [0u32; 64];
+            for client in 0..6400u32 {
+                in_each[(hash.hash_one(ClientKey::of(std::net::Ipv4Addr::from_bits(client << 3).into())) & 63)
+                    as usize] += 1;
+            }
+            // 100 each, with a deviation of 10.
+            assert!(in_each.iter().all(|count| (40..180).contains(count)), "{in_each:?}");
+        }
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub const ROUNDS_MAX: usize = CNAME_CHAIN_MAX + 1;
 const DOORS_MAX: usize = 8;
 
 /// Who waits for what others say.
-#[expect(clippy::large_enum_variant, reason = "nearly all are datagrams, and a box would be one more allocation each")]
 pub enum Waiter {
     /// A datagram.
     Datagram(Waiting),
@@ -54,20 +53,25 @@ pub struct Waiting {
     pub local: Option<IpAddr>,
     /// Its place among the questions in flight.
     pub permit: Permit,
-    /// What is being asked for it.
-    pub asked: Asked,
-    /// What was said of the name that it asks for, if that has been asked.
-    pub first: Option<forward::Outcome>,
-    /// What was said of the names that this led to.
-    pub fetched: Vec<Fetched>,
+    /// Where CNAMEs have led it; none while the very name that it asks for is being asked.
+    pub further: Option<Box<Further>>,
 }
 
-/// What is being asked for a query.
-pub enum Asked {
-    /// The very name that it asks for.
-    Its,
-    /// A name that CNAMEs led to.
-    Other(Miss),
+/// How far a query has come that CNAMEs have led on.
+pub struct Further {
+    /// What is being asked.
+    asking: Miss,
+    /// What was said of the very name asked, if that had to be asked.
+    first: Option<forward::Outcome>,
+    /// What was said of the names that were asked since.
+    fetched: Vec<Fetched>,
+}
+
+impl Further {
+    /// Another name than the one asked is asked first: what leads there is known.
+    pub fn begins(asking: Miss) -> Box<Self> {
+        Box::new(Self { asking, first: None, fetched: Vec::new() })
+    }
 }
 
 /// The octets of a query, within this value where they are few.
@@ -79,7 +83,7 @@ pub enum KeptMessage {
 }
 
 /// Queries up to here need no allocation of their own, in octets: most have a short name and an OPT.
-const MESSAGE_OCTETS_INLINE: usize = 94;
+const MESSAGE_OCTETS_INLINE: usize = 70;
 
 impl KeptMessage {
     /// Keeps a message.
@@ -100,13 +104,6 @@ impl KeptMessage {
             Self::Inline(count, octets) => &octets[..usize::from(*count)],
             Self::Boxed(octets) => octets,
         }
-    }
-}
-
-impl Waiting {
-    /// Whether what is being asked is the very name that the query asks for.
-    fn asks_its_own_name(&self) -> bool {
-        matches!(self.asked, Asked::Its)
     }
 }
 
@@ -184,8 +181,8 @@ impl Waiters {
 
     /// Answers a datagram with what it waited for, or asks what that led to.
     fn answer(&mut self, mut waiting: Waiting, outcome: &forward::Outcome, now: Millis) {
-        if let Asked::Other(miss) = &waiting.asked {
-            waiting.fetched.push(Fetched { miss: miss.clone(), result: outcome.clone() });
+        if let Some(further) = &mut waiting.further {
+            further.fetched.push(Fetched { miss: further.asking.clone(), result: outcome.clone() });
         }
         let answers = self.room_for(waiting.door);
         let Self { server, collected, work, .. } = self;
@@ -212,10 +209,13 @@ impl Waiters {
                 self.permits.push(waiting.permit);
             }
             Round::Miss(miss) => {
-                if waiting.asks_its_own_name() {
-                    waiting.first = Some(outcome.clone());
+                match &mut waiting.further {
+                    Some(further) => further.asking = miss,
+                    None => {
+                        let first = Some(outcome.clone());
+                        waiting.further = Some(Box::new(Further { asking: miss, first, fetched: Vec::new() }));
+                    }
                 }
-                waiting.asked = Asked::Other(miss);
                 self.ask_again(waiting, now);
             }
         }
@@ -223,12 +223,12 @@ impl Waiters {
 
     /// Asks what a round led to, within bounds.
     fn ask_again(&mut self, waiting: Waiting, now: Millis) {
-        let Asked::Other(miss) = &waiting.asked else { return };
+        let Some(Further { asking, first, fetched }) = waiting.further.as_deref() else { return };
         let snapshot = &waiting.published.snapshot;
-        let question = self.server.lanes.question(&ask_of(snapshot, miss));
-        let rounds = usize::from(waiting.first.is_some()) + waiting.fetched.len();
+        let question = self.server.lanes.question(&ask_of(snapshot, asking));
+        let rounds = usize::from(first.is_some()) + fetched.len();
         if rounds < ROUNDS_MAX && self.server.lanes.has_room(&question) {
-            let group = Arc::clone(&snapshot.context(miss.context).group);
+            let group = Arc::clone(&snapshot.context(asking.context).group);
             let client = waiting.client.ip().to_canonical();
             self.server.lanes.submit(Order::new(question, &group, client, Waiter::Datagram(waiting)));
             return;
@@ -325,12 +325,11 @@ impl Work {
             now,
             pick: random.next_u32(),
             transport: Transport::Udp,
-            looked_up: match &waiting.first {
-                Some(first) => LookedUp::Found(first),
-                None if waiting.asks_its_own_name() => LookedUp::Found(outcome),
-                None => LookedUp::NotYet,
+            looked_up: match &waiting.further {
+                None => LookedUp::Found(outcome),
+                Some(further) => further.first.as_ref().map_or(LookedUp::NotYet, LookedUp::Found),
             },
-            fetched: &waiting.fetched,
+            fetched: waiting.further.as_ref().map_or(&[], |further| &further.fetched),
         };
         let message = waiting.message.octets();
         handle::begin(slot, snapshot, message, waiting.door, waiting.client.ip().to_canonical());
@@ -403,9 +402,11 @@ impl WaitingMessage {
     /// Asks others one question.
     async fn fetch(&self, miss: &Miss) -> forward::Outcome {
         let snapshot = &self.published.snapshot;
-        let question = self.server.lanes.question(&ask_of(snapshot, miss));
+        let ask = ask_of(snapshot, miss);
+        let question = self.server.lanes.question(&ask);
         if !self.server.lanes.has_room(&question) {
-            return Err(ExchangeError::InFlightLimit);
+            let stale = self.server.forwarder.cache().stale(&ask, self.server.now());
+            return stale.ok_or(ExchangeError::InFlightLimit);
         }
         let (task, told) = oneshot::channel();
         let group = &snapshot.context(miss.context).group;

@@ -4,7 +4,6 @@ use super::arrival::Arrival;
 use super::counters::Counter;
 use super::handle::{self, LookedUp, Outcome, Scratch, Slot, Source, Surroundings};
 use super::later::{self, WaitingMessage};
-use super::refusal::Refusal;
 use super::server::Server;
 use super::stream::{Answer, StreamAnswer};
 use super::udp::worker::count_reply;
@@ -78,7 +77,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
             }));
         }
         counters.in_flight_limit.increment_shared();
-        outcome = handle::refuse_slot(&kept.slot, &around, message, &mut kept.out, Refusal::InFlightLimit);
+        outcome = handle::complete_at_limit(&kept.slot, &mut kept.scratch, &around, miss, message, &mut kept.out);
     }
     match outcome {
         Outcome::Reply(done) => {

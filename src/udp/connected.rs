@@ -1,7 +1,7 @@
 //! Batches on connected sockets: queries to one target out with one `sendmmsg`, its replies in with one `recvmmsg`.
 //!
-//! The kernel filters by source for a connected socket, so neither side needs addresses or ancillary data, and nothing
-//! that it writes into a header has to be restored between two calls.
+//! The kernel filters by source for a connected socket, so neither side needs addresses, and nothing that it writes into
+//! a header has to be restored between two calls.
 //!
 //! How the proof goes: as in [`super::sys`]. Each of the two owns one zeroed allocation, made once and reached only
 //! through one raw pointer; the headers that the kernel reads point into that same allocation. Every reference handed
@@ -14,11 +14,13 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
+use std::mem::offset_of;
 use std::net::UdpSocket;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
-use libc::{c_uint, iovec, mmsghdr};
+use libc::{c_uint, cmsghdr, iovec, mmsghdr};
 
 use super::sys::BATCH;
 
@@ -33,10 +35,16 @@ const SENT_STRIDE: usize = SENT_OCTETS_MAX + 64;
 const RECEIVED_STRIDE: usize = RECEIVED_OCTETS_MAX + 64;
 
 /// Datagrams for one connected socket, collected and then sent at once; allocates nothing after construction.
-// Invariant: written <= BATCH, and the parts of the first `written` datagrams state at most SENT_OCTETS_MAX octets.
+///
+/// Those of the same length leave as one message that the kernel, or the network card, cuts into datagrams
+/// (`UDP_SEGMENT`, Linux 4.18): the way through the kernel is taken once for all of them. So the shorter ones leave first.
+// Invariant: written <= BATCH, and the first `written` parts lead to buffers of this memory, each to its own, and state
+// at most SENT_OCTETS_MAX octets.
 pub struct Outgoing {
     memory: NonNull<OutgoingMemory>,
     written: usize,
+    /// Whether messages are cut by the kernel; not again once it has refused to.
+    is_cut_by_kernel: bool,
 }
 
 /// All that the kernel reads for the datagrams that leave.
@@ -44,26 +52,32 @@ pub struct Outgoing {
 struct OutgoingMemory {
     octets: [[u8; SENT_STRIDE]; BATCH],
     parts: [iovec; BATCH],
+    /// A header a message; each leads to a run of parts.
     headers: [mmsghdr; BATCH],
+    controls: [SegmentControl; BATCH],
 }
+
+/// The control message that says how long the datagrams are which a message is cut into.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SegmentControl {
+    header: cmsghdr,
+    octets: u16,
+}
+
+// The data of a control message starts where `CMSG_DATA` looks for it, and the buffer holds it padded.
+const _: () = {
+    // SAFETY: arithmetic on lengths.
+    let (start, room) = unsafe { (libc::CMSG_LEN(0), libc::CMSG_SPACE(size_of::<u16>() as c_uint)) };
+    assert!(start as usize == offset_of!(SegmentControl, octets) && room as usize == size_of::<SegmentControl>());
+};
 
 // SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
 unsafe impl Send for Outgoing {}
 
 impl Default for Outgoing {
     fn default() -> Self {
-        let memory = allocate::<OutgoingMemory>();
-        let m = memory.as_ptr();
-        for place in 0..BATCH {
-            // SAFETY: `m` is valid for reads and writes of a whole zeroed `OutgoingMemory`, which is a value of that
-            // type, and `place` is below the length of each array; no reference into it exists yet.
-            unsafe {
-                (*m).parts[place] = iovec { iov_base: addr_of_mut!((*m).octets[place]).cast(), iov_len: 0 };
-                (*m).headers[place].msg_hdr.msg_iov = addr_of_mut!((*m).parts[place]);
-                (*m).headers[place].msg_hdr.msg_iovlen = 1;
-            }
-        }
-        Self { memory, written: 0 }
+        Self { memory: allocate::<OutgoingMemory>(), written: 0, is_cut_by_kernel: true }
     }
 }
 
@@ -106,7 +120,10 @@ impl Outgoing {
             return;
         }
         // SAFETY: as above, and the reference to the buffer is gone.
-        unsafe { (*self.memory.as_ptr()).parts[place].iov_len = written };
+        unsafe {
+            let m = self.memory.as_ptr();
+            (*m).parts[place] = iovec { iov_base: addr_of_mut!((*m).octets[place]).cast(), iov_len: written };
+        }
         self.written += 1;
     }
 
@@ -115,31 +132,90 @@ impl Outgoing {
     /// had not been sent by then is not sent.
     pub fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let total = std::mem::take(&mut self.written);
+        self.parts(total).sort_unstable_by_key(|part| part.iov_len);
         let mut sent = 0;
         while sent < total {
-            // SAFETY: headers `sent..total` lead to live parts of `memory`, of the lengths that `push` stated; the
-            // kernel only reads them but for each header's `msg_len`; `&mut self` means that no reference is alive.
+            let messages = self.address(sent..total);
+            // SAFETY: the first `messages` headers lead to live parts and controls of `memory`, as `address` left them;
+            // the kernel only reads them but for each header's `msg_len`; `&mut self` means that no reference is alive.
             let count = unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
-                    addr_of_mut!((*self.memory.as_ptr()).headers[sent]),
-                    (total - sent) as c_uint,
+                    addr_of_mut!((*self.memory.as_ptr()).headers).cast(),
+                    messages as c_uint,
                     (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
                 )
             };
             match usize::try_from(count) {
                 // Neither progress nor an error is nothing to wait for.
                 Ok(0) => return Ok(total - sent),
-                Ok(count) => sent += count,
+                Ok(count) => sent += self.datagrams(count),
                 Err(_) => match io::Error::last_os_error() {
                     error if error.kind() == io::ErrorKind::Interrupted => {}
                     error if is_want_of_room(&error) => return Ok(total - sent),
+                    error if self.datagrams(1) > 1 && is_refusal_to_cut(&error) => self.is_cut_by_kernel = false,
                     error => return Err(error),
                 },
             }
         }
         Ok(0)
     }
+
+    /// The first parts.
+    fn parts(&mut self, count: usize) -> &mut [iovec] {
+        // SAFETY: the only reference into `memory`, for as long as it borrows `self`.
+        let parts = unsafe { &mut *addr_of_mut!((*self.memory.as_ptr()).parts) };
+        &mut parts[..count]
+    }
+
+    /// Writes headers that lead to these parts, from the first header on: one for each length where the kernel cuts
+    /// messages, else one for each part. Returns how many.
+    ///
+    /// # Panics
+    /// When there are no such parts.
+    fn address(&mut self, parts: Range<usize>) -> usize {
+        let is_cut_by_kernel = self.is_cut_by_kernel;
+        let m = self.memory.as_ptr();
+        let (mut from, mut messages) = (parts.start, 0);
+        while from < parts.end {
+            let rest = &self.parts(parts.end)[from..];
+            let length = rest[0].iov_len;
+            let run = rest.iter().take_while(|part| is_cut_by_kernel && part.iov_len == length).count().max(1);
+            // SAFETY: `messages` is not above `from`, which is below BATCH, the length of each array: `rest` is not empty.
+            // No reference into the memory is alive. CMSG_LEN is arithmetic on a length.
+            unsafe {
+                let header = addr_of_mut!((*m).headers[messages].msg_hdr);
+                (*header).msg_iov = addr_of_mut!((*m).parts[from]);
+                (*header).msg_iovlen = run as _;
+                ((*header).msg_control, (*header).msg_controllen) = (null_mut(), 0);
+                if run > 1 {
+                    let control = addr_of_mut!((*m).controls[messages]);
+                    (*control).octets = length as u16;
+                    (*control).header.cmsg_level = libc::SOL_UDP;
+                    (*control).header.cmsg_type = libc::UDP_SEGMENT;
+                    (*control).header.cmsg_len = libc::CMSG_LEN(size_of::<u16>() as c_uint) as _;
+                    (*header).msg_control = control.cast();
+                    (*header).msg_controllen = size_of::<SegmentControl>() as _;
+                }
+            }
+            messages += 1;
+            from += run;
+        }
+        messages
+    }
+
+    /// How many datagrams the first messages are.
+    #[allow(clippy::unnecessary_cast, reason = "the type of a message's number of parts is the C library's")]
+    fn datagrams(&self, messages: usize) -> usize {
+        // SAFETY: the only reference into `memory`, for as long as it borrows `self`.
+        let headers = unsafe { &*addr_of!((*self.memory.as_ptr()).headers) };
+        headers[..messages].iter().map(|header| header.msg_hdr.msg_iovlen as usize).sum()
+    }
+}
+
+/// Whether the kernel does not cut messages on this socket: it is too old, or the way out cannot.
+fn is_refusal_to_cut(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
 }
 
 impl Drop for Outgoing {

@@ -2,7 +2,7 @@
 //! deserializer stops at the first).
 
 use super::source::{At, Reading};
-use crate::config::diagnostic::{nearest, quoted};
+use crate::config::diagnostic::{nearest_key, quoted};
 use std::borrow::Cow;
 use toml::de::{DeTable, DeValue};
 
@@ -254,7 +254,7 @@ impl<'t> Table<'t> {
             if value.is_none() {
                 continue;
             }
-            let hint = match nearest(&key.value, self.known.iter().copied()) {
+            let hint = match nearest_key(&key.value, self.known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("keys here are {}", self.known.join(", ")),
             };

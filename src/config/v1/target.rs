@@ -8,7 +8,7 @@ use super::table::Text;
 use crate::config::diagnostic::{Diagnostic, nearest, quoted};
 use crate::dns::target::{DOH_PATH, DOH_PATH_OCTETS_MAX, TARGET_SCHEMES, host_name, parse_socket_address};
 use crate::dns::{Target, TargetError, TargetGroup, TargetHost, TargetOrder, TargetProtocol};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A target, how it is written, and where.
 struct Written {
@@ -61,7 +61,10 @@ impl<'t> Builder<'t, '_> {
     fn target(&mut self, entry: &TargetEntry<'t>, label: &str) -> Option<Written> {
         let (target, shown, at) = match entry {
             TargetEntry::Text(text) => match text.value.parse::<Target>() {
-                Ok(target) => (target, quoted(&text.value), text.at),
+                Ok(target) => {
+                    self.warn_of_port_within_address(text, label);
+                    (target, quoted(&text.value), text.at)
+                }
                 Err(error) => {
                     let problem = format!("the target {} {error}", quoted(&text.value));
                     let diagnostic = explained(self.reading.error(text.at, label, problem), &error);
@@ -185,6 +188,18 @@ impl<'t> Builder<'t, '_> {
         })
     }
 
+    /// `2001:db8::1:53` is an address, and perhaps not what was meant.
+    fn warn_of_port_within_address(&mut self, text: &Text<'t>, label: &str) {
+        let Some((address, port)) = text.value.rsplit_once(':').filter(|(_, port)| USUAL_PORTS.contains(port)) else {
+            return;
+        };
+        if text.value.parse::<Ipv6Addr>().is_ok() && address.parse::<Ipv6Addr>().is_ok() {
+            let problem = format!("the target {} is an address without a port", quoted(&text.value));
+            let hint = format!("write [{address}]:{port}, or [{}] if that is the address", text.value);
+            self.reading.report(self.reading.warning(text.at, label, problem).hint(hint));
+        }
+    }
+
     fn warn_of_repeated_target(&mut self, written: &Written, other: &Written, label: &str) {
         let problem = format!("{} is a target twice", written.shown);
         let also = self.reading.place(other.at, "the first");
@@ -290,7 +305,10 @@ fn text_hint(text: &str, error: &TargetError) -> Option<String> {
                 None => format!("write one of {known}, or an address alone for UDP"),
             }
         }
-        TargetError::UserInfo => "leave out what stands before the `@`".to_owned(),
+        TargetError::UserInfo => match port_after_at(text) {
+            Some(meant) => format!("a port stands behind a colon: write {meant}"),
+            None => "leave out what stands before the `@`".to_owned(),
+        },
         TargetError::Host(host) if !host.is_ascii() => "write the name in its xn-- form".to_owned(),
         TargetError::Host(_) => {
             "write an address, an IPv6 one in brackets, or a host name: tls://dns.example".to_owned()
@@ -317,6 +335,18 @@ fn text_hint(text: &str, error: &TargetError) -> Option<String> {
             }
         }
     })
+}
+
+/// A URL with a port that is written as unbound has it, `tls://ADDRESS@PORT`, with a colon; none where it is something
+/// else.
+fn port_after_at(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, rest) = rest.split_once('@')?;
+    let at = rest.find(['/', '#']).unwrap_or(rest.len());
+    let (port, behind) = rest.split_at(at);
+    let host = host.parse().map_or_else(|_| host.to_owned(), bracketed);
+    let meant = format!("{scheme}://{host}:{port}{behind}");
+    meant.parse::<Target>().ok().map(|_| meant)
 }
 
 /// An address as a URL has it.
@@ -357,6 +387,8 @@ const OTHER_SCHEMES: [(&str, &str); 9] = [
     ("doq", "quic"),
     ("dns+tls", "tls"),
 ];
+/// Ports that targets have mostly.
+const USUAL_PORTS: [&str; 4] = ["53", "5353", "853", "443"];
 /// What a host name is.
 const HOST_NAME_RULE: &str =
     "a host name is letters, digits and hyphens between dots, with no number at its end (RFC 1123 section 2.1)";

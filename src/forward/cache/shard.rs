@@ -28,6 +28,10 @@ pub(super) struct Shard {
     stale_seconds: u32,
 }
 
+/// A slot of one shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(u32);
+
 /// An entry that is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visited<'s> {
@@ -67,6 +71,14 @@ struct Held {
     queue: u8,
     octets: u32,
     hash: u64,
+}
+
+impl Held {
+    /// Reads something of both ends; the octet means nothing.
+    #[inline]
+    fn touch(&self) -> u8 {
+        self.key.touch() ^ self.hash as u8
+    }
 }
 
 /// No slot.
@@ -121,6 +133,18 @@ impl Shard {
             held.asked.store(asked + 1, Ordering::Relaxed);
         }
         Some(&held.entry)
+    }
+
+    /// The slot where the entry with this hash stands, as far as can be told without looking there.
+    #[inline]
+    pub(super) fn place(&self, hash: u64) -> Option<Place> {
+        self.index.find(hash, |_| true).map(|slot| Place(*slot))
+    }
+
+    /// Reads what a lookup will read of a slot; the octet means nothing.
+    #[inline]
+    pub(super) fn touch(&self, Place(slot): Place) -> u8 {
+        self.slots.get(slot).map_or(0, Held::touch)
     }
 
     #[inline]
@@ -250,6 +274,7 @@ impl Shard {
                 if queue == SMALL && !is_over {
                     self.leave(hash);
                 }
+                self.touch_next(self.queues[class][queue].tail);
                 return;
             }
             *held.asked.get_mut() = if queue == SMALL { 0 } else { asked - 1 };
@@ -260,6 +285,23 @@ impl Shard {
         let [small, main] = self.queues[class];
         let newcomer = if small.entries > 1 { self.slots.slot(small.head).behind } else { main.tail };
         self.drop_slot(newcomer);
+    }
+
+    /// Reads what the next evictions from a queue will read, if they begin with this slot: they go for what was not used
+    /// for longest, so all of it would be cache misses of the processor's, one behind the other. Here nothing waits for
+    /// them: of the next slot all that it leads to is read, and of the one after it what leads there.
+    fn touch_next(&self, next: u32) {
+        let Some(held) = self.slots.get_if_any(next) else { return };
+        let mut touched = held.entry.touch();
+        self.index.find(held.hash, |slot| {
+            touched ^= *slot as u8;
+            true
+        });
+        if let Some(after) = self.slots.get_if_any(self.slots.slot(next).before) {
+            touched ^= after.touch();
+        }
+        // The octets must count for something, or reading them is optimised away.
+        std::hint::black_box(touched);
     }
 
     /// Whether what stands in a slot will never be served again.
@@ -287,7 +329,7 @@ impl Shard {
             found.remove();
         }
         self.dequeue(slot);
-        self.slots.take(slot);
+        self.slots.free(slot);
     }
 
     /// Puts a slot that is in no queue at the head of one.
@@ -402,6 +444,15 @@ impl Slots {
         Some(held)
     }
 
+    /// Frees a slot and drops what stood there, in its place: moving it out would cost more than the rest.
+    fn free(&mut self, slot: u32) {
+        let free = self.free;
+        let of_slot = self.slot_mut(slot);
+        of_slot.held = None;
+        of_slot.behind = free;
+        self.free = slot;
+    }
+
     #[inline]
     fn slot(&self, slot: u32) -> &Slot {
         &self.chunks[(slot / CHUNK) as usize][(slot % CHUNK) as usize]
@@ -416,6 +467,12 @@ impl Slots {
     #[inline]
     fn get(&self, slot: u32) -> Option<&Held> {
         self.slot(slot).held.as_ref()
+    }
+
+    /// The same where there may be no slot.
+    #[inline]
+    fn get_if_any(&self, slot: u32) -> Option<&Held> {
+        if slot == NONE { None } else { self.get(slot) }
     }
 
     fn get_mut(&mut self, slot: u32) -> Option<&mut Held> {

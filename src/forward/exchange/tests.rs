@@ -4,6 +4,7 @@ mod bounds;
 mod cookies;
 mod edns;
 mod failover;
+mod loss;
 mod streams;
 mod trust;
 
@@ -97,6 +98,11 @@ fn candidates(count: u8) -> Vec<Candidate> {
         ..Candidate::default()
     };
     (0..count).map(candidate).collect()
+}
+
+/// The same with this patience.
+fn patient(count: u8, patience_millis: u16) -> Vec<Candidate> {
+    candidates(count).into_iter().map(|candidate| Candidate { patience_millis, ..candidate }).collect()
 }
 
 /// What an answer over this channel shows, of a target that knows EDNS.

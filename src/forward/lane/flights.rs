@@ -29,6 +29,15 @@ pub(super) struct Flight<W> {
     pub(super) has_ended: bool,
 }
 
+impl<W> Flight<W> {
+    /// Reads something of what a reply to it will need; the octet means nothing.
+    #[inline]
+    pub(super) fn touch(&self) -> u8 {
+        let waits = self.waiters.first.as_ref().map_or(0, |first| u8::from(first.client.is_ipv4()));
+        self.exchange.touch() ^ self.question.touch() ^ waits ^ u8::from(self.has_ended)
+    }
+}
+
 /// One who waits for an outcome.
 pub(super) struct Waiting<W> {
     /// Who, in the words of whoever is told.

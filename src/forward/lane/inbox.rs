@@ -71,9 +71,13 @@ impl<W> Inbox<W> {
     }
 
     /// Hands in orders, whether there is room or not, and leaves the list empty.
-    pub(super) fn put_orders(&self, orders: &mut Vec<Order<W>>) {
+    pub(super) fn put_orders(&self, orders: &mut Vec<Option<Order<W>>>) {
         self.put(|contents| {
-            contents.orders.extend(orders.drain(..).map(Some));
+            if contents.orders.is_empty() {
+                std::mem::swap(&mut contents.orders, orders);
+            } else {
+                contents.orders.append(orders);
+            }
             self.orders.store(contents.orders.len(), Ordering::Relaxed);
         });
     }

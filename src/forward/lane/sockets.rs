@@ -30,13 +30,16 @@ use crate::forward::exchange::{AttemptId, Input};
 use crate::forward::pool::TargetState;
 use crate::udp::connected::{Incoming, Outgoing, SENT_OCTETS_MAX};
 use crate::udp::events::Events;
+use crate::udp::sys::{Family, probe_path_mtu};
 
 /// Sockets that a lane has for one target at most, those not counted that only wait for their last replies.
 pub const SOCKETS_PER_TARGET: usize = 64;
 /// Queries from one socket, a batch more at most. Enough that making sockets costs little: 10 microseconds each.
 pub const SOCKET_USES_MAX: usize = 512;
-/// The same where there may be no more sockets: then it is given up even so, and there is one more for a while.
+/// The same where there may be no more sockets: then it is given up even so, and what was asked from it is asked anew.
 const USES_MAX: usize = 8 * SOCKET_USES_MAX;
+/// The part of a lane's sockets that is kept for targets that have none: a fourth.
+const KEPT_FOR_FIRST: usize = 4;
 /// How long a socket is used, in seconds: trying all its ports at the 1,000 packets a second at which Linux lets itself be
 /// asked about them takes three times as long.
 pub const SOCKET_SECONDS_MAX: u64 = 10;
@@ -61,14 +64,13 @@ impl SocketBudget {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Room for one more; whether there was any.
-    fn take(&self) -> bool {
-        let more = |open| (open < self.max).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// How many one of so many lanes may have open. Questions are spread evenly over lanes, and one cannot close what
+    /// another does not use.
+    fn share(&self, lanes: usize) -> usize {
+        (self.max / lanes).max(1)
     }
 
-    /// Room for one more, in any case.
-    fn take_beyond(&self) {
+    fn take(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -119,6 +121,8 @@ pub(super) struct Sockets {
     /// Places in `sockets` that are free.
     free: Vec<u32>,
     pools: Vec<Pool>,
+    /// Places in `pools` that nobody uses. What stands there is written over.
+    free_pools: Vec<PoolIndex>,
     by_address: HashMap<SocketAddr, PoolIndex>,
     /// Sockets opened so far.
     opened: u32,
@@ -126,9 +130,13 @@ pub(super) struct Sockets {
     in_turn: Vec<PoolIndex>,
     /// Batches that no pool needs now.
     spare: Vec<Outgoing>,
-    /// Sockets that told an error when a batch was sent, with all whose queries they had.
-    broken: Vec<(SocketIndex, Unsent)>,
+    /// Sockets that are to be given up, with all whose queries they had, by their events' numbers: those that told an
+    /// error when a batch was sent, and those whose place another one has taken.
+    broken: Vec<(u64, Unsent)>,
     budget: Arc<SocketBudget>,
+    /// How many may be open here, those counted that only wait for their last replies; one more a target that takes
+    /// another's place, until the end of the turn.
+    open_max: usize,
     counters: Arc<Counters>,
     /// When to look for sockets that nobody uses any more; none while there are no sockets.
     sweep_at: Option<Millis>,
@@ -153,6 +161,8 @@ struct Socket {
 struct Pool {
     address: SocketAddr,
     target: Arc<TargetState>,
+    /// Contexts that ask it.
+    users: usize,
     /// Empty before the first socket.
     places: Box<[Option<SocketIndex>]>,
     /// The batch of this turn, and the socket that it leaves by.
@@ -160,12 +170,14 @@ struct Pool {
 }
 
 impl Sockets {
-    /// No sockets yet.
-    pub(super) fn new(budget: Arc<SocketBudget>, counters: Arc<Counters>) -> Self {
+    /// No sockets yet, in one of so many lanes.
+    pub(super) fn new(budget: Arc<SocketBudget>, lanes: usize, counters: Arc<Counters>) -> Self {
         Self {
+            open_max: budget.share(lanes),
             sockets: Vec::new(),
             free: Vec::new(),
             pools: Vec::new(),
+            free_pools: Vec::new(),
             by_address: HashMap::new(),
             opened: 0,
             in_turn: Vec::new(),
@@ -177,13 +189,39 @@ impl Sockets {
         }
     }
 
-    /// The pool for a target that is asked over UDP at this address; a new one has no socket yet.
+    /// The pool for a target that is asked over UDP at this address, with one more user; a new one has no socket yet.
     pub(super) fn pool(&mut self, address: SocketAddr, target: &Arc<TargetState>) -> PoolIndex {
-        let pools = &mut self.pools;
-        *self.by_address.entry(address).or_insert_with(|| {
-            pools.push(Pool { address, target: Arc::clone(target), places: Box::default(), turn: None });
-            PoolIndex(pools.len() as u32 - 1)
-        })
+        let Self { pools, free_pools, by_address, .. } = self;
+        let index = *by_address.entry(address).or_insert_with(|| {
+            let pool = Pool { address, target: Arc::clone(target), users: 0, places: Box::default(), turn: None };
+            match free_pools.pop() {
+                Some(free) => {
+                    pools[free.0 as usize] = pool;
+                    free
+                }
+                None => {
+                    pools.push(pool);
+                    PoolIndex(pools.len() as u32 - 1)
+                }
+            }
+        });
+        pools[index.0 as usize].users += 1;
+        index
+    }
+
+    /// One user fewer of a pool, who waits for nothing any more. With the last one it goes, and so do its sockets.
+    pub(super) fn release(&mut self, index: PoolIndex) {
+        let pool = &mut self.pools[index.0 as usize];
+        pool.users -= 1;
+        if pool.users > 0 {
+            return;
+        }
+        let sockets: Vec<SocketIndex> = pool.places.iter().flatten().copied().collect();
+        self.by_address.remove(&pool.address);
+        for socket in sockets {
+            self.retire(socket);
+        }
+        self.free_pools.push(index);
     }
 
     /// Adds a query to the batch that leaves for a target at the end of this turn; `write` is given its id and writes it.
@@ -227,19 +265,24 @@ impl Sockets {
         }
     }
 
-    /// A socket that refused a batch, and why; what it had open is still open.
+    /// A socket that is to be given up, and why; what it had open is still open.
     pub(super) fn next_broken(&mut self) -> Option<(SocketIndex, Unsent)> {
-        self.broken.pop()
+        while let Some((number, why)) = self.broken.pop() {
+            if let Some(index) = self.of_event(number) {
+                return Some((index, why));
+            }
+        }
+        None
     }
 
     /// Sends the batch of a pool, if it has one.
     fn send_batch(&mut self, pool: PoolIndex) {
         let Some((socket, mut batch)) = self.pools[pool.0 as usize].turn.take() else { return };
-        if let Some(Socket { socket: connected, .. }) = &self.sockets[socket.0 as usize] {
+        if let Some(Socket { socket: connected, generation, .. }) = &self.sockets[socket.0 as usize] {
             match batch.send(connected) {
                 Ok(0) => {}
                 Ok(lost) => self.counters.send_full.add_many(lost as u64),
-                Err(error) => self.broken.push((socket, reason(&error))),
+                Err(error) => self.broken.push((event_number(socket, *generation), reason(&error))),
             }
         }
         self.spare.push(batch);
@@ -259,42 +302,82 @@ impl Sockets {
         if places.is_empty() {
             *places = vec![None; SOCKETS_PER_TARGET].into();
         }
-        if let Some(index) = self.pools[pool.0 as usize].places[place] {
-            if self.get(index).is_some_and(|socket| socket.may_be_used(now)) {
-                return Ok(index);
-            }
-            self.retire(index);
+        let stands = places[place];
+        let state = stands.and_then(|index| self.get(index)).map(|socket| (socket.may_be_used(now), socket.open == 0));
+        match (stands, state) {
+            (Some(index), Some((true, _))) => return Ok(index),
+            (Some(index), Some((false, true))) => self.retire(index),
+            _ => {}
         }
-        while !self.budget.take() {
+        if !self.has_room(pool) {
             self.counters.socket_limit.add();
-            let Some(other) = self.any(pool, rng) else {
-                // Each target has one a lane.
-                self.budget.take_beyond();
-                break;
-            };
-            if self.get(other).is_some_and(|socket| socket.may_be_used(now) || socket.must_be_used_on()) {
+            let is_usable = |socket: &Socket| socket.may_be_used(now) || socket.must_be_used_on();
+            if let Some(other) = self.any(pool, rng, is_usable) {
                 return Ok(other);
             }
-            // Each time round there is one fewer.
-            self.retire(other);
+            if !self.make_room(pool) {
+                return Err(Unsent::NoSocket);
+            }
+        }
+        // What still waits there for replies does so until they have come.
+        if let Some(index) = self.pools[pool.0 as usize].places[place] {
+            self.retire(index);
         }
         self.open(pool, place, events, now, rng).or_else(|error| {
-            self.budget.give_back();
             let unsent = reason(&error);
             if unsent == Unsent::NoRoute {
                 return Err(unsent);
             }
             self.counters.no_socket.add();
-            let other = self.any(pool, rng).filter(|other| self.get(*other).is_some_and(|s| s.ids.used() < USES_MAX));
-            other.ok_or(unsent)
+            self.any(pool, rng, |socket| socket.ids.used() < USES_MAX).ok_or(unsent)
         })
     }
 
-    /// Any open socket of a pool, however long it has been used.
-    fn any(&self, pool: PoolIndex, rng: &mut impl Rng) -> Option<SocketIndex> {
-        let open = || self.pools[pool.0 as usize].places.iter().flatten();
-        let count = open().count();
-        if count > 0 { open().nth(rng.random_range(0..count)).copied() } else { None }
+    /// Whether one more may be opened for a pool. A target that has none comes before one that has some: however many
+    /// questions wait for dead targets, the others are asked.
+    fn has_room(&self, pool: PoolIndex) -> bool {
+        let has_none = self.pools[pool.0 as usize].places.iter().all(Option::is_none);
+        let kept = if has_none { 0 } else { self.open_max / KEPT_FOR_FIRST };
+        self.open_count() < self.open_max - kept
+    }
+
+    /// Makes room for one more socket of a pool that has none it can use: one is closed that nobody waits on, whoever's
+    /// it is; else one is given up that has been used too much, or that belongs to a target that does not answer, where
+    /// this one does. False if there is none.
+    fn make_room(&mut self, pool: PoolIndex) -> bool {
+        let open = || {
+            let sockets = self.sockets.iter().zip(0..);
+            sockets.filter_map(|(socket, index)| Some((socket.as_ref()?, SocketIndex(index))))
+        };
+        let oldest_of = |may_go: &dyn Fn(&Socket) -> bool| {
+            let those = open().filter(|(socket, _)| may_go(socket));
+            those.min_by_key(|(socket, _)| socket.opened_at).map(|(socket, index)| (index, socket.generation))
+        };
+        if let Some((idle, _)) = oldest_of(&|socket| socket.open == 0) {
+            self.retire(idle);
+            return true;
+        }
+        let is_away = |pool: PoolIndex| self.pools[pool.0 as usize].target.is_away();
+        let own = oldest_of(&|socket| socket.pool == pool);
+        let given_up = own.or_else(|| if is_away(pool) { None } else { oldest_of(&|socket| is_away(socket.pool)) });
+        if let Some((index, generation)) = given_up {
+            self.retire(index);
+            self.broken.push((event_number(index, generation), Unsent::NoSocket));
+        }
+        given_up.is_some()
+    }
+
+    /// Sockets that are open, those among them that only wait for their last replies.
+    fn open_count(&self) -> usize {
+        self.sockets.len() - self.free.len()
+    }
+
+    /// Any of a pool's sockets that are like this.
+    fn any(&self, pool: PoolIndex, rng: &mut impl Rng, is_so: impl Fn(&Socket) -> bool) -> Option<SocketIndex> {
+        let is_so = |index: &&SocketIndex| self.get(**index).is_some_and(&is_so);
+        let those = || self.pools[pool.0 as usize].places.iter().flatten().filter(is_so);
+        let count = those().count();
+        if count > 0 { those().nth(rng.random_range(0..count)).copied() } else { None }
     }
 
     /// Opens a socket to a target, on a port that the kernel picks at random.
@@ -308,6 +391,8 @@ impl Sockets {
     ) -> io::Result<SocketIndex> {
         let Pool { address, target, .. } = &self.pools[pool.0 as usize];
         let socket = NewSocket::new(Domain::for_address(*address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        let family = if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        probe_path_mtu(&socket, family)?;
         socket.connect(&(*address).into())?;
         let socket = UdpSocket::from(socket);
         target.set_local_address(socket.local_addr()?.ip(), rng);
@@ -332,6 +417,7 @@ impl Sockets {
         }
         self.pools[pool.0 as usize].places[place] = Some(index);
         self.sweep_at.get_or_insert_with(|| now.plus(SOCKET_SECONDS_MAX * 1000));
+        self.budget.take();
         self.counters.sockets_opened.add();
         Ok(index)
     }
@@ -400,7 +486,7 @@ impl Sockets {
                 self.retire(index);
             }
         }
-        let any_left = self.sockets.len() > self.free.len();
+        let any_left = self.open_count() > 0;
         self.sweep_at = any_left.then(|| now.plus(SOCKET_SECONDS_MAX * 1000));
     }
 

@@ -12,6 +12,12 @@ use crate::forward::exchange::{
     PATIENCE_MILLIS_MIN, STREAM_PATIENCE_MILLIS, ServerCookie, TargetIndex, Turn,
 };
 
+/// How long a target must have been silent before it counts as away: a few packets in a row are lost now and then, and
+/// whoever waits is told a stale answer at once while all targets are away.
+pub(super) const AWAY_MILLIS: u64 = PATIENCE_MILLIS_MAX;
+/// The same where nobody has asked it anything else: finding a name takes a recursive server seconds now and then, and
+/// says nothing about others.
+pub(super) const AWAY_BY_ONE_NAME_MILLIS: u64 = 3_000;
 /// A suspect target gets one question a second beside the one that is asked, to find out whether it is back.
 pub(super) const PROBE_MILLIS: u64 = 1_000;
 /// A target whose round-trip time was not measured for so long gets one question beside the one that is asked.
@@ -65,7 +71,9 @@ struct Suspicion {
 /// A change that an operator may have to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target failed twice and was not heard of in between: a single loss is no news.
+    /// The target failed twice and was not heard of in between, and where it was silent, for `AWAY_MILLIS`, or if that
+    /// was to one question only, for `AWAY_BY_ONE_NAME_MILLIS`: a few lost packets are no news, and neither is a name
+    /// that takes long.
     WentAway,
     /// It answers again.
     CameBack,
@@ -139,9 +147,14 @@ impl Health {
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.suspect.is_some_and(|suspect| suspect.is_away),
+            is_away: self.is_away(),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
+    }
+
+    /// Whether it counts as away.
+    pub(super) fn is_away(&self) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.is_away)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.
@@ -175,7 +188,12 @@ impl Health {
             Observation::SilentSince(sent_at) if self.answered_at.is_some_and(|answered_at| answered_at >= sent_at) => {
                 self.failed += 1;
             }
-            Observation::SilentSince(_) | Observation::Unreachable => return self.learn_failure(now),
+            Observation::SilentSince(sent_at) => {
+                let is_another = self.suspect.is_some_and(|suspect| suspect.since <= sent_at);
+                let away_millis = if is_another { AWAY_MILLIS } else { AWAY_BY_ONE_NAME_MILLIS };
+                return self.learn_failure(away_millis, now);
+            }
+            Observation::Unreachable => return self.learn_failure(0, now),
             Observation::GaveCookie(server) => {
                 if let Some(cookie) = &mut self.cookie {
                     cookie.server = server;
@@ -220,11 +238,18 @@ impl Health {
         was_away.then_some(Change::CameBack)
     }
 
-    /// It was silent, or refused us.
-    fn learn_failure(&mut self, now: Millis) -> Option<Change> {
+    /// It was silent, or refused us: away, if it has been suspect for so long.
+    fn learn_failure(&mut self, away_millis: u64, now: Millis) -> Option<Change> {
         self.failed += 1;
         match &mut self.suspect {
-            Some(suspect) => (!std::mem::replace(&mut suspect.is_away, true)).then_some(Change::WentAway),
+            Some(suspect) if now.since(suspect.since) < away_millis => None,
+            Some(suspect) if suspect.is_away => None,
+            Some(suspect) => {
+                suspect.is_away = true;
+                // Or something on the way drops queries with EDNS since (RFC 6891 section 6.2.2): without it is tried too.
+                self.edns = EdnsSupport::Unknown;
+                Some(Change::WentAway)
+            }
             None => {
                 self.suspect = Some(Suspicion { since: now, probe_at: now.plus(PROBE_MILLIS), is_away: false });
                 None

@@ -53,6 +53,16 @@ pub fn order(
     if states.is_empty() {
         return Err(ExchangeError::NoTargets);
     }
+    // Most groups have one target, and nothing to be sorted.
+    if let [only] = states {
+        if only.is_busy() {
+            return Err(ExchangeError::TargetBusy);
+        }
+        let look = only.health().look(TargetIndex(0), now);
+        let mut candidates = Candidates { list: Default::default(), count: 1, all_away: look.is_away };
+        candidates.list[0] = look.candidate;
+        return Ok(candidates);
+    }
     let states = &states[..states.len().min(TARGETS_ASKED_MAX)];
     let mut looks = [Look::default(); TARGETS_ASKED_MAX];
     let mut count = 0;

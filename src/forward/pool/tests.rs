@@ -3,7 +3,10 @@ use std::net::{IpAddr, SocketAddr};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::health::{COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN, ODDITY_MILLIS};
+use super::health::{
+    AWAY_BY_ONE_NAME_MILLIS, AWAY_MILLIS, COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN,
+    ODDITY_MILLIS,
+};
 use super::*;
 use crate::dns::{TargetHost, TargetOrder, TargetProtocol};
 use crate::forward::ExchangeError;
@@ -88,6 +91,33 @@ fn two_failures_in_a_row_are_news_and_so_is_the_answer_after() {
     assert_eq!(bench.learn(1, Observation::Unreachable, 500), None);
     assert_eq!(bench.answer(1, 1, 600), Some(Change::CameBack));
     assert_eq!(bench.answer(1, 1, 700), None);
+}
+
+#[test]
+fn a_few_lost_packets_make_no_target_away() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 0);
+    let silent = |bench: &Bench, sent, now| bench.learn(1, Observation::SilentSince(Millis(sent)), now);
+    // Of four questions in a row.
+    for (sent, now) in [(10, 60), (60, 160), (160, 360), (360, 459)] {
+        assert_eq!(silent(&bench, sent, now), None, "{now}");
+        assert!(!bench.candidates(now).expect("there is room").are_all_away());
+    }
+    assert_eq!(silent(&bench, 360, 60 + AWAY_MILLIS), Some(Change::WentAway));
+    assert!(bench.candidates(500).expect("there is room").are_all_away());
+}
+
+#[test]
+fn one_slow_name_makes_no_target_away_where_nothing_else_is_asked() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 0);
+    // One question, sent again and again: unbound asks authorities that are far away.
+    let silent = |bench: &Bench, now| bench.learn(1, Observation::SilentSince(Millis(10)), now);
+    for now in [60, 160, 360, 700, 1_500, 3_000, 59 + AWAY_BY_ONE_NAME_MILLIS] {
+        assert_eq!(silent(&bench, now), None, "{now}");
+        assert!(!bench.candidates(now).expect("there is room").are_all_away());
+    }
+    assert_eq!(silent(&bench, 60 + AWAY_BY_ONE_NAME_MILLIS), Some(Change::WentAway), "it is very silent");
 }
 
 #[test]
@@ -323,6 +353,20 @@ fn a_target_that_answers_only_without_edns_is_asked_so_for_an_hour() {
     assert_eq!(bench.candidate(1, later + ODDITY_MILLIS).edns, EdnsSupport::Answers);
     bench.learn(1, plain, later + ODDITY_MILLIS);
     assert_eq!(bench.candidate(1, later + ODDITY_MILLIS).edns, EdnsSupport::Answers, "counted anew");
+}
+
+#[test]
+fn a_target_that_goes_away_may_have_ceased_to_answer_edns() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 1);
+    assert_eq!(bench.candidate(1, 2).edns, EdnsSupport::Answers);
+    bench.learn(1, Observation::SilentSince(Millis(2)), 50);
+    assert_eq!(bench.candidate(1, 51).edns, EdnsSupport::Answers, "a packet may be lost");
+    let gone = bench.learn(1, Observation::SilentSince(Millis(50)), 50 + AWAY_MILLIS);
+    assert_eq!(gone, Some(Change::WentAway));
+    assert_eq!(bench.candidate(1, 500).edns, EdnsSupport::Unknown);
+    let back = bench.answer(1, 1, 600);
+    assert_eq!((back, bench.candidate(1, 601).edns), (Some(Change::CameBack), EdnsSupport::Answers));
 }
 
 #[test]

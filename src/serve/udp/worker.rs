@@ -18,8 +18,7 @@ use crate::forward::cache::{LOOKUPS_MAX, Lookups};
 use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{Counter, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
-use crate::serve::later::{self, Asked, KeptMessage, Waiter, Waiting};
-use crate::serve::refusal::Refusal;
+use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
@@ -104,8 +103,9 @@ struct Worker {
 pub struct BatchWork {
     slots: Box<[Slot]>,
     scratch: Scratch,
-    /// Which slots of this batch wait for others, and for what; empty between two batches.
-    misses: Vec<(usize, handle::Miss)>,
+    /// Which slots of this batch wait for others, and for what if not for the very name asked; empty between two
+    /// batches.
+    misses: Vec<(usize, Option<handle::Miss>)>,
     random: SmallRng,
 }
 
@@ -275,6 +275,11 @@ impl Batched<'_> {
         self.counters.queries.add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
+            if lookups.outcomes[index].is_none() && handle::first_context(slot, snapshot).is_some() {
+                work.misses.push((index, None));
+                batch.set_reply(index, 0);
+                continue;
+            }
             around.looked_up = LookedUp::of(lookups.outcomes[index].as_ref());
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
@@ -285,7 +290,7 @@ impl Batched<'_> {
                 later::renew(self.server, snapshot, slot, orders);
             }
             if let Outcome::Miss(miss) = outcome {
-                work.misses.push((index, miss));
+                work.misses.push((index, Some(miss)));
                 batch.set_reply(index, 0);
                 continue;
             }
@@ -315,7 +320,7 @@ impl Batched<'_> {
         batch.set_reply(index, octets);
     }
 
-    /// Orders what this batch has to ask others, as far as limits allow; the rest is refused.
+    /// Orders what this batch has to ask others, as far as limits allow; the rest is told what was said before, or refused.
     fn order(
         &self,
         work: &mut BatchWork,
@@ -331,20 +336,26 @@ impl Batched<'_> {
             let (datagram, out) = batch.exchange(index);
             let message = whole(&datagram);
             let client = datagram.client.ip().to_canonical();
-            let group = &around.snapshot.context(miss.context).group;
-            let ask = later::ask_of(around.snapshot, &miss);
-            let asks_its_own_name =
-                handle::first_ask(slot, around.snapshot).is_some_and(|first| first.qname == ask.qname);
-            let question =
-                if asks_its_own_name { lanes.question_looked_up(&ask, lookups, index) } else { lanes.question(&ask) };
+            let (context, question) = match &miss {
+                Some(miss) => (miss.context, lanes.question(&later::ask_of(around.snapshot, miss))),
+                None => {
+                    let first = handle::first_ask(slot, around.snapshot);
+                    let context = handle::first_context(slot, around.snapshot);
+                    let (Some(ask), Some(context)) = (first, context) else { continue };
+                    (context, lanes.question_looked_up(&ask, lookups, index))
+                }
+            };
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
                 self.counters.in_flight_limit.increment();
-                let outcome = handle::refuse_slot(slot, around, message, out, Refusal::InFlightLimit);
+                let pick = around.pick.wrapping_add(PICK_STEP.wrapping_mul(index as u32));
+                let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context, pick));
+                let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
                 self.reply(batch, index, outcome);
                 continue;
             };
             self.counters.cache_misses.increment();
+            let group = &around.snapshot.context(context).group;
             let waiting = Waiting {
                 published: Arc::clone(self.published),
                 message: KeptMessage::new(message),
@@ -352,9 +363,7 @@ impl Batched<'_> {
                 client: datagram.client,
                 local: datagram.local,
                 permit,
-                asked: if asks_its_own_name { Asked::Its } else { Asked::Other(miss) },
-                first: None,
-                fetched: Vec::new(),
+                further: miss.map(Further::begins),
             };
             lanes.add(orders, Order::new(question, group, client, Waiter::Datagram(waiting)));
         }

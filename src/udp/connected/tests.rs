@@ -24,7 +24,7 @@ fn receive_all(incoming: &mut Incoming, socket: &UdpSocket, total: usize) -> Vec
 }
 
 #[test]
-fn batches_arrive_whole_and_in_order() {
+fn batches_arrive_whole_and_the_shorter_datagrams_first() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let (one, other) = pair(address);
         let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
@@ -38,6 +38,7 @@ fn batches_arrive_whole_and_in_order() {
                 });
                 expected.push(vec![number as u8; length]);
             }
+            expected.sort_by_key(Vec::len);
             assert!(!outgoing.has_room());
             assert_eq!(outgoing.send(&one).unwrap(), 0);
             assert!(outgoing.is_empty());
@@ -46,6 +47,62 @@ fn batches_arrive_whole_and_in_order() {
         assert_eq!(incoming.receive(&other).unwrap(), 0);
         assert_eq!(outgoing.send(&one).unwrap(), 0, "sent once");
         assert_eq!(incoming.receive(&other).unwrap(), 0);
+    }
+}
+
+/// From linux/udp.h.
+const UDP_NO_CHECK6_TX: libc::c_int = 101;
+/// From linux/udp.h.
+const UDP_NO_CHECK6_RX: libc::c_int = 102;
+
+/// Sets an option of a socket.
+fn set(socket: &UdpSocket, level: libc::c_int, option: libc::c_int) {
+    let yes: libc::c_int = 1;
+    let octets = size_of_val(&yes) as libc::socklen_t;
+    // SAFETY: a call that reads one live local.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, addr_of!(yes).cast(), octets) };
+    assert_eq!(set, 0);
+}
+
+/// Fills a batch with three lengths, and sends it; what of it should arrive, in any order.
+fn send_three_lengths(outgoing: &mut Outgoing, socket: &UdpSocket) -> Vec<Vec<u8>> {
+    let mut expected: Vec<_> = (0..BATCH).map(|number| vec![number as u8; [33, 12, 40][number % 3]]).collect();
+    for octets in &expected {
+        outgoing.push(|out| {
+            out[..octets.len()].copy_from_slice(octets);
+            octets.len()
+        });
+    }
+    assert_eq!(outgoing.send(socket).unwrap(), 0);
+    expected.sort();
+    expected
+}
+
+#[test]
+fn datagrams_of_the_same_length_leave_as_one_message_or_singly_where_the_kernel_refuses() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (one, other) = pair(address);
+        let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
+        let mut check = |outgoing: &mut Outgoing| {
+            let expected = send_three_lengths(outgoing, &one);
+            let mut received = receive_all(&mut incoming, &other, BATCH);
+            received.sort();
+            assert_eq!(received, expected);
+        };
+        check(&mut outgoing);
+        assert!(outgoing.is_cut_by_kernel, "Linux 4.18 and later do");
+        assert_eq!(outgoing.address(0..BATCH), 3);
+        // Without checksums the kernel does not cut.
+        let is_ipv4 = one.local_addr().unwrap().is_ipv4();
+        if is_ipv4 {
+            set(&one, libc::SOL_SOCKET, libc::SO_NO_CHECK);
+        } else {
+            set(&one, libc::SOL_UDP, UDP_NO_CHECK6_TX);
+            set(&other, libc::SOL_UDP, UDP_NO_CHECK6_RX);
+        }
+        check(&mut outgoing);
+        assert!(!outgoing.is_cut_by_kernel);
+        check(&mut outgoing);
     }
 }
 

@@ -43,38 +43,20 @@ fn a_target_whose_round_trip_time_is_known_gets_less_time() {
 #[test]
 fn a_late_reply_of_an_earlier_target_counts() {
     let went = run(candidates(2), |sent, query| if sent.target == 0 { vec![good(700, query)] } else { vec![] });
-    assert_eq!((went.at, went.sends(), went.by), (700, vec![(0, 0), (400, 1)], Some(0)));
-    assert_eq!(went.learned[1], (0, answered(Channel::Datagram, 700)));
+    assert_eq!((went.at, went.sends(), went.by), (700, vec![(0, 0), (400, 1), (650, 0)], Some(0)));
+    assert_eq!(went.learned.last(), Some(&(0, answered(Channel::Datagram, 700))));
 }
 
 #[test]
-fn a_slow_upstream_alone_is_asked_more_and_more_slowly() {
-    let mut ids = std::collections::HashSet::new();
-    let went = run(candidates(1), |sent, query| {
-        ids.insert(query.metadata.id);
-        if sent.at == 0 { vec![good(3900, query)] } else { vec![] }
-    });
-    assert_eq!((went.at, went.sends()), (3900, vec![(0, 0), (400, 0), (1200, 0), (2800, 0)]));
-    assert_eq!(ids.len(), 1, "one socket and one id: no more chances for a forger");
-}
-
-#[test]
-fn what_is_lost_is_sent_again() {
-    // The query is lost, then the reply, then neither.
-    let went = run(candidates(1), |sent, query| if sent.at == 1200 { vec![good(10, query)] } else { vec![] });
-    assert_eq!((went.at, went.sends()), (1210, vec![(0, 0), (400, 0), (1200, 0)]));
-}
-
-#[test]
-fn all_silent_is_an_error_after_4_seconds() {
+fn all_silent_is_an_error_within_4_seconds() {
     let went = run(candidates(2), |_, _| vec![]);
-    assert_eq!((went.at, went.over_at, went.result.clone()), (4000, 4000, Err(ExchangeError::TimedOut)));
-    assert_eq!(went.sends(), [(0, 0), (400, 1), (800, 0), (1600, 1), (2400, 0)]);
+    assert_eq!((went.at, went.over_at, went.result.clone()), (3800, 3800, Err(ExchangeError::TimedOut)));
+    assert_eq!(went.sends()[..5], [(0, 0), (400, 1), (650, 0), (900, 1), (1150, 0)]);
     assert_eq!(ExchangeError::TimedOut.extended_error().code.0, 22);
 
     let went = run(candidates(6), |_, _| vec![]);
-    assert_eq!((went.at, went.result.clone()), (4000, Err(ExchangeError::TimedOut)));
-    assert_eq!(went.sends()[..7], [(0, 0), (400, 1), (800, 2), (1200, 3), (1600, 4), (2000, 5), (2400, 0)]);
+    assert_eq!((went.at, went.result.clone()), (3800, Err(ExchangeError::TimedOut)));
+    assert_eq!(went.sends()[..7], [(0, 0), (400, 1), (650, 2), (900, 3), (1150, 4), (1400, 5), (1650, 0)]);
 }
 
 #[test]
@@ -141,8 +123,8 @@ fn a_failing_rcode_is_passed_on_when_there_is_nothing_better() {
     };
     let went = run(candidates(2), servfail_and_silence);
     assert_eq!(
-        (went.at, went.sends(), went.rcode()),
-        (4000, vec![(0, 0), (1, 1), (401, 1), (1201, 1), (2801, 1)], Rcode::SERVFAIL)
+        (went.at, <[_; 5]>::try_from(&went.sends()[..5]).expect("five"), went.rcode()),
+        (3800, [(0, 0), (1, 1), (401, 1), (651, 1), (901, 1)], Rcode::SERVFAIL)
     );
 
     // It has been silent before: it gets one chance.

@@ -111,7 +111,7 @@ fn a_broken_reply_makes_us_ask_on_but_not_stop_listening() {
     assert_eq!(went.learned_of(0), [answered(Channel::Datagram, 300)]);
 
     let went = run(candidates(2), |_, query| vec![broken(query)]);
-    assert_eq!((went.at, went.result), (4000, Err(ExchangeError::BadReply)));
+    assert_eq!((went.at, went.result), (3800, Err(ExchangeError::BadReply)));
 }
 
 #[test]
