@@ -327,7 +327,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         let is_quick = self.exchange.was_anyone_silent && self.exchange.sendings < QUICK_SENDINGS_MAX;
         let progress = &mut self.exchange.targets[usize::from(place)];
         let mut wait_millis = progress.wait_millis();
-        if is_quick && progress.channel == Channel::Datagram {
+        if is_quick && progress.channel == Channel::Datagram && !progress.candidate.is_away {
             wait_millis = wait_millis.min(RETRY_MILLIS_MAX);
         }
         progress.wait_until = self.now.plus(wait_millis);

@@ -99,7 +99,6 @@ pub(super) struct Look {
     pub(super) candidate: Candidate,
     /// Smoothed round-trip time in milliseconds; none if it was never measured.
     pub(super) round_trip_millis: Option<f32>,
-    pub(super) is_away: bool,
     /// Whether it is to be asked beside another one now, if it is not asked first.
     pub(super) is_due: bool,
 }
@@ -141,13 +140,13 @@ impl Health {
             channel: if changes_case { Channel::Stream } else { self.own_channel },
             patience_millis: if changes_case { STREAM_PATIENCE_MILLIS as u16 } else { self.patience_millis() },
             turn: if self.suspect.is_some() { Turn::Suspect } else { Turn::InOrder },
+            is_away: self.is_away(),
             edns: if self.plain_only.is_so(now) { EdnsSupport::PlainOnly } else { self.edns },
             cookie: self.cookie.map(|cookie| Cookie { is_expected: are_expected, ..cookie }),
         };
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.is_away(),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
     }

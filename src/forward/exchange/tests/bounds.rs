@@ -79,9 +79,10 @@ fn candidate() -> impl Strategy<Value = Candidate> {
         server: ServerCookie::default(),
         is_expected,
     }));
-    (any::<bool>(), 0u16..1000, turn, edns, cookie).prop_map(|(is_stream, patience_millis, turn, edns, cookie)| {
+    let kind = (any::<bool>(), 0u16..1000, turn, any::<bool>(), edns, cookie);
+    kind.prop_map(|(is_stream, patience_millis, turn, is_away, edns, cookie)| {
         let channel = if is_stream { Channel::Stream } else { Channel::Datagram };
-        Candidate { target: TargetIndex(0), channel, patience_millis, turn, edns, cookie }
+        Candidate { target: TargetIndex(0), channel, patience_millis, turn, is_away, edns, cookie }
     })
 }
 
