@@ -235,7 +235,13 @@ impl Health {
         self.failed += 1;
         match &mut self.suspect {
             Some(suspect) if now.since(suspect.since) < away_millis => None,
-            Some(suspect) => (!std::mem::replace(&mut suspect.is_away, true)).then_some(Change::WentAway),
+            Some(suspect) if suspect.is_away => None,
+            Some(suspect) => {
+                suspect.is_away = true;
+                // Or something on the way drops queries with EDNS since (RFC 6891 section 6.2.2): without it is tried too.
+                self.edns = EdnsSupport::Unknown;
+                Some(Change::WentAway)
+            }
             None => {
                 self.suspect = Some(Suspicion { since: now, probe_at: now.plus(PROBE_MILLIS), is_away: false });
                 None
