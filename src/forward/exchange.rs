@@ -5,8 +5,8 @@
 //!                                ├─ TC ───────────────────> the same target over a stream
 //!                                ├─ FORMERR, NOTIMP ──────> the same target without EDNS, once
 //!                                ├─ BADCOOKIE ────────────> the same target with its new cookie, once; then a stream
-//!                                ├─ SERVFAIL, referral … ─> keep it, next target
-//!                                ├─ refused ──────────────> next target
+//!                                ├─ SERVFAIL, REFUSED ────> keep it, next target
+//!                                ├─ referral, refused ────> next target
 //!                                ├─ silent ───────────────> next target, and go on listening to this one
 //!                                ├─ doubtful ─────────────> the same target over a stream, and go on listening
 //!                                └─ not ours ─────────────> ignored, the wait goes on; after the third, a stream

@@ -110,8 +110,10 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             }
             Meaning::Failing { reply: Some(reply), .. } => self.failing_reply(listening, reply, Event::FailingRcode),
             Meaning::Failing { reply: None, .. } => self.bad_reply(listening, Event::FailingRcode),
-            Meaning::Referral(message) => {
-                self.failing_reply(listening, Failing::Message(message), Event::Referral);
+            // Passed on it would look as if there were no such records.
+            Meaning::Referral => {
+                self.progress_mut(listening.place).has_failed = true;
+                self.bad_reply(listening, Event::Referral);
             }
             // Over a stream the target has no reason to doubt us.
             Meaning::BadCookie if is_stream => self.bad_reply(listening, Event::BadCookie),
@@ -492,8 +494,8 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             Meaning::Failing { blames_edns: true, .. } => EdnsSupport::Unknown,
             _ if listening.with_edns => EdnsSupport::Answers,
             Meaning::Failing { .. } | Meaning::BadCookie => EdnsSupport::Unknown,
-            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral(_) if has_tried_plain => EdnsSupport::PlainOnly,
-            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral(_) => EdnsSupport::Unknown,
+            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral if has_tried_plain => EdnsSupport::PlainOnly,
+            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral => EdnsSupport::Unknown,
         };
         let observation = match (cookie, &mut progress.candidate.cookie) {
             (ReplyCookie::Given(server), Some(known)) if !server.is_none() && server != known.server => {
