@@ -219,9 +219,9 @@ pub enum Ending<'m> {
         /// Who sent it.
         target: TargetIndex,
     },
-    /// Nothing better came than this earlier message, or than the header without question that it stands for.
+    /// Nothing better came than an earlier reply with this rcode.
     Kept {
-        /// A message that `Message::parse` accepts, under the id of its attempt.
+        /// A message without records that `Message::parse` accepts, under the id of its attempt.
         octets: Vec<u8>,
         /// Who sent it.
         target: TargetIndex,
@@ -303,7 +303,7 @@ pub struct Exchange {
     deadline: Millis,
     /// A target was silent for as long as it is given.
     was_anyone_silent: bool,
-    /// The first failing reply, and whose it was.
+    /// The first failing reply without its records, and whose it was.
     kept: Option<(Vec<u8>, TargetIndex)>,
     has_ended: bool,
 }

@@ -423,15 +423,16 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         self.end(ending);
     }
 
-    /// The exchange goes on: what was failing is kept, if it is the first.
+    /// The exchange goes on: what was failing is kept, if it is the first. Not its records, which are for nobody: as many
+    /// may be kept as questions are in flight, and outside every bound of octets.
     fn keep_failing(&mut self) {
         let Some(FailingReply { reply, id, target }) = self.failing.take() else { return };
         if self.ending.is_none() && self.exchange.kept.is_none() {
-            let octets = match reply {
-                Failing::Message(message) => message.octets().to_vec(),
-                Failing::Bare(rcode) => bare_reply(self.ask, id, rcode),
+            let rcode = match reply {
+                Failing::Message(message) => message.rcode(),
+                Failing::Bare(rcode) => rcode,
             };
-            self.exchange.kept = Some((octets, target));
+            self.exchange.kept = Some((bare_reply(self.ask, id, rcode), target));
         }
     }
 
