@@ -5,8 +5,8 @@
 //!                                ├─ TC ───────────────────> the same target over a stream
 //!                                ├─ FORMERR, NOTIMP ──────> the same target without EDNS, once
 //!                                ├─ BADCOOKIE ────────────> the same target with its new cookie, once; then a stream
-//!                                ├─ SERVFAIL, referral … ─> keep it, next target
-//!                                ├─ refused ──────────────> next target
+//!                                ├─ SERVFAIL, REFUSED ────> keep it, next target
+//!                                ├─ referral, refused ────> next target
 //!                                ├─ silent ───────────────> next target, and go on listening to this one
 //!                                ├─ doubtful ─────────────> the same target over a stream, and go on listening
 //!                                └─ not ours ─────────────> ignored, the wait goes on; after the third, a stream
@@ -224,9 +224,9 @@ pub enum Ending<'m> {
         /// Who sent it.
         target: TargetIndex,
     },
-    /// Nothing better came than this earlier message, or than the header without question that it stands for.
+    /// Nothing better came than an earlier reply with this rcode.
     Kept {
-        /// A message that `Message::parse` accepts, under the id of its attempt.
+        /// A message without records that `Message::parse` accepts, under the id of its attempt.
         octets: Vec<u8>,
         /// Who sent it.
         target: TargetIndex,
@@ -308,7 +308,7 @@ pub struct Exchange {
     deadline: Millis,
     /// A target was silent for as long as it is given.
     was_anyone_silent: bool,
-    /// The first failing reply, and whose it was.
+    /// The first failing reply without its records, and whose it was.
     kept: Option<(Vec<u8>, TargetIndex)>,
     has_ended: bool,
 }

@@ -133,7 +133,7 @@ impl Health {
     /// The target as a candidate, and what the order goes by.
     pub(super) fn look(&mut self, target: TargetIndex, now: Millis) -> Look {
         let measure_at = *self.measure_at.get_or_insert_with(|| now.plus(MEASURE_FIRST_MILLIS));
-        let changes_case = self.changes_case.is_so(now);
+        let changes_case = self.changes_case(now);
         let are_expected = now < self.cookies_expected_until;
         let candidate = Candidate {
             target,
@@ -154,6 +154,11 @@ impl Health {
     /// Whether it counts as away.
     pub(super) fn is_away(&self) -> bool {
         self.suspect.is_some_and(|suspect| suspect.is_away)
+    }
+
+    /// Whether it is asked over TCP for now, because it does not keep the case of names.
+    pub(super) fn changes_case(&mut self, now: Millis) -> bool {
+        self.changes_case.is_so(now)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.
