@@ -34,8 +34,8 @@ pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
 pub use sockets::{SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
+pub use turn::CLIENT_PATIENCE_MILLIS;
 use turn::Lane;
-pub use turn::{CLIENT_PATIENCE_MILLIS, WAITERS_MAX};
 
 /// Those who wait for outcomes, in the words of whoever knows them. Each lane has one, on its own thread.
 pub trait Audience {

@@ -33,8 +33,6 @@ use crate::udp::sys::BATCH;
 /// How long those who wait are kept waiting where there is an answer whose lifetime is over (RFC 8767 section 5: "client
 /// response timer"): stub resolvers ask again after 2 to 5 seconds.
 pub const CLIENT_PATIENCE_MILLIS: u64 = 1_800;
-/// How many may wait for one question. More of them are refused as beyond the limit of questions in flight.
-pub const WAITERS_MAX: usize = 1_000;
 /// Batches taken from one socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// How long a lane rests when the system refuses to let it wait.
@@ -222,7 +220,8 @@ impl<A: Audience> Lane<A> {
             return self.tell(waiting.waiter, &Err(ExchangeError::Loop));
         }
         let Some(flight) = self.flights.get(number) else { return };
-        if flight.waiters.len() >= WAITERS_MAX {
+        // No more queries wait at all than questions may be in flight, so that nobody can keep others from this one.
+        if flight.waiters.len() >= self.shared().limits.in_flight_max {
             let question = flight.question.clone();
             self.shared().counters.waiters_limit.add();
             return self.refuse(Some(waiting), ExchangeError::InFlightLimit, &question);
