@@ -29,7 +29,7 @@ use super::loops::LoopProbe;
 use super::streams::StreamTargets;
 use super::{Ask, ContextId, Forwarder, Millis, Outcome};
 use crate::dns::{Class, Rtype, TargetGroup};
-use flights::Waiting;
+use flights::{Waiting, Wanted};
 pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
@@ -44,6 +44,13 @@ pub trait Audience {
 
     /// Tells one who waited. It may hand in further orders, but not wait for anything.
     fn tell(&mut self, waiter: Self::Waiter, outcome: &Outcome, now: Millis);
+
+    /// Tells one whose question goes on being asked. What comes back holds whatever the waiter was given so that it might be
+    /// asked, its place among the questions in flight, and is told when that is over; none if there is nothing to hold.
+    fn tell_early(&mut self, waiter: Self::Waiter, outcome: &Outcome, now: Millis) -> Option<Self::Waiter> {
+        self.tell(waiter, outcome, now);
+        None
+    }
 
     /// The end of a turn: whatever was collected is to leave now.
     fn flush(&mut self);
@@ -64,18 +71,20 @@ pub struct Question {
 pub struct Order<W> {
     question: Question,
     group: Arc<TargetGroup>,
-    waiting: Option<Waiting<W>>,
+    wanted: Wanted<W>,
 }
 
 impl<W> Order<W> {
     /// For a client, whose address shows whether it is itself being asked.
     pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, waiter: W) -> Self {
-        Self { question, group: Arc::clone(group), waiting: Some(Waiting { waiter, client }) }
+        let waiting = Waiting { waiter, client };
+        Self { question, group: Arc::clone(group), wanted: Wanted::By(waiting) }
     }
 
-    /// For the cache: nobody is told.
-    pub fn for_cache(question: Question, group: &Arc<TargetGroup>) -> Self {
-        Self { question, group: Arc::clone(group), waiting: None }
+    /// For the cache: nobody waits. `holder` is told when it is over, whatever came of it, and holds until then whatever
+    /// asking takes.
+    pub fn for_cache(question: Question, group: &Arc<TargetGroup>, holder: Option<W>) -> Self {
+        Self { question, group: Arc::clone(group), wanted: Wanted::ByCache(holder) }
     }
 }
 
@@ -206,7 +215,7 @@ impl<W: Send + 'static> Lanes<W> {
                 dnssec_ok: false,
                 checking_disabled: false,
             };
-            self.submit(Order::for_cache(self.question(&ask), &context.group));
+            self.submit(Order::for_cache(self.question(&ask), &context.group, None));
         }
     }
 

@@ -37,34 +37,80 @@ pub(super) struct Waiting<W> {
     pub(super) client: IpAddr,
 }
 
+/// Who wants a question to be asked.
+pub(super) enum Wanted<W> {
+    /// One who waits.
+    By(Waiting<W>),
+    /// The cache; and what holds for that long whatever asking takes.
+    ByCache(Option<W>),
+}
+
 /// Those who wait: seldom more than one.
 pub(super) struct Waiters<W> {
-    first: Option<Waiting<W>>,
+    first: First<W>,
     others: Vec<Waiting<W>>,
+}
+
+/// The one for whom a question was asked: what it was given for that is held until the question's end, even if it has
+/// been told before.
+enum First<W> {
+    /// Nobody.
+    None,
+    /// It waits.
+    Waits(Waiting<W>),
+    /// It does not wait, or not any more; this only holds.
+    Holds(W),
 }
 
 impl<W> Waiters<W> {
     /// Nobody.
     pub(super) fn none() -> Self {
-        Self { first: None, others: Vec::new() }
+        Self { first: First::None, others: Vec::new() }
     }
 
-    /// How many there are.
+    /// How many wait.
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.len()
+        usize::from(matches!(self.first, First::Waits(_))) + self.others.len()
     }
 
     /// Adds one.
     pub(super) fn push(&mut self, waiting: Waiting<W>) {
         match self.first {
-            None => self.first = Some(waiting),
-            Some(_) => self.others.push(waiting),
+            First::None => self.first = First::Waits(waiting),
+            First::Waits(_) | First::Holds(_) => self.others.push(waiting),
         }
     }
 
-    /// Takes one; none when nobody is left.
+    /// Takes note of what holds instead of the first one, who does not wait.
+    pub(super) fn hold(&mut self, holder: W) {
+        self.first = First::Holds(holder);
+    }
+
+    /// Takes the first one if it waits: the one for whom the question was asked.
+    pub(super) fn pop_first(&mut self) -> Option<Waiting<W>> {
+        match std::mem::replace(&mut self.first, First::None) {
+            First::Waits(first) => Some(first),
+            first @ (First::None | First::Holds(_)) => {
+                self.first = first;
+                None
+            }
+        }
+    }
+
+    /// Takes one who waits; none when nobody is left.
     pub(super) fn pop(&mut self) -> Option<Waiting<W>> {
-        self.first.take().or_else(|| self.others.pop())
+        self.pop_first().or_else(|| self.others.pop())
+    }
+
+    /// Takes what only holds.
+    pub(super) fn pop_holder(&mut self) -> Option<W> {
+        match std::mem::replace(&mut self.first, First::None) {
+            First::Holds(holder) => Some(holder),
+            first @ (First::None | First::Waits(_)) => {
+                self.first = first;
+                None
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::flights::{FlightId, Flights, Open, Via, Waiting};
+use super::flights::{FlightId, Flights, Open, Via, Waiting, Wanted};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
 use super::sockets::{Owner, PoolIndex, SocketIndex, Sockets, Unsent};
@@ -189,13 +189,16 @@ impl<A: Audience> Lane<A> {
 
     /// Takes a question: it joins the flight that asks it already, or becomes one.
     fn take_order(&mut self, order: Order<A::Waiter>) {
-        let Order { question, group, waiting } = order;
-        let Some(waiting) = waiting else {
-            // If it is being asked, that is all that the cache can wish for.
-            if self.flights.find(&question).is_none() {
-                self.begin(question, &group, None);
+        let Order { question, group, wanted } = order;
+        let waiting = match wanted {
+            Wanted::By(waiting) => waiting,
+            Wanted::ByCache(_) => {
+                // If it is being asked, that is all that the cache can wish for.
+                if self.flights.find(&question).is_none() {
+                    self.begin(question, &group, wanted);
+                }
+                return;
             }
-            return;
         };
         if self.shared().loops.is_probing()
             && let Some(path) = self.shared().loops.probe_of(question.ask().qname)
@@ -205,7 +208,7 @@ impl<A: Audience> Lane<A> {
         }
         match self.flights.find(&question) {
             Some(number) => self.join(number, waiting),
-            None => self.begin(question, &group, Some(waiting)),
+            None => self.begin(question, &group, Wanted::By(waiting)),
         }
     }
 
@@ -224,7 +227,7 @@ impl<A: Audience> Lane<A> {
         if flight.waiters.len() >= self.shared().limits.in_flight_max {
             let question = flight.question.clone();
             self.shared().counters.waiters_limit.add();
-            return self.refuse(Some(waiting), ExchangeError::InFlightLimit, &question);
+            return self.refuse(waiting, ExchangeError::InFlightLimit, &question);
         }
         // Whoever waited before was told it, so it is still there but for a cache that needed the room.
         if flight.has_told_stale
@@ -243,14 +246,14 @@ impl<A: Audience> Lane<A> {
     }
 
     /// Makes a flight of a question and begins its exchange.
-    fn begin(&mut self, question: Question, group: &Arc<TargetGroup>, waiting: Option<Waiting<A::Waiter>>) {
+    fn begin(&mut self, question: Question, group: &Arc<TargetGroup>, wanted: Wanted<A::Waiter>) {
         if group.is_empty() {
-            return self.refuse(waiting, ExchangeError::NoTargets, &question);
+            return self.refuse_wanted(wanted, ExchangeError::NoTargets, &question);
         }
         let shared = self.shared();
         if shared.in_flight() >= shared.limits.in_flight_max {
             shared.counters.in_flight_limit.add();
-            return self.refuse(waiting, ExchangeError::InFlightLimit, &question);
+            return self.refuse_wanted(wanted, ExchangeError::InFlightLimit, &question);
         }
         let context = self.context(question.context(), group);
         let states = &self.contexts[context as usize].as_ref().expect("it was just made").states;
@@ -258,7 +261,7 @@ impl<A: Audience> Lane<A> {
             Ok(candidates) => candidates,
             Err(error) => {
                 self.shared().counters.target_busy.add();
-                return self.refuse(waiting, error, &question);
+                return self.refuse_wanted(wanted, error, &question);
             }
         };
         let shared = &self.lanes.0.forwarder.0;
@@ -267,11 +270,15 @@ impl<A: Audience> Lane<A> {
         let number = self.flights.begin(question, context);
         let flight = self.flights.get_mut(number).expect("it has just begun");
         flight.exchange.restart(&candidates, self.now, shared.limits.options);
-        if let Some(waiting) = waiting {
-            flight.waiters.push(waiting);
-            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
-            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
-            flight.stale_at = Some(self.now.plus(patience));
+        match wanted {
+            Wanted::By(waiting) => {
+                flight.waiters.push(waiting);
+                // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
+                let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
+                flight.stale_at = Some(self.now.plus(patience));
+            }
+            Wanted::ByCache(Some(holder)) => flight.waiters.hold(holder),
+            Wanted::ByCache(None) => {}
         }
         self.step(number, Input::Start);
     }
@@ -386,6 +393,7 @@ impl<A: Audience> Lane<A> {
     /// A flight's timer has run off.
     fn tick(&mut self, number: u32) {
         let Some(flight) = self.flights.get_mut(number) else { return };
+        self.in_work = Some(number);
         let exchange_at = flight.exchange.wake_at();
         if flight.stale_at.is_some_and(|at| at <= self.now) {
             self.tell_stale(number);
@@ -394,6 +402,7 @@ impl<A: Audience> Lane<A> {
             self.step(number, Input::Tick);
         } else {
             self.settle(number);
+            self.in_work = None;
         }
     }
 
@@ -403,12 +412,15 @@ impl<A: Audience> Lane<A> {
         flight.stale_at = None;
         let question = flight.question.clone();
         let Some(stale) = self.shared().cache.stale(&question.ask(), self.now) else { return };
+        let outcome = Ok(stale);
         if let Some(flight) = self.flights.get_mut(number) {
             flight.has_told_stale = true;
             let waiters = flight.waiters.len() as u64;
+            let first = flight.waiters.pop_first();
             self.shared().counters.told_stale.add_many(waiters);
+            self.tell_early(number, first, &outcome);
         }
-        self.tell_all(number, &Ok(stale));
+        self.tell_waiting(number, &outcome);
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -617,10 +629,17 @@ impl<A: Audience> Lane<A> {
         self.audience.flush();
     }
 
-    /// Does not ask: tells who waits, if anybody does, an answer whose lifetime is over, or else why.
-    fn refuse(&mut self, waiting: Option<Waiting<A::Waiter>>, why: ExchangeError, question: &Question) {
+    /// Does not ask: tells who waits, if anybody does.
+    fn refuse_wanted(&mut self, wanted: Wanted<A::Waiter>, why: ExchangeError, question: &Question) {
+        match wanted {
+            Wanted::By(waiting) => self.refuse(waiting, why, question),
+            Wanted::ByCache(_) => self.shared().loops.end_probe(question.ask().qname),
+        }
+    }
+
+    /// Does not ask: tells one who waits an answer whose lifetime is over, or else why.
+    fn refuse(&mut self, waiting: Waiting<A::Waiter>, why: ExchangeError, question: &Question) {
         let shared = self.shared();
-        let Some(waiting) = waiting else { return shared.loops.end_probe(question.ask().qname) };
         let outcome = shared.cache.stale(&question.ask(), self.now).ok_or(why);
         if outcome.is_ok() {
             shared.counters.told_stale.add();
@@ -628,10 +647,29 @@ impl<A: Audience> Lane<A> {
         self.tell(waiting.waiter, &outcome);
     }
 
-    /// Tells all who wait for a flight.
+    /// Tells all who wait for a flight, and what only holds for it, that it is over.
     fn tell_all(&mut self, number: u32, outcome: &Outcome) {
+        self.tell_waiting(number, outcome);
+        if let Some(holder) = self.flights.get_mut(number).and_then(|flight| flight.waiters.pop_holder()) {
+            self.tell(holder, outcome);
+        }
+    }
+
+    /// Tells all who wait for a flight.
+    fn tell_waiting(&mut self, number: u32, outcome: &Outcome) {
         while let Some(waiting) = self.flights.get_mut(number).and_then(|flight| flight.waiters.pop()) {
             self.tell(waiting.waiter, outcome);
+        }
+    }
+
+    /// Tells the one for whom a flight was begun while the flight goes on; what it was given for that is held on.
+    fn tell_early(&mut self, number: u32, first: Option<Waiting<A::Waiter>>, outcome: &Outcome) {
+        let Some(first) = first else { return };
+        let holder = self.audience.tell_early(first.waiter, outcome, self.now);
+        if let Some(flight) = self.flights.get_mut(number)
+            && let Some(holder) = holder
+        {
+            flight.waiters.hold(holder);
         }
     }
 
@@ -681,7 +719,7 @@ impl<A: Audience> Lane<A> {
     fn abandon_all(&mut self) {
         let abandoned = Err(ExchangeError::Abandoned);
         while let Some(order) = self.next_order() {
-            if let Some(waiting) = order.waiting {
+            if let Wanted::By(waiting) = order.wanted {
                 self.tell(waiting.waiter, &abandoned);
             }
         }
