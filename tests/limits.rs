@@ -13,7 +13,7 @@ use support::ask::{self, Question};
 use support::binary::{Program, free_port, plustwo};
 use support::case::{extended_error, rcode};
 use support::script::{Act, Asked, Scripted, octets};
-use support::served::{Served, forwarding_to};
+use support::served::{Served, forwarding_to, rule};
 use support::upstream::{Behaviour, Upstream};
 use support::world::answering;
 
@@ -329,6 +329,103 @@ fn one_client_cannot_keep_others_from_waiting_for_a_name() {
     let reply = ask::receive(&another).expect("a reply");
     assert_eq!((reply[1], reply[3] & 15), (1, 0), "{reply:?}");
     assert_eq!(ask::receive(&one).expect("a reply")[3] & 15, 0);
+}
+
+// --------------------------------------------------------------------------------------------- the time of one query
+
+/// Answers with a CNAME to this name, after so long.
+fn leading_to(target: &'static str, after: Duration) -> Scripted {
+    Scripted::start(move |asked| {
+        vec![Act::SendLater(after, octets(&asked.records(&[&format!("@ 300 IN CNAME {target}")])))]
+    })
+}
+
+/// A chain that leads through targets that are slow and others that are dead costs the client no more than one that is
+/// dead.
+#[test]
+fn a_chain_over_slow_and_dead_targets_ends_in_time() {
+    let (upstream, dead) = (Scripted::start(|_| vec![]), Scripted::start(|_| vec![]));
+    let slow = Duration::from_millis(1_700);
+    let (first, second) = (leading_to("y.second.example.", slow), leading_to("z.third.example.", slow));
+    let served = Served::on_loopback(
+        &(forwarding_to(&[upstream.address()])
+            + &rule(1, "first.example", &[first.address()])
+            + &rule(2, "second.example", &[second.address()])
+            + &rule(3, "third.example", &[dead.address()])),
+    );
+    let (over_udp, over_tcp) = std::thread::scope(|scope| {
+        let over_tcp = scope.spawn(|| served.ask_over_tcp(&Question::new("t.first.example", "A")));
+        (served.ask("u.first.example"), over_tcp.join().expect("a reply"))
+    });
+    for reply in [over_udp, over_tcp] {
+        assert_eq!(reply.rcode(), "SERVFAIL");
+        assert!(contains(&reply.octets, "no upstream answered in time"), "{reply:?}");
+        assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+        assert!(reply.took > Duration::from_millis(3_400), "each had its time: {:?}", reply.took);
+    }
+    assert!(dead.asked_for("z.third.example") > 0, "it was asked all the same");
+}
+
+#[test]
+fn a_chain_that_takes_too_long_ends_with_the_old_answer_of_its_last_name() {
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let dead = Arc::clone(&is_dead);
+    let upstream = Scripted::start(|_| vec![]);
+    let first = leading_to("y.second.example.", Duration::from_millis(2_800));
+    let second = Scripted::start(move |asked| {
+        let answer = Act::Send(octets(&asked.records(&["@ 1 IN A 198.51.100.1"])));
+        if dead.load(Ordering::SeqCst) { vec![] } else { vec![answer] }
+    });
+    let served = Served::on_loopback(
+        &(forwarding_to(&[upstream.address()])
+            + &rule(1, "first.example", &[first.address()])
+            + &rule(2, "second.example", &[second.address()])),
+    );
+    assert!(served.ask("y.second.example").is([198, 51, 100, 1]));
+    is_dead.store(true, Ordering::SeqCst);
+    let (over_udp, over_tcp) = std::thread::scope(|scope| {
+        let over_tcp = scope.spawn(|| served.ask_over_tcp(&Question::new("t.first.example", "A")));
+        (served.ask("u.first.example"), over_tcp.join().expect("a reply"))
+    });
+    for reply in [over_udp, over_tcp] {
+        assert!(reply.is([198, 51, 100, 1]), "{reply:?}");
+        assert_eq!(reply.extended_errors(), [3], "a stale answer");
+        assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+    }
+}
+
+/// CNAMEs that lead from one rule's targets to another's and back, or on without end, are a failure, and soon.
+#[test]
+fn chains_without_end_over_several_targets_fail_at_once() {
+    /// The number of a name and the domain that it leads to; none of a name that looks for loops.
+    fn read(asked: &Asked) -> Option<(u32, &'static str)> {
+        let name = asked.name();
+        let (label, domain) = name.strip_prefix("name")?.split_once('.')?;
+        Some((label.parse().ok()?, if domain.starts_with("first") { "second" } else { "first" }))
+    }
+    /// A CNAME to a name below the other domain, that far on.
+    fn lead(asked: &Asked, by: u32) -> Vec<Act> {
+        let Some((number, to)) = read(asked) else { return vec![] };
+        vec![Act::Send(octets(&asked.records(&[&format!("@ 300 IN CNAME name{}.{to}.example.", number + by)])))]
+    }
+    for by in [0, 1] {
+        let upstream = Scripted::start(|_| vec![]);
+        let targets = [(); 2].map(|()| Scripted::start(move |asked| lead(asked, by)));
+        let served = Served::on_loopback(
+            &(forwarding_to(&[upstream.address()])
+                + &rule(1, "first.example", &[targets[0].address()])
+                + &rule(2, "second.example", &[targets[1].address()])),
+        );
+        let asked = || targets.iter().flat_map(Scripted::asked).filter(|asked| read(asked).is_some()).count();
+        for reply in
+            [served.ask("name1.first.example"), served.ask_over_tcp(&Question::new("name1.first.example", "A"))]
+        {
+            assert_eq!(reply.rcode(), "SERVFAIL");
+            assert!(contains(&reply.octets, "CNAME chain over 11, or a loop"), "{reply:?}");
+            assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+            assert!((2..=12).contains(&asked()), "{} questions, and none of them twice", asked());
+        }
+    }
 }
 
 #[test]

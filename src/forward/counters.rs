@@ -86,6 +86,9 @@ counters! {
     waiters_limit,
     /// Questions that were told an answer whose lifetime was over.
     told_stale,
+    /// Questions that were told something while they were being asked, or not asked, because questions before them had
+    /// taken the time of their query.
+    told_late,
     /// Upstream sockets opened so far.
     sockets_opened,
     /// Times that a socket was used on because there were as many as may be.

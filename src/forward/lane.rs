@@ -34,8 +34,8 @@ pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
 pub use sockets::{SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
-pub use turn::CLIENT_PATIENCE_MILLIS;
 use turn::Lane;
+pub use turn::{CLIENT_PATIENCE_MILLIS, QUERY_MILLIS_MAX};
 
 /// Those who wait for outcomes, in the words of whoever knows them. Each lane has one, on its own thread.
 pub trait Audience {
@@ -75,9 +75,10 @@ pub struct Order<W> {
 }
 
 impl<W> Order<W> {
-    /// For a client, whose address shows whether it is itself being asked.
-    pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, waiter: W) -> Self {
-        let waiting = Waiting { waiter, client };
+    /// For a client, whose address shows whether it is itself being asked. It is told within [`QUERY_MILLIS_MAX`] of the
+    /// arrival of its query, whatever was asked for that query before.
+    pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, arrived: Millis, waiter: W) -> Self {
+        let waiting = Waiting { waiter, client, until: arrived.plus(QUERY_MILLIS_MAX) };
         Self { question, group: Arc::clone(group), wanted: Wanted::By(waiting) }
     }
 

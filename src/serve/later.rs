@@ -53,6 +53,8 @@ pub struct Waiting {
     pub client: SocketAddr,
     /// The address that was asked, where the door is a wildcard.
     pub local: Option<IpAddr>,
+    /// When it came: by that its time is over, however many questions it leads to.
+    pub arrived: Millis,
     /// Its place among the questions in flight; none after it was told something that is still being asked.
     pub permit: Permit,
     /// Where CNAMEs have led it; none while the very name that it asks for is being asked.
@@ -240,8 +242,8 @@ impl Waiters {
             waiting.permit = self.server.in_flight.admit(client).unwrap_or_default();
         }
         if has_room && waiting.permit.holds() {
-            let group = Arc::clone(&snapshot.context(asking.context).group);
-            self.server.lanes.submit(Order::new(question, &group, client, Waiter::Datagram(waiting)));
+            let (group, arrived) = (Arc::clone(&snapshot.context(asking.context).group), waiting.arrived);
+            self.server.lanes.submit(Order::new(question, &group, client, arrived, Waiter::Datagram(waiting)));
             return;
         }
         self.counters().in_flight_limit.increment();
@@ -413,6 +415,8 @@ pub struct WaitingMessage {
     pub door: DoorIndex,
     /// Who asks.
     pub client: IpAddr,
+    /// When it came.
+    pub arrived: Millis,
     /// Its place among the questions in flight; none while a lane has it, or after it was told something that is still
     /// being asked.
     pub permit: Permit,
@@ -452,7 +456,7 @@ impl WaitingMessage {
         let group = &snapshot.context(miss.context).group;
         // The place goes with the order: this task may end before what it asks.
         let waiter = Waiter::Stream(task, self.permit.take());
-        self.server.lanes.submit(Order::new(question, group, self.client, waiter));
+        self.server.lanes.submit(Order::new(question, group, self.client, self.arrived, waiter));
         match told.await {
             Ok((outcome, permit)) => {
                 self.permit = permit;

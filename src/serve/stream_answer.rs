@@ -66,6 +66,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
                 message: message.to_vec(),
                 door: arrival.door,
                 client,
+                arrived: now,
                 permit,
             };
             let server = server.clone();

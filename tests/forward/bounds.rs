@@ -82,7 +82,7 @@ fn an_inbox_says_when_it_is_full() {
         let name = name(&label);
         let question = lanes.question(&ask(&name));
         assert!(lanes.has_room(&question), "after {n}");
-        lanes.add(&mut orders, Order::new(question, &group, Ipv4Addr::LOCALHOST.into(), waiter.clone()));
+        lanes.add(&mut orders, Order::new(question, &group, Ipv4Addr::LOCALHOST.into(), T0, waiter.clone()));
         if n % 64 == 63 {
             lanes.submit_all(&mut orders);
             assert!(orders.is_empty());

@@ -21,6 +21,8 @@ pub(super) struct Flight<W> {
     pub(super) waiters: Waiters<W>,
     /// Attempts that listen.
     pub(super) listening: Listening,
+    /// When the first of the waiters has no more time; in the distant future where nobody waits.
+    pub(super) until: Millis,
     /// When the waiters are told an answer whose lifetime is over; none where nobody waits, or it has been looked for.
     pub(super) stale_at: Option<Millis>,
     /// Whether they have been told one: then whoever joins is told at once.
@@ -35,6 +37,8 @@ pub(super) struct Waiting<W> {
     pub(super) waiter: W,
     /// The client's address.
     pub(super) client: IpAddr,
+    /// When it is told at the latest.
+    pub(super) until: Millis,
 }
 
 /// Who wants a question to be asked.
@@ -62,6 +66,9 @@ enum First<W> {
     Holds(W),
 }
 
+/// The moment that never comes.
+const NEVER: Millis = Millis(u64::MAX);
+
 impl<W> Waiters<W> {
     /// Nobody.
     pub(super) fn none() -> Self {
@@ -88,18 +95,23 @@ impl<W> Waiters<W> {
 
     /// Takes the first one if it waits: the one for whom the question was asked.
     pub(super) fn pop_first(&mut self) -> Option<Waiting<W>> {
-        match std::mem::replace(&mut self.first, First::None) {
-            First::Waits(first) => Some(first),
-            first @ (First::None | First::Holds(_)) => {
-                self.first = first;
-                None
-            }
-        }
+        self.take_first(|_| true)
     }
 
     /// Takes one who waits; none when nobody is left.
     pub(super) fn pop(&mut self) -> Option<Waiting<W>> {
         self.pop_first().or_else(|| self.others.pop())
+    }
+
+    /// Takes the first one if it waits and has no more time.
+    pub(super) fn pop_first_late(&mut self, now: Millis) -> Option<Waiting<W>> {
+        self.take_first(|first| first.until <= now)
+    }
+
+    /// Takes one of the others who has no more time. `looked_at` is how many of them are known to have some, 0 at first.
+    pub(super) fn pop_late(&mut self, now: Millis, looked_at: &mut usize) -> Option<Waiting<W>> {
+        *looked_at += self.others[*looked_at..].iter().position(|waiting| waiting.until <= now)?;
+        Some(self.others.swap_remove(*looked_at))
     }
 
     /// Takes what only holds.
@@ -110,6 +122,23 @@ impl<W> Waiters<W> {
                 self.first = first;
                 None
             }
+        }
+    }
+
+    /// When the first of those who wait has no more time.
+    pub(super) fn until(&self) -> Millis {
+        let first = if let First::Waits(first) = &self.first { first.until } else { NEVER };
+        self.others.iter().fold(first, |until, waiting| until.min(waiting.until))
+    }
+
+    /// Takes the first one if it waits, and is so.
+    fn take_first(&mut self, is_so: impl FnOnce(&Waiting<W>) -> bool) -> Option<Waiting<W>> {
+        if !matches!(&self.first, First::Waits(first) if is_so(first)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.first, First::None) {
+            First::Waits(first) => Some(first),
+            First::None | First::Holds(_) => None,
         }
     }
 }
@@ -200,6 +229,7 @@ impl<W> Place<W> {
             exchange: Exchange::new(&[], Millis(0), Options::default()),
             waiters: Waiters::none(),
             listening: Listening::default(),
+            until: NEVER,
             stale_at: None,
             has_told_stale: false,
             has_ended: true,
@@ -243,6 +273,7 @@ impl<W> Flights<W> {
         let flight = &mut place.flight;
         flight.question = question;
         flight.context = context;
+        flight.until = NEVER;
         flight.stale_at = None;
         flight.has_told_stale = false;
         flight.has_ended = false;

@@ -19,7 +19,8 @@ use crate::dns::message::Message;
 use crate::dns::{TargetGroup, TargetProtocol};
 use crate::forward::clock::Clock;
 use crate::forward::exchange::{
-    Attempt, AttemptId, Channel, Ending, Event, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX, TargetIndex,
+    Attempt, AttemptId, Channel, EXCHANGE_MILLIS_MAX, Ending, Event, Input, Observation, Output, Outputs,
+    QUERY_OCTETS_MAX, TargetIndex,
 };
 use crate::forward::loops::targets_text;
 use crate::forward::pool::{Change, TargetState, order};
@@ -33,6 +34,9 @@ use crate::udp::sys::BATCH;
 /// How long those who wait are kept waiting where there is an answer whose lifetime is over (RFC 8767 section 5: "client
 /// response timer"): stub resolvers ask again after 2 to 5 seconds.
 pub const CLIENT_PATIENCE_MILLIS: u64 = 1_800;
+/// How long a query waits at most for all that is asked for it, one question after the other. Longer than one exchange, so
+/// that where there is only one, how that ends is what is told; and less than the 4 seconds after which a stub gives up.
+pub const QUERY_MILLIS_MAX: u64 = 3_900;
 /// Batches taken from one socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// How long a lane rests when the system refuses to let it wait.
@@ -40,6 +44,7 @@ const WAIT_REST: Duration = Duration::from_millis(10);
 /// The inbox's number among those of events; no socket has it.
 const BELL: u64 = u64::MAX;
 
+const _: () = assert!(EXCHANGE_MILLIS_MAX < QUERY_MILLIS_MAX, "one question has the time that it takes");
 const _: () = assert!(QUERY_OCTETS_MAX <= SENT_OCTETS_MAX, "every query fits the buffer it is written into");
 
 /// A lane.
@@ -206,6 +211,10 @@ impl<A: Audience> Lane<A> {
             self.warn_of_loop(question.context(), &path, &waiting);
             return self.tell(waiting.waiter, &Err(ExchangeError::Loop));
         }
+        if waiting.until <= self.now {
+            self.shared().counters.told_late.add();
+            return self.refuse(waiting, ExchangeError::TimedOut, &question);
+        }
         match self.flights.find(&question) {
             Some(number) => self.join(number, waiting),
             None => self.begin(question, &group, Wanted::By(waiting)),
@@ -238,6 +247,10 @@ impl<A: Audience> Lane<A> {
         }
         let stale_at = self.now.plus(CLIENT_PATIENCE_MILLIS);
         let Some(flight) = self.flights.get_mut(number) else { return };
+        if waiting.until < flight.until {
+            flight.until = waiting.until;
+            self.timers.arm(number, waiting.until, self.now);
+        }
         flight.waiters.push(waiting);
         if flight.stale_at.is_none() {
             flight.stale_at = Some(stale_at);
@@ -272,6 +285,7 @@ impl<A: Audience> Lane<A> {
         flight.exchange.restart(&candidates, self.now, shared.limits.options);
         match wanted {
             Wanted::By(waiting) => {
+                flight.until = waiting.until;
                 flight.waiters.push(waiting);
                 // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
                 let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
@@ -398,6 +412,9 @@ impl<A: Audience> Lane<A> {
         if flight.stale_at.is_some_and(|at| at <= self.now) {
             self.tell_stale(number);
         }
+        if self.flights.get(number).is_some_and(|flight| flight.until <= self.now) {
+            self.tell_late(number);
+        }
         if exchange_at <= self.now {
             self.step(number, Input::Tick);
         } else {
@@ -421,6 +438,32 @@ impl<A: Audience> Lane<A> {
             self.tell_early(number, first, &outcome);
         }
         self.tell_waiting(number, &outcome);
+    }
+
+    /// Tells those who have no more time, what they asked before having taken it; the exchange goes on for the cache.
+    #[cold]
+    fn tell_late(&mut self, number: u32) {
+        let Some(flight) = self.flights.get_mut(number) else { return };
+        let (question, first) = (flight.question.clone(), flight.waiters.pop_first_late(self.now));
+        let shared = self.shared();
+        let stale = shared.cache.stale(&question.ask(), self.now);
+        let told_stale = u64::from(stale.is_some());
+        let outcome = stale.ok_or(ExchangeError::TimedOut);
+        let mut late = u64::from(first.is_some());
+        self.tell_early(number, first, &outcome);
+        let mut looked_at = 0;
+        while let Some(flight) = self.flights.get_mut(number)
+            && let Some(waiting) = flight.waiters.pop_late(self.now, &mut looked_at)
+        {
+            late += 1;
+            self.tell(waiting.waiter, &outcome);
+        }
+        let counters = &self.shared().counters;
+        counters.told_late.add_many(late);
+        counters.told_stale.add_many(late * told_stale);
+        if let Some(flight) = self.flights.get_mut(number) {
+            flight.until = flight.waiters.until();
+        }
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -595,7 +638,7 @@ impl<A: Audience> Lane<A> {
         if flight.exchange.is_over() || is_one_too_many {
             return self.remove(number);
         }
-        let at = flight.exchange.wake_at();
+        let at = flight.exchange.wake_at().min(flight.until);
         self.timers.arm(number, flight.stale_at.map_or(at, |stale_at| at.min(stale_at)), self.now);
     }
 
@@ -659,6 +702,9 @@ impl<A: Audience> Lane<A> {
     fn tell_waiting(&mut self, number: u32, outcome: &Outcome) {
         while let Some(waiting) = self.flights.get_mut(number).and_then(|flight| flight.waiters.pop()) {
             self.tell(waiting.waiter, outcome);
+        }
+        if let Some(flight) = self.flights.get_mut(number) {
+            flight.until = flight.waiters.until();
         }
     }
 

@@ -361,10 +361,11 @@ impl Batched<'_> {
                 door: self.door,
                 client: datagram.client,
                 local: datagram.local,
+                arrived: around.now,
                 permit,
                 further: miss.map(Further::begins),
             };
-            lanes.add(orders, Order::new(question, group, client, Waiter::Datagram(waiting)));
+            lanes.add(orders, Order::new(question, group, client, around.now, Waiter::Datagram(waiting)));
         }
     }
 }
