@@ -352,7 +352,8 @@ fn failures_do_not_hammer_the_upstream() {
         assert!(began.elapsed() < Duration::from_secs(1), "{name}: {:?} for 50 repeats", began.elapsed());
         // One more for each second that this machine made us wait, and none for the rest.
         assert_eq!(upstream.asked_for(name), asked, "{name} is asked again at once");
-        assert!(asked <= 15, "{name}: {asked} queries for one question");
+        let sent = upstream.asked().iter().filter(|asked| asked.name() == name).count();
+        assert!(sent <= 15, "{name}: {sent} queries for one question");
         assert!(served.ask("other.public.example").is(ADDRESS), "{name} is about one name");
     }
     // It ends: well before five minutes somebody asks again.

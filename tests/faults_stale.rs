@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::alone::alone;
-use support::ask::Question;
+use support::ask::{self, Question};
 use support::bars::{ADDRESS, SERVFAIL_MAX, is_servfail_with_a_reason};
 use support::netns::{Network, UPSTREAMS};
 use support::raw;
@@ -152,4 +152,27 @@ fn stale_answers_can_be_switched_off() {
     std::thread::sleep(OVER);
     let reply = served.ask("www.public.example");
     assert!(is_servfail_with_a_reason(&reply) && reply.took < SERVFAIL_MAX, "{reply:?}");
+}
+
+/// A name that takes a recursive server long says nothing about others, also where it is all that is asked for a while:
+/// they are not stale.
+#[test]
+fn one_slow_name_makes_no_other_answer_stale() {
+    /// Longer than any target may be silent before others are asked, and shorter than an exchange.
+    const SLOW: Duration = Duration::from_secs(2);
+    let script = |asked: &Asked| match asked.name().starts_with("slow") {
+        true => vec![Act::SendLater(SLOW, asked.address(ADDRESS))],
+        false => briefly(asked),
+    };
+    let upstream = Scripted::start(script);
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    assert!(served.ask("www.public.example").is(ADDRESS));
+    std::thread::sleep(OVER);
+    let client = ask::udp_client(served.client, served.door);
+    client.send(&Question::new("slow.public.example", "A").octets(7)).expect("it listens");
+    std::thread::sleep(SLOW / 2);
+    let reply = served.ask("www.public.example");
+    assert!(reply.is(ADDRESS) && reply.extended_errors().is_empty(), "{reply:?}");
+    assert_eq!(ask::receive(&client).expect("a reply")[3] & 15, 0, "it is answered in the end");
+    assert!(!served.program.said().contains("does not answer"), "{}", served.program.said());
 }

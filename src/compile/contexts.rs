@@ -11,8 +11,24 @@ use std::sync::Arc;
 /// its cached replies; new targets mean a new id, so that nothing the old ones said is used.
 #[derive(Debug, Default)]
 pub struct Contexts {
-    ids: HashMap<(ContextKind, TargetGroup), ContextId>,
+    known: HashMap<(ContextKind, TargetGroup), Known>,
+    /// The next id. None is ever given out again.
+    next: u32,
+    /// Models so far.
+    models: u64,
 }
+
+/// A context that has been in a model.
+#[derive(Debug)]
+struct Known {
+    id: ContextId,
+    /// The last model that had it.
+    model: u64,
+}
+
+/// A rule whose targets were changed gets its old id back, and its replies with it, when they are changed back within so
+/// many models. Older ones are forgotten: there may be a reload a minute for years.
+const MODELS_REMEMBERED: u64 = 16;
 
 /// The contexts of one model.
 pub(super) struct ModelContexts {
@@ -26,12 +42,21 @@ pub(super) struct ModelContexts {
 impl Contexts {
     /// The context id of these targets.
     fn id(&mut self, kind: &ContextKind, group: &TargetGroup) -> ContextId {
-        let next = ContextId(u32::try_from(self.ids.len()).expect("fewer contexts than 2^32 in the life of a process"));
-        *self.ids.entry((kind.clone(), group.clone())).or_insert(next)
+        let Self { known, next, models } = self;
+        let known = known.entry((kind.clone(), group.clone())).or_insert_with(|| {
+            let id = ContextId(*next);
+            *next = next.checked_add(1).expect("fewer contexts than 2^32 in the life of a process");
+            Known { id, model: *models }
+        });
+        known.model = *models;
+        known.id
     }
 
     /// The contexts of a model: the upstream first, then those of the rules.
     pub(super) fn of_model(&mut self, model: &Model) -> ModelContexts {
+        self.models += 1;
+        let oldest = self.models.saturating_sub(MODELS_REMEMBERED);
+        self.known.retain(|_, known| known.model >= oldest);
         let mut contexts = Vec::new();
         let mut add = |this: &mut Self, kind: ContextKind, group: &TargetGroup| {
             let id = this.id(&kind, group);
@@ -86,5 +111,29 @@ mod tests {
         let different: std::collections::HashSet<ContextId> = others.into_iter().chain([first]).collect();
         assert_eq!(different.len(), 6, "{different:?}");
         assert_eq!(id("a", plain()), first, "back to what it was: its replies are still its own");
+    }
+
+    #[test]
+    fn many_reloads_leave_nothing_behind_and_no_id_comes_twice() {
+        let mut contexts = Contexts::default();
+        let mut reload = |number: u64| {
+            let targets = group(&[&format!("192.0.2.1:{number}")]);
+            let rules = vec![rule("stays", group(&["192.0.2.2"])), rule("changes", targets)];
+            let of_model = contexts.of_model(&Model { resolver_rules: rules, ..Model::default() });
+            let ids = of_model.contexts.iter().map(|context| context.id.0).collect::<Vec<_>>();
+            // The models remembered, this one, and the rule that stays.
+            assert!(contexts.known.len() as u64 <= MODELS_REMEMBERED + 2, "{}", contexts.known.len());
+            <[u32; 2]>::try_from(ids).expect("two rules")
+        };
+        let mut seen = std::collections::HashSet::new();
+        let stays = reload(1)[0];
+        for number in 2..1000 {
+            let [same, changed] = reload(number);
+            assert_eq!(same, stays);
+            assert!(seen.insert(changed), "{changed} was another's");
+        }
+        // Back to what it was a few reloads ago, and to what it was too long ago.
+        assert!(!seen.insert(reload(999 + 1 - MODELS_REMEMBERED)[1]));
+        assert!(seen.insert(reload(500)[1]), "what was said in the old one is not used again");
     }
 }

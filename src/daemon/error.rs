@@ -58,7 +58,9 @@ impl fmt::Display for ReloadError {
             Self::Doors => "doors (`listen`)",
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
-            Self::Upstream => "`case_randomization`, `cookies` or `tls_roots` of `[upstream]`",
+            Self::Upstream => {
+                "`case_randomization`, `cookies` or `tls_roots` (or what is in that file) of `[upstream]`"
+            }
         };
         write!(f, "the file changes {what}, which a running plustwo cannot; restart it to serve the new file")
     }

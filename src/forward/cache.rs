@@ -134,32 +134,34 @@ impl ReplyCache {
         outcomes: &mut [Option<Outcome>; LOOKUPS_MAX],
     ) {
         let shards: [_; SHARDS_MAX] = array::from_fn(|index| (shards >> index & 1 != 0).then(|| self.read(index)));
+        let shard = |name_hash: u64| shards[self.shard_of(name_hash)].as_deref();
         // Stage by stage for all of them, so that the processor's cache misses of a stage overlap: where an entry may
         // stand, what stands there, the replies that are meant, then what counts them.
-        let mut touched = 0;
-        let sought = sought.each_ref().map(|sought| {
-            let (ask, name_hash) = sought.as_ref()?;
-            let shard: &Shard = shards[self.shard_of(*name_hash)].as_ref()?;
-            Some((shard, ask, *name_hash, shard.place(entry_hash(*name_hash, ask.qtype))))
-        });
-        for (shard, .., place) in sought.iter().flatten() {
-            touched ^= shard.touch(*place);
+        let mut places = [None; LOOKUPS_MAX];
+        for (place, sought) in places.iter_mut().zip(sought) {
+            let Some((ask, name_hash)) = sought else { continue };
+            *place = shard(*name_hash).and_then(|shard| shard.place(entry_hash(*name_hash, ask.qtype)));
         }
-        let entries = sought.map(|sought| {
-            let (shard, ask, name_hash, place) = sought?;
+        let mut touched = 0;
+        for (place, sought) in places.iter().zip(sought) {
+            let (Some(place), Some((_, name_hash))) = (place, sought) else { continue };
+            touched ^= shard(*name_hash).map_or(0, |shard| shard.touch(*place));
+        }
+        let mut entries = [None; LOOKUPS_MAX];
+        for ((entry, place), sought) in entries.iter_mut().zip(places).zip(sought) {
             // Where nothing has its hash, nothing is found.
-            let entry = place.and_then(|_| find(shard, ask, name_hash, ask.qtype));
+            let (Some(_), Some((ask, name_hash))) = (place, sought) else { continue };
+            *entry = shard(*name_hash).and_then(|shard| find(shard, ask, *name_hash, ask.qtype));
             touched ^= entry.map_or(0, Entry::touch);
-            Some((shard, ask, name_hash, entry))
-        });
-        for (outcome, sought) in outcomes.iter_mut().zip(entries) {
-            let Some((shard, ask, name_hash, entry)) = sought else { continue };
-            let may_be_served = |entry: &&Entry| entry.may_be_served(now);
-            let of_the_whole = || find(shard, ask, name_hash, NAME_AS_A_WHOLE).filter(may_be_served);
-            *outcome = entry.filter(may_be_served).or_else(of_the_whole).map(Entry::outcome);
         }
         // The octets must count for something, or reading them is optimised away.
         std::hint::black_box(touched);
+        for ((outcome, entry), sought) in outcomes.iter_mut().zip(entries).zip(sought) {
+            let Some((ask, name_hash)) = sought else { continue };
+            let may_be_served = |entry: &&Entry| entry.may_be_served(now);
+            let of_the_whole = || find(shard(*name_hash)?, ask, *name_hash, NAME_AS_A_WHOLE).filter(may_be_served);
+            *outcome = entry.filter(may_be_served).or_else(of_the_whole).map(Entry::outcome);
+        }
     }
 
     /// The answer to this question that may be served where nobody can say anything newer in time: one that is fresh, or
@@ -335,16 +337,7 @@ impl Entry {
         }
     }
 
-    /// Reads what dropping it will read, and what another reply in its place will be written over; the octet means nothing.
-    #[inline]
-    fn touch_whole(&self) -> u8 {
-        match self {
-            Self::Reply(reply) => reply.touch_whole(),
-            Self::Failure(..) => 0,
-        }
-    }
-
-    /// Reads what serving it will read; the octet means nothing.
+    /// Reads what serving it, or dropping it, will read; the octet means nothing.
     #[inline]
     fn touch(&self) -> u8 {
         match self {

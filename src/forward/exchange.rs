@@ -68,8 +68,8 @@ pub const TARGETS_ASKED_MAX: usize = 6;
 pub const RETRY_MILLIS_MAX: u64 = 250;
 /// Queries of one exchange after which waits may be longer than [`RETRY_MILLIS_MAX`].
 pub const QUICK_SENDINGS_MAX: u8 = 15;
-/// Attempts of one exchange that listen at a time; beyond it the oldest is closed. One for each target, or else who
-/// answers slowly would be asked and not be heard.
+/// Attempts of one exchange that listen at a time; beyond it the oldest is closed that is not its target's only one. One
+/// for each target, or else who answers slowly would be asked and not be heard.
 pub const ATTEMPTS_OPEN_MAX: usize = TARGETS_ASKED_MAX;
 /// Queries that one exchange sends at most, all targets, channels and repetitions together (unbound: 32,
 /// `max-sent-count`).
@@ -235,7 +235,7 @@ pub enum Ending<'m> {
 pub enum Observation {
     /// It answered.
     Answered(Answer),
-    /// It did not answer a query, last sent at this moment, while we waited for it.
+    /// It did not answer a query, first sent at this moment, while we waited for it.
     SilentSince(Millis),
     /// It, or something before it, refuses packets or connections.
     Unreachable,
@@ -343,7 +343,6 @@ struct Listening {
     with_edns: bool,
     case: Option<NameCase>,
     first_sent_at: Millis,
-    last_sent_at: Millis,
     mismatches: u8,
     /// Its silence since it was last sent has been noted.
     was_silent: bool,
@@ -427,6 +426,12 @@ impl Exchange {
             listening.is_open = false;
             out.push(Output::Close(listening.attempt));
         }
+    }
+
+    /// Reads something of what the next step will read; the octet means nothing.
+    #[inline]
+    pub fn touch(&self) -> u8 {
+        self.attempts[0].mismatches ^ self.targets[0].asked ^ self.sendings
     }
 
     /// The attempts that listen.

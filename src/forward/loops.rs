@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exchange::EXCHANGE_MILLIS_MAX;
 use super::{ContextId, Millis};
-use crate::dns::{Name, TargetGroup};
+use crate::dns::{Name, Target, TargetGroup};
 
 /// Contexts that are probed at a time; those beyond are not.
 const PROBES_MAX: usize = 1024;
@@ -60,7 +60,7 @@ impl Loops {
         if probes.len() >= PROBES_MAX {
             return None;
         }
-        let targets = targets_text(&context.group);
+        let targets = targets_text(&context.group.targets);
         probes.push(Probing { qname: qname.clone(), text: context.text.clone(), targets });
         self.probing.store(probes.len(), Ordering::Relaxed);
         Some(qname)
@@ -103,9 +103,9 @@ impl Loops {
 const LABEL_OCTETS: usize = 20;
 const _: () = assert!(EXCHANGE_MILLIS_MAX < WARNING_MILLIS, "a probe is over before its loop is warned about again");
 
-/// The targets of a group, for a line of the log.
-pub(super) fn targets_text(group: &TargetGroup) -> String {
-    group.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Targets, for a line of the log.
+pub(super) fn targets_text<'t>(targets: impl IntoIterator<Item = &'t Target>) -> String {
+    targets.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Lists and maps stay whole whatever panics, so a poisoned lock is no reason to stop.

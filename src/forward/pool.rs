@@ -23,12 +23,23 @@ pub use order::{Candidates, order};
 /// Targets that are remembered at a time; configurations have far fewer. One more is asked like any other, but what is
 /// learned of it stays with who asks it.
 const TARGETS_MAX: usize = 16_384;
+/// Targets of configurations long gone that are remembered at most, or as many as are asked: when there are twice as many
+/// as that, it is looked which are.
+const UNUSED_TARGETS_MAX: usize = 64;
 
 /// What is known of all targets: rules that share a target share what is known of it.
 #[derive(Debug)]
 pub struct TargetPool {
     in_flight_max: u32,
-    states: Mutex<HashMap<Target, Arc<TargetState>>>,
+    states: Mutex<States>,
+}
+
+/// The states of all targets.
+#[derive(Debug)]
+struct States {
+    by_target: HashMap<Target, Arc<TargetState>>,
+    /// When there are so many, those that nobody asks any more are forgotten.
+    look_at: usize,
 }
 
 /// What is known of one target.
@@ -73,25 +84,27 @@ pub enum Condition {
     Good,
     /// It was silent or unreachable at this moment, and has not been heard of since. It is asked last.
     Suspect(Millis),
-    /// The same, and it failed again while it was suspect; where it was silent, for 400 ms or more.
+    /// The same, and it failed again while it was suspect; where it was silent, for a while.
     Away(Millis),
 }
 
 impl TargetPool {
     /// A pool that knows of no target. Each target may have so many queries in flight.
     pub fn new(in_flight_max: u32) -> Self {
-        Self { in_flight_max, states: Mutex::default() }
+        let states = States { by_target: HashMap::new(), look_at: UNUSED_TARGETS_MAX };
+        Self { in_flight_max, states: Mutex::new(states) }
     }
 
     /// The state of a target; a new one gets a client cookie.
     pub fn state(&self, target: &Target, rng: &mut impl CryptoRng) -> Arc<TargetState> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = states.get(target) {
+        if let Some(state) = states.by_target.get(target) {
             return Arc::clone(state);
         }
-        if states.len() >= TARGETS_MAX {
-            // Targets of configurations long gone: nobody else holds their states.
-            states.retain(|_, state| Arc::strong_count(state) > 1);
+        if states.by_target.len() >= states.look_at {
+            // Nobody else holds the state of a target that is not asked any more.
+            states.by_target.retain(|_, state| Arc::strong_count(state) > 1);
+            states.look_at = (2 * states.by_target.len()).clamp(UNUSED_TARGETS_MAX, TARGETS_MAX);
         }
         let state = Arc::new(TargetState {
             target: target.clone(),
@@ -99,8 +112,8 @@ impl TargetPool {
             in_flight: AtomicU32::new(0),
             health: Mutex::new(Health::new(target, rng)),
         });
-        if states.len() < TARGETS_MAX {
-            states.insert(target.clone(), Arc::clone(&state));
+        if states.by_target.len() < TARGETS_MAX {
+            states.by_target.insert(target.clone(), Arc::clone(&state));
         }
         state
     }
@@ -113,7 +126,7 @@ impl TargetPool {
     /// What is known of every target, in the order of their texts.
     pub fn report(&self) -> Vec<TargetReport> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let states: Vec<_> = states.values().map(Arc::clone).collect();
+        let states: Vec<_> = states.by_target.values().map(Arc::clone).collect();
         let mut reports: Vec<_> = states.iter().map(|state| state.report()).collect();
         reports.sort_by(|a, b| a.target.cmp(&b.target));
         reports

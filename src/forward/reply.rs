@@ -55,6 +55,9 @@ enum Content {
 /// Content that needs no allocation of its own, in octets: with it a reply in its `Arc` fills an allocation of 256.
 const CONTENT_OCTETS_INLINE: usize = 191;
 
+/// Octets that a processor reads into its caches at a time; on some more, and then a touch is one too many.
+const CACHE_LINE_OCTETS: usize = 64;
+
 /// The two counts of an `Arc`, in octets.
 const ARC_OCTETS: usize = 2 * size_of::<usize>();
 /// What an allocation takes besides what was asked for, in octets: its head, and rounding up.
@@ -409,20 +412,17 @@ impl UpstreamReply {
         }
     }
 
-    /// Reads an octet of each stretch of memory that serving it will read; what they come to means nothing.
+    /// Reads something of every line of the processor's caches that serving it will read, none to find the next; what it
+    /// comes to means nothing.
     #[inline]
     pub fn touch(&self) -> u8 {
-        let octets = self.content.octets();
-        let end = self.end_of(self.record_count());
-        octets[end / 2] ^ octets[end - 1]
-    }
-
-    /// Reads something of every line of the processor's caches that it takes; the octet means nothing.
-    #[inline]
-    pub fn touch_whole(&self) -> u8 {
-        let octets = self.content.octets();
-        let every_line = octets.iter().rev().step_by(64).fold(0, |touched, octet| touched ^ octet);
-        every_line ^ u8::from(self.is_negative)
+        let of_content = match &self.content {
+            Content::Inline(octets) => {
+                octets.iter().step_by(CACHE_LINE_OCTETS).fold(0, |touched, octet| touched ^ octet)
+            }
+            Content::Boxed(octets) => octets.first().map_or(0, |first| first ^ octets[octets.len() / 2]),
+        };
+        of_content ^ u8::from(self.is_negative)
     }
 
     /// Octets that it takes in memory, in an `Arc`.

@@ -171,7 +171,7 @@ impl fmt::Display for StreamFailure {
             Self::Busy => f.write_str("too many questions wait for it"),
             Self::Certificate(reason) => write!(f, "its certificate is not accepted: {reason}"),
             Self::Protocol(reason) => f.write_str(reason),
-            Self::NoAddress => f.write_str("no address is known for its name"),
+            Self::NoAddress => f.write_str("no address is known for its name; [upstream] bootstrap says who is asked"),
             Self::Abandoned => f.write_str("the daemon is stopping"),
         }
     }

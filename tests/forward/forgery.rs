@@ -1,6 +1,6 @@
 //! What forgers send, and what they cannot know.
 
-use super::upstream::{Over, Upstream, address, at_once, with_wrong_id};
+use super::upstream::{Over, Upstream, address, at_once, distinct, with_wrong_id};
 use super::*;
 use hickory_proto::op::Message as Judge;
 use plustwo::forward::lane::{SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
@@ -73,7 +73,7 @@ fn a_reply_that_comes_twice_is_late_and_not_suspicious() {
     for n in 0..5 {
         assert_eq!(last_octet(&world.outcome(&n.to_string())), 1);
     }
-    wait_until("all of them have come", || world.counters().late == 5 * 39);
+    wait_until("all of them have come", || world.counters().late >= 5 * 39);
     let counters = world.counters();
     assert_eq!((counters.mismatched, counters.sockets_suspected), (0, 0));
 }
@@ -87,10 +87,11 @@ fn ports_and_ids_spread_and_none_is_used_for_long() {
         let waiting: Vec<_> = (from..from + 50).map(|n| world.ask(&n.to_string())).collect();
         waiting.iter().for_each(|waiting| assert_eq!(last_octet(&told(waiting)), 1));
     }
-    let asked = upstream.queries();
+    // What was only sent again has the port and the id that it had.
+    let asked = distinct(&upstream.queries());
     let mut uses: HashMap<u16, HashSet<u16>> = HashMap::new();
-    for (from, query) in &asked {
-        uses.entry(from.port()).or_default().insert(query.metadata.id);
+    for (port, id, _) in &asked {
+        uses.entry(*port).or_default().insert(*id);
     }
     // 120 turns at least over 64 places: with less than a chance in 10^9 fewer than 40 of them are taken.
     assert!(uses.len() >= 40, "{} ports", uses.len());
@@ -100,7 +101,7 @@ fn ports_and_ids_spread_and_none_is_used_for_long() {
     // Ids by their upper bits: 128 cells, 6,000 / 128 = 46.9 each. The 99.9999 % bound of chi-square with 127 degrees of
     // freedom is 216.
     let mut cells = [0u32; 128];
-    asked.iter().for_each(|(_, query)| cells[usize::from(query.metadata.id >> 9)] += 1);
+    asked.iter().for_each(|(_, id, _)| cells[usize::from(*id >> 9)] += 1);
     let expected = asked.len() as f64 / 128.0;
     let chi_square: f64 = cells.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
     assert!(chi_square < 250.0, "{chi_square}");
@@ -117,7 +118,7 @@ fn a_socket_is_used_no_longer_than_its_queries_and_seconds_allow() {
         assert!(world.forwarder.sockets() <= 1);
     }
     let mut uses: HashMap<u16, usize> = HashMap::new();
-    upstream.queries().iter().for_each(|(from, _)| *uses.entry(from.port()).or_default() += 1);
+    distinct(&upstream.queries()).iter().for_each(|(port, ..)| *uses.entry(*port).or_default() += 1);
     assert!((3..=4).contains(&uses.len()) || world.counters().sockets_opened > 3, "{uses:?}");
     assert!(uses.values().all(|uses| *uses <= SOCKET_USES_MAX), "{uses:?}");
 }

@@ -1,6 +1,6 @@
 //! Which target is asked, and what becomes of those that fail.
 
-use super::upstream::{Over, Upstream, address, at_once, closed_port, label, truncated};
+use super::upstream::{Over, Upstream, address, at_once, closed_port, distinct, label, truncated};
 use super::*;
 use plustwo::dns::{Target, TargetOrder, TargetProtocol};
 use plustwo::forward::ExchangeError;
@@ -62,9 +62,10 @@ fn a_lost_datagram_is_sent_again_from_the_same_socket() {
     // It is known to answer queries with EDNS, so that cannot be why it is silent.
     world.outcome("www").unwrap();
     assert_eq!(last_octet(&world.outcome("db")), 1);
-    let asked = &upstream.queries()[1..];
-    assert_eq!(asked.len(), 2);
-    assert_eq!((asked[0].0, asked[0].1.metadata.id), (asked[1].0, asked[1].1.metadata.id));
+    let mut asked = upstream.queries();
+    asked.retain(|(_, query)| label(query) == "db");
+    assert!(asked.len() >= 2, "it is sent again");
+    assert_eq!(distinct(&asked).len(), 1, "from the same port under the same id");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Upstreams that do as they are told.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -84,15 +85,21 @@ impl Upstream {
         Self::start(|_| Over::Silence, |_| None)
     }
 
-    /// How many queries it was asked.
+    /// How many queries it was asked. One that was only sent again, from the same port under the same id, counts once: on
+    /// a busy machine that may happen at any time.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        distinct(&self.asked.lock().unwrap()).len()
     }
 
-    /// Who asked what.
+    /// Who asked what, with all that was sent again.
     pub(crate) fn queries(&self) -> Vec<(SocketAddr, Judge)> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// Which queries there are among those that came: port, id and name.
+pub(crate) fn distinct(asked: &[(SocketAddr, Judge)]) -> HashSet<(u16, u16, JudgeName)> {
+    asked.iter().map(|(from, query)| (from.port(), query.metadata.id, query.queries[0].name().clone())).collect()
 }
 
 /// One port for UDP and TCP.
@@ -109,12 +116,22 @@ async fn bind_both(ip: Ipv4Addr) -> (UdpSocket, TcpListener) {
 
 async fn serve_udp(socket: Arc<UdpSocket>, udp: impl Fn(&Judge) -> Over, asked: Arc<Mutex<Vec<(SocketAddr, Judge)>>>) {
     let mut octets = [0; 2048];
+    let mut answered = HashSet::new();
     loop {
         // ICMP of a client that has closed its socket comes back here as an error.
         let Ok((count, from)) = socket.recv_from(&mut octets).await else { continue };
         let query = Judge::from_vec(&octets[..count]).unwrap();
         asked.lock().unwrap().push((from, query.clone()));
-        let (does, socket) = (udp(&query), Arc::clone(&socket));
+        // Sent again because its reply took long: that is still on its way, for nothing is lost on the loopback.
+        let name = query.queries[0].name().clone();
+        if answered.contains(&(from, query.metadata.id, name.clone())) {
+            continue;
+        }
+        let does = udp(&query);
+        if !matches!(does, Over::Silence) {
+            answered.insert((from, query.metadata.id, name));
+        }
+        let socket = Arc::clone(&socket);
         tokio::spawn(async move {
             match does {
                 Over::Reply(reply, delay) => {

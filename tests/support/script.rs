@@ -5,7 +5,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::Record;
 use socket2::SockRef;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,9 +166,12 @@ impl Scripted {
         self.shared.asked.lock().expect("not poisoned").clone()
     }
 
-    /// How often it was asked for a name.
+    /// How often it was asked for a name. A query that was only sent again, from the same port under the same id, counts
+    /// once: on a busy machine that may happen at any time.
     pub(crate) fn asked_for(&self, name: &str) -> usize {
-        self.shared.asked.lock().expect("not poisoned").iter().filter(|asked| asked.name() == name).count()
+        let asked = self.shared.asked.lock().expect("not poisoned");
+        let of_name = asked.iter().filter(|asked| asked.name() == name);
+        of_name.map(|asked| (asked.over_tcp, asked.from, asked.message.metadata.id)).collect::<HashSet<_>>().len()
     }
 }
 

@@ -8,12 +8,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest datagram it sends; over that it says TC.
 const UDP_OCTETS_MAX: usize = 1232;
 /// CNAMEs it follows in its own records.
 const CNAMES_MAX: usize = 16;
+/// What comes within this of a question is the same one, where every other one is answered.
+const SAME_QUESTION: Duration = Duration::from_secs(1);
 /// How long a connection may be idle before its thread looks whether it is over.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -38,7 +40,8 @@ pub(crate) enum Behaviour {
     Authoritative,
     /// Over UDP the answer with TC, cut off in the middle of its last record.
     CutsDatagrams,
-    /// The answer to every other question of a name and type, SERVFAIL to those between: the first is answered.
+    /// The answer to every other question of a name and type, SERVFAIL to those between: the first is answered. What
+    /// comes within a second of a question is the same one once more: who waited for long may have asked again.
     EveryOther,
     /// The answer, with AD where the query has AD or DO.
     Validates,
@@ -75,8 +78,10 @@ struct Shared {
     records: Vec<Record>,
     behaviour: Mutex<Behaviour>,
     questions: AtomicUsize,
-    /// Questions by name and type.
-    asked: Mutex<HashMap<(Name, RecordType), usize>>,
+    /// Datagrams that have come, by port, id and question, and whether they had a reply.
+    datagrams: Mutex<HashMap<(SocketAddr, u16, Name, RecordType), bool>>,
+    /// Questions by name and type: how many, and when the last one came.
+    asked: Mutex<HashMap<(Name, RecordType), (usize, Instant)>>,
     over: AtomicBool,
 }
 
@@ -95,6 +100,7 @@ impl Upstream {
             records,
             behaviour: Mutex::new(behaviour),
             questions: AtomicUsize::new(0),
+            datagrams: Mutex::default(),
             asked: Mutex::default(),
             over: AtomicBool::new(false),
         });
@@ -117,7 +123,7 @@ impl Upstream {
         self.address
     }
 
-    /// Questions that have reached it, over UDP and TCP.
+    /// Questions that have reached it, over UDP and TCP. A datagram that comes again is none.
     pub(crate) fn questions(&self) -> usize {
         self.shared.questions.load(Ordering::SeqCst)
     }
@@ -158,7 +164,16 @@ fn serve_udp(socket: &UdpSocket, shared: &Shared) {
             return;
         }
         let Ok(query) = Message::from_vec(&buffer[..octets]) else { continue };
-        let Some(reply) = shared.reply(&query) else { continue };
+        let Some(question) = query.queries.first() else { continue };
+        let datagram = (client, query.metadata.id, question.name().clone(), question.query_type());
+        let before = shared.datagrams.lock().expect("not poisoned").get(&datagram).copied();
+        if before.is_none() {
+            shared.questions.fetch_add(1, Ordering::SeqCst);
+        }
+        // Sent again because its reply took long: that is still on its way, for nothing is lost on the loopback.
+        let reply = if before == Some(true) { None } else { shared.reply(&query) };
+        shared.datagrams.lock().expect("not poisoned").insert(datagram, reply.is_some() || before == Some(true));
+        let Some(reply) = reply else { continue };
         let offered = if query.edns.is_some() { usize::from(query.max_payload()) } else { 512 };
         let mut wire = reply.to_vec().expect("a reply can be encoded");
         if wire.len() > offered.clamp(512, UDP_OCTETS_MAX) {
@@ -231,6 +246,7 @@ fn serve_stream(mut stream: TcpStream, shared: &Shared) {
             return;
         }
         let Ok(query) = Message::from_vec(&message) else { return };
+        shared.questions.fetch_add(1, Ordering::SeqCst);
         let Some(reply) = shared.reply(&query) else { continue };
         let wire = reply.to_vec().expect("a reply can be encoded");
         let mut framed = (wire.len() as u16).to_be_bytes().to_vec();
@@ -253,7 +269,6 @@ fn truncated(reply: &Message) -> Message {
 impl Shared {
     /// What it says to a query; none for silence.
     fn reply(&self, query: &Message) -> Option<Message> {
-        self.questions.fetch_add(1, Ordering::SeqCst);
         let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
         reply.metadata.recursion_desired = query.metadata.recursion_desired;
         reply.metadata.recursion_available = true;
@@ -279,8 +294,11 @@ impl Shared {
         let question = query.queries.first()?;
         if behaviour == Behaviour::EveryOther {
             let mut asked = self.asked.lock().expect("not poisoned");
-            let times = asked.entry((question.name().clone(), question.query_type())).or_default();
-            *times += 1;
+            let now = Instant::now();
+            let (times, last) = asked.entry((question.name().clone(), question.query_type())).or_insert((0, now));
+            if *times == 0 || now.duration_since(*last) >= SAME_QUESTION {
+                (*times, *last) = (*times + 1, now);
+            }
             if times.is_multiple_of(2) {
                 reply.metadata.response_code = ResponseCode::ServFail;
                 return Some(reply);

@@ -8,7 +8,7 @@ use super::table::Text;
 use crate::config::diagnostic::{Diagnostic, nearest, quoted};
 use crate::dns::target::{DOH_PATH, DOH_PATH_OCTETS_MAX, TARGET_SCHEMES, host_name, parse_socket_address};
 use crate::dns::{Target, TargetError, TargetGroup, TargetHost, TargetOrder, TargetProtocol};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A target, how it is written, and where.
 struct Written {
@@ -61,7 +61,10 @@ impl<'t> Builder<'t, '_> {
     fn target(&mut self, entry: &TargetEntry<'t>, label: &str) -> Option<Written> {
         let (target, shown, at) = match entry {
             TargetEntry::Text(text) => match text.value.parse::<Target>() {
-                Ok(target) => (target, quoted(&text.value), text.at),
+                Ok(target) => {
+                    self.warn_of_port_within_address(text, label);
+                    (target, quoted(&text.value), text.at)
+                }
                 Err(error) => {
                     let problem = format!("the target {} {error}", quoted(&text.value));
                     let diagnostic = explained(self.reading.error(text.at, label, problem), &error);
@@ -183,6 +186,18 @@ impl<'t> Builder<'t, '_> {
             ProtocolWord::Doq => TargetProtocol::Doq,
             ProtocolWord::Tcp => TargetProtocol::Tcp,
         })
+    }
+
+    /// `2001:db8::1:53` is an address, and perhaps not what was meant.
+    fn warn_of_port_within_address(&mut self, text: &Text<'t>, label: &str) {
+        let Some((address, port)) = text.value.rsplit_once(':').filter(|(_, port)| USUAL_PORTS.contains(port)) else {
+            return;
+        };
+        if text.value.parse::<Ipv6Addr>().is_ok() && address.parse::<Ipv6Addr>().is_ok() {
+            let problem = format!("the target {} is an address without a port", quoted(&text.value));
+            let hint = format!("write [{address}]:{port}, or [{}] if that is the address", text.value);
+            self.reading.report(self.reading.warning(text.at, label, problem).hint(hint));
+        }
     }
 
     fn warn_of_repeated_target(&mut self, written: &Written, other: &Written, label: &str) {
@@ -372,6 +387,8 @@ const OTHER_SCHEMES: [(&str, &str); 9] = [
     ("doq", "quic"),
     ("dns+tls", "tls"),
 ];
+/// Ports that targets have mostly.
+const USUAL_PORTS: [&str; 4] = ["53", "5353", "853", "443"];
 /// What a host name is.
 const HOST_NAME_RULE: &str =
     "a host name is letters, digits and hyphens between dots, with no number at its end (RFC 1123 section 2.1)";

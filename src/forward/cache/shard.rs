@@ -143,8 +143,8 @@ impl Shard {
 
     /// Reads what a lookup will read of a slot; the octet means nothing.
     #[inline]
-    pub(super) fn touch(&self, place: Option<Place>) -> u8 {
-        place.and_then(|Place(slot)| self.slots.get(slot)).map_or(0, Held::touch)
+    pub(super) fn touch(&self, Place(slot): Place) -> u8 {
+        self.slots.get(slot).map_or(0, Held::touch)
     }
 
     #[inline]
@@ -292,7 +292,7 @@ impl Shard {
     /// them: of the next slot all that it leads to is read, and of the one after it what leads there.
     fn touch_next(&self, next: u32) {
         let Some(held) = self.slots.get_if_any(next) else { return };
-        let mut touched = held.entry.touch_whole();
+        let mut touched = held.entry.touch();
         self.index.find(held.hash, |slot| {
             touched ^= *slot as u8;
             true

@@ -259,11 +259,11 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if progress.channel == Channel::Stream {
             return self.send_and_wait(place, progress.with_edns);
         }
-        let datagram = self.exchange.attempts.iter().find(|listening| {
-            listening.is_open
-                && listening.place == place
-                && (listening.attempt.channel, listening.with_edns) == (Channel::Datagram, progress.with_edns)
+        let datagrams = self.exchange.attempts.iter().filter(|listening| {
+            listening.is_open && listening.place == place && listening.attempt.channel == Channel::Datagram
         });
+        // The one without EDNS serves where the other one had to make room for it.
+        let datagram = datagrams.max_by_key(|listening| listening.with_edns == progress.with_edns);
         match datagram.copied() {
             // RFC 6891 section 6.2.2: some drop what they do not know. Known to answer EDNS, it is silent for another
             // reason.
@@ -304,9 +304,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if self.exchange.sendings >= ATTEMPTS_MAX as u8 {
             return self.send_no_more();
         }
-        let now = self.now;
         if let Some(listening) = self.exchange.listening_mut(listening.attempt.id) {
-            listening.last_sent_at = now;
             listening.was_silent = false;
         }
         self.out.push(Output::Resend(listening.attempt));
@@ -341,7 +339,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         if self.exchange.sendings >= ATTEMPTS_MAX as u8 {
             return None;
         }
-        let slot = self.free_slot();
+        let slot = self.free_slot(place);
         let progress = self.progress(place);
         let attempt = Attempt {
             id: AttemptId(self.exchange.next_attempt),
@@ -357,7 +355,6 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             with_edns,
             case: is_random.then(|| NameCase(self.rng.random())),
             first_sent_at: self.now,
-            last_sent_at: self.now,
             mismatches: 0,
             was_silent: false,
         };
@@ -367,13 +364,17 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         Some(attempt.id)
     }
 
-    /// A place for one more attempt; the oldest is closed if there is none.
-    fn free_slot(&mut self) -> usize {
+    /// A place for one more attempt of the target at this place. If there is none, then another attempt of the same target
+    /// or one of a target that has two is closed, the oldest of them all: there are places for one of each.
+    fn free_slot(&mut self, place: u8) -> usize {
         let attempts = &self.exchange.attempts;
         if let Some(free) = attempts.iter().position(|listening| !listening.is_open) {
             return free;
         }
-        let oldest = (0..attempts.len()).min_by_key(|&slot| attempts[slot].attempt.id.0).unwrap_or(0);
+        let is_spare = |of: u8| of == place || attempts.iter().filter(|listening| listening.place == of).count() > 1;
+        let oldest =
+            (0..attempts.len()).min_by_key(|&slot| (!is_spare(attempts[slot].place), attempts[slot].attempt.id.0));
+        let oldest = oldest.unwrap_or(0);
         self.close(attempts[oldest].attempt.id);
         oldest
     }
@@ -530,7 +531,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         self.exchange.was_anyone_silent = true;
         self.count(Event::Silent);
         if self.is_on_own_channel(&listening) {
-            self.learn(listening.attempt.target, Observation::SilentSince(listening.last_sent_at));
+            self.learn(listening.attempt.target, Observation::SilentSince(listening.first_sent_at));
         }
     }
 

@@ -31,6 +31,15 @@ pub(super) struct Flight<W> {
     pub(super) has_ended: bool,
 }
 
+impl<W> Flight<W> {
+    /// Reads something of what a reply to it will need; the octet means nothing.
+    #[inline]
+    pub(super) fn touch(&self) -> u8 {
+        let waits = if let First::Waits(first) = &self.waiters.first { u8::from(first.client.is_ipv4()) } else { 0 };
+        self.exchange.touch() ^ self.question.touch() ^ waits ^ u8::from(self.has_ended)
+    }
+}
+
 /// One who waits for an outcome.
 pub(super) struct Waiting<W> {
     /// Who, in the words of whoever is told.
@@ -94,11 +103,13 @@ impl<W> Waiters<W> {
     }
 
     /// Takes the first one if it waits: the one for whom the question was asked.
+    #[inline]
     pub(super) fn pop_first(&mut self) -> Option<Waiting<W>> {
         self.take_first(|_| true)
     }
 
     /// Takes one who waits; none when nobody is left.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Waiting<W>> {
         self.pop_first().or_else(|| self.others.pop())
     }
@@ -132,6 +143,7 @@ impl<W> Waiters<W> {
     }
 
     /// Takes the first one if it waits, and is so.
+    #[inline]
     fn take_first(&mut self, is_so: impl FnOnce(&Waiting<W>) -> bool) -> Option<Waiting<W>> {
         if !matches!(&self.first, First::Waits(first) if is_so(first)) {
             return None;

@@ -73,7 +73,11 @@ impl<W> Inbox<W> {
     /// Hands in orders, whether there is room or not, and leaves the list empty.
     pub(super) fn put_orders(&self, orders: &mut Vec<Option<Order<W>>>) {
         self.put(|contents| {
-            contents.orders.append(orders);
+            if contents.orders.is_empty() {
+                std::mem::swap(&mut contents.orders, orders);
+            } else {
+                contents.orders.append(orders);
+            }
             self.orders.store(contents.orders.len(), Ordering::Relaxed);
         });
     }

@@ -120,6 +120,8 @@ pub(super) struct Sockets {
     /// Places in `sockets` that are free.
     free: Vec<u32>,
     pools: Vec<Pool>,
+    /// Places in `pools` that nobody uses. What stands there is written over.
+    free_pools: Vec<PoolIndex>,
     by_address: HashMap<SocketAddr, PoolIndex>,
     /// Sockets opened so far.
     opened: u32,
@@ -154,6 +156,8 @@ struct Socket {
 struct Pool {
     address: SocketAddr,
     target: Arc<TargetState>,
+    /// Contexts that ask it.
+    users: usize,
     /// Empty before the first socket.
     places: Box<[Option<SocketIndex>]>,
     /// The batch of this turn, and the socket that it leaves by.
@@ -167,6 +171,7 @@ impl Sockets {
             sockets: Vec::new(),
             free: Vec::new(),
             pools: Vec::new(),
+            free_pools: Vec::new(),
             by_address: HashMap::new(),
             opened: 0,
             in_turn: Vec::new(),
@@ -178,13 +183,39 @@ impl Sockets {
         }
     }
 
-    /// The pool for a target that is asked over UDP at this address; a new one has no socket yet.
+    /// The pool for a target that is asked over UDP at this address, with one more user; a new one has no socket yet.
     pub(super) fn pool(&mut self, address: SocketAddr, target: &Arc<TargetState>) -> PoolIndex {
-        let pools = &mut self.pools;
-        *self.by_address.entry(address).or_insert_with(|| {
-            pools.push(Pool { address, target: Arc::clone(target), places: Box::default(), turn: None });
-            PoolIndex(pools.len() as u32 - 1)
-        })
+        let Self { pools, free_pools, by_address, .. } = self;
+        let index = *by_address.entry(address).or_insert_with(|| {
+            let pool = Pool { address, target: Arc::clone(target), users: 0, places: Box::default(), turn: None };
+            match free_pools.pop() {
+                Some(free) => {
+                    pools[free.0 as usize] = pool;
+                    free
+                }
+                None => {
+                    pools.push(pool);
+                    PoolIndex(pools.len() as u32 - 1)
+                }
+            }
+        });
+        pools[index.0 as usize].users += 1;
+        index
+    }
+
+    /// One user fewer of a pool, who waits for nothing any more. With the last one it goes, and so do its sockets.
+    pub(super) fn release(&mut self, index: PoolIndex) {
+        let pool = &mut self.pools[index.0 as usize];
+        pool.users -= 1;
+        if pool.users > 0 {
+            return;
+        }
+        let sockets: Vec<SocketIndex> = pool.places.iter().flatten().copied().collect();
+        self.by_address.remove(&pool.address);
+        for socket in sockets {
+            self.retire(socket);
+        }
+        self.free_pools.push(index);
     }
 
     /// Adds a query to the batch that leaves for a target at the end of this turn; `write` is given its id and writes it.

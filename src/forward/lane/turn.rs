@@ -9,10 +9,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::flights::{FlightId, Flights, Open, Via, Waiting, Wanted};
+use super::contexts::{Context, Contexts};
+use super::flights::{Flight, FlightId, Flights, Open, Via, Waiting, Wanted};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
-use super::sockets::{Owner, PoolIndex, SocketIndex, Sockets, Unsent};
+use super::sockets::{Owner, SocketIndex, Sockets, Unsent};
 use super::timers::Timers;
 use super::{Audience, Lanes, Order, Question};
 use crate::dns::message::Message;
@@ -60,8 +61,7 @@ pub(super) struct Lane<A: Audience> {
     flights: Flights<A::Waiter>,
     timers: Timers,
     sockets: Sockets,
-    /// What this lane knows of contexts, by their ids.
-    contexts: Vec<Option<Context>>,
+    contexts: Contexts,
     rng: StdRng,
     /// What has been taken out of the inbox and not yet been looked at; of streams the first last.
     inward: Contents<A::Waiter>,
@@ -75,15 +75,6 @@ pub(super) struct Lane<A: Audience> {
     stream_failure: Option<StreamFailure>,
     /// The flight that is being worked on: what a panic concerns.
     in_work: Option<u32>,
-}
-
-/// What a lane keeps of a context. A context's id never means other targets.
-struct Context {
-    id: ContextId,
-    group: Arc<TargetGroup>,
-    states: Box<[Arc<TargetState>]>,
-    /// The sockets of each target, where it is asked over UDP.
-    pools: Box<[Option<PoolIndex>]>,
 }
 
 impl<A: Audience> Lane<A> {
@@ -111,7 +102,7 @@ impl<A: Audience> Lane<A> {
             flights: Flights::new(),
             timers: Timers::new(),
             sockets,
-            contexts: Vec::new(),
+            contexts: Contexts::new(),
             rng,
             inward: Contents::default(),
             orders_taken: 0,
@@ -225,10 +216,10 @@ impl<A: Audience> Lane<A> {
     fn join(&mut self, number: u32, waiting: Waiting<A::Waiter>) {
         self.shared().counters.coalesced.add();
         if self.is_asked_by_its_target(number, waiting.client) {
-            let context = &self.contexts[self.flights.get(number).map_or(0, |flight| flight.context) as usize];
-            let path = context.as_ref().map_or_else(String::new, |context| targets_text(&context.group));
-            let id = context.as_ref().map_or(ContextId(0), |context| context.id);
-            self.warn_of_loop(id, &path, &waiting);
+            let context = self.flights.get(number).and_then(|flight| self.contexts.get(flight.context));
+            if let Some(context) = context {
+                self.warn_of_loop(context.id, &targets_text(context.targets()), &waiting);
+            }
             return self.tell(waiting.waiter, &Err(ExchangeError::Loop));
         }
         let Some(flight) = self.flights.get(number) else { return };
@@ -269,7 +260,7 @@ impl<A: Audience> Lane<A> {
             return self.refuse_wanted(wanted, ExchangeError::InFlightLimit, &question);
         }
         let context = self.context(question.context(), group);
-        let states = &self.contexts[context as usize].as_ref().expect("it was just made").states;
+        let states = &self.contexts.get(context).expect("it was just found").states;
         let candidates = match order(states, group.order, self.now, &mut self.rng) {
             Ok(candidates) => candidates,
             Err(error) => {
@@ -281,6 +272,7 @@ impl<A: Audience> Lane<A> {
         shared.counters.exchanges.add();
         shared.flight_began();
         let number = self.flights.begin(question, context);
+        self.contexts.flight_began(context);
         let flight = self.flights.get_mut(number).expect("it has just begun");
         flight.exchange.restart(&candidates, self.now, shared.limits.options);
         match wanted {
@@ -299,21 +291,20 @@ impl<A: Audience> Lane<A> {
 
     /// The number of a context in this lane.
     fn context(&mut self, id: ContextId, group: &Arc<TargetGroup>) -> u32 {
-        let number = id.0;
-        if self.contexts.len() <= number as usize {
-            self.contexts.resize_with(number as usize + 1, || None);
+        if let Some(number) = self.contexts.find(id, group) {
+            return number;
         }
-        if self.contexts[number as usize].is_none() {
-            let states: Box<[_]> = self.lanes.0.forwarder.0.pool.states(group, &mut self.rng).into();
-            let pools = states.iter().map(|state| {
-                let is_asked_over_udp = state.target().protocol == TargetProtocol::Do53;
-                let address = state.target().address().filter(|_| is_asked_over_udp)?;
-                Some(self.sockets.pool(address, state))
-            });
-            let pools = pools.collect();
-            self.contexts[number as usize] = Some(Context { id, group: Arc::clone(group), states, pools });
+        for context in self.contexts.take_unused() {
+            context.pools.iter().flatten().for_each(|pool| self.sockets.release(*pool));
         }
-        number
+        let states: Box<[_]> = self.lanes.0.forwarder.0.pool.states(group, &mut self.rng).into();
+        let pools = states.iter().map(|state| {
+            let is_asked_over_udp = state.target().protocol == TargetProtocol::Do53;
+            let address = state.target().address().filter(|_| is_asked_over_udp)?;
+            Some(self.sockets.pool(address, state))
+        });
+        let pools = pools.collect();
+        self.contexts.add(Context::new(id, group, states, pools))
     }
 
     /// Takes what came of asking over a stream.
@@ -345,6 +336,7 @@ impl<A: Audience> Lane<A> {
                 Ok(received) => received,
                 Err(error) => return self.give_up(socket, super::sockets::reason(&error)),
             };
+            self.touch(socket, incoming, received);
             for slot in 0..received {
                 // What one datagram leads to may close the socket, and another may get its number.
                 if self.sockets.of_event(event).is_none() {
@@ -356,6 +348,18 @@ impl<A: Audience> Lane<A> {
                 return;
             }
         }
+    }
+
+    /// Reads what taking a batch of datagrams will read, so that the processor's cache misses of a batch overlap.
+    fn touch(&self, socket: SocketIndex, incoming: &Incoming, received: usize) {
+        let mut touched = 0;
+        for slot in 0..received {
+            let Some(id) = incoming.datagram(slot).first_chunk() else { continue };
+            let IdState::Open(owner) = self.sockets.state(socket, u16::from_be_bytes(*id)) else { continue };
+            touched ^= self.flights.get(owner.flight).map_or(0, Flight::touch);
+        }
+        // The octets must count for something, or reading them is optimised away.
+        std::hint::black_box(touched);
     }
 
     /// Takes a datagram of a target.
@@ -476,8 +480,7 @@ impl<A: Audience> Lane<A> {
         let Some(flight) = flights.get_mut(number) else { return };
         let ending = flight.exchange.step(&flight.question.ask(), input, *now, rng, outputs);
         let outcome = ending.map(|ending| {
-            let group = contexts[flight.context as usize].as_ref().map(|context| &*context.group);
-            outcome_of(ending, group, lanes.0.forwarder.0.limits.cache.ttls, *now)
+            outcome_of(ending, contexts.get(flight.context), lanes.0.forwarder.0.limits.cache.ttls, *now)
         });
         self.perform(number);
         if let Some(outcome) = outcome {
@@ -490,8 +493,9 @@ impl<A: Audience> Lane<A> {
     /// Does what an exchange has said.
     fn perform(&mut self, number: u32) {
         let mut outputs = std::mem::take(&mut self.outputs);
-        for output in outputs.drain(..) {
-            match output {
+        // Not taken out one by one: what has just been written in parts would be read as a whole.
+        for output in &outputs {
+            match *output {
                 Output::Send(attempt) => self.send(number, attempt),
                 Output::Resend(attempt) => self.send_again(number, attempt),
                 Output::Close(attempt) => {
@@ -504,6 +508,7 @@ impl<A: Audience> Lane<A> {
                 Output::Counted(event) => self.count(event),
             }
         }
+        outputs.clear();
         self.outputs = outputs;
     }
 
@@ -511,7 +516,7 @@ impl<A: Audience> Lane<A> {
     fn send(&mut self, number: u32, attempt: Attempt) {
         let id = self.flights.id(number);
         let Some(flight) = self.flights.get_mut(number) else { return };
-        let Some(context) = &self.contexts[flight.context as usize] else { return };
+        let Some(context) = self.contexts.get(flight.context) else { return };
         let target = usize::from(attempt.target.0);
         let state = &context.states[target];
         state.attempt_opened();
@@ -576,7 +581,7 @@ impl<A: Audience> Lane<A> {
 
     /// What is known of a target of a flight.
     fn state(&self, number: u32, target: TargetIndex) -> Option<&Arc<TargetState>> {
-        let context = self.contexts[self.flights.get(number)?.context as usize].as_ref()?;
+        let context = self.contexts.get(self.flights.get(number)?.context)?;
         context.states.get(usize::from(target.0))
     }
 
@@ -648,8 +653,12 @@ impl<A: Audience> Lane<A> {
         while let Some(open) = self.flights.get_mut(number).and_then(|flight| flight.listening.pop()) {
             self.close(number, open);
         }
+        let context = self.flights.get(number).map(|flight| flight.context);
         if self.flights.remove(number) {
             self.shared().flight_ended();
+        }
+        if let Some(context) = context {
+            self.contexts.flight_ended(context);
         }
     }
 
@@ -778,9 +787,10 @@ impl<A: Audience> Lane<A> {
 }
 
 /// What is told of how an exchange ended.
-fn outcome_of(ending: Ending<'_>, group: Option<&TargetGroup>, ttls: TtlLimits, now: Millis) -> Outcome {
+fn outcome_of(ending: Ending<'_>, context: Option<&Context>, ttls: TtlLimits, now: Millis) -> Outcome {
     let is_protected = |target: TargetIndex| {
-        group.and_then(|group| group.targets.get(usize::from(target.0))).is_some_and(|target| target.is_protected())
+        let state = context.and_then(|context| context.states.get(usize::from(target.0)));
+        state.is_some_and(|state| state.target().is_protected())
     };
     let kept = |message: &Message<'_>, target: TargetIndex| {
         let reply = UpstreamReply::new(message, ttls, now, is_protected(target));

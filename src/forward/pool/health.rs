@@ -15,6 +15,9 @@ use crate::forward::exchange::{
 /// How long a target must have been silent before it counts as away: a few packets in a row are lost now and then, and
 /// whoever waits is told a stale answer at once while all targets are away.
 pub(super) const AWAY_MILLIS: u64 = PATIENCE_MILLIS_MAX;
+/// The same where nobody has asked it anything else: finding a name takes a recursive server seconds now and then, and
+/// says nothing about others.
+pub(super) const AWAY_BY_ONE_NAME_MILLIS: u64 = 3_000;
 /// A suspect target gets one question a second beside the one that is asked, to find out whether it is back.
 pub(super) const PROBE_MILLIS: u64 = 1_000;
 /// A target whose round-trip time was not measured for so long gets one question beside the one that is asked.
@@ -68,8 +71,9 @@ struct Suspicion {
 /// A change that an operator may have to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target failed twice and was not heard of in between, and where it was silent, for [`AWAY_MILLIS`]: a few lost
-    /// packets are no news.
+    /// The target failed twice and was not heard of in between, and where it was silent, for `AWAY_MILLIS`, or if that
+    /// was to one question only, for `AWAY_BY_ONE_NAME_MILLIS`: a few lost packets are no news, and neither is a name
+    /// that takes long.
     WentAway,
     /// It answers again.
     CameBack,
@@ -179,7 +183,11 @@ impl Health {
             Observation::SilentSince(sent_at) if self.answered_at.is_some_and(|answered_at| answered_at >= sent_at) => {
                 self.failed += 1;
             }
-            Observation::SilentSince(_) => return self.learn_failure(AWAY_MILLIS, now),
+            Observation::SilentSince(sent_at) => {
+                let is_another = self.suspect.is_some_and(|suspect| suspect.since <= sent_at);
+                let away_millis = if is_another { AWAY_MILLIS } else { AWAY_BY_ONE_NAME_MILLIS };
+                return self.learn_failure(away_millis, now);
+            }
             Observation::Unreachable => return self.learn_failure(0, now),
             Observation::GaveCookie(server) => {
                 if let Some(cookie) = &mut self.cookie {

@@ -4,7 +4,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::health::{
-    AWAY_MILLIS, COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN, ODDITY_MILLIS,
+    AWAY_BY_ONE_NAME_MILLIS, AWAY_MILLIS, COOKIE_EXPECTED_MILLIS, MEASURE_FIRST_MILLIS, MEASURE_MILLIS, ODDITIES_MIN,
+    ODDITY_MILLIS,
 };
 use super::*;
 use crate::dns::{TargetHost, TargetOrder, TargetProtocol};
@@ -97,13 +98,26 @@ fn a_few_lost_packets_make_no_target_away() {
     let mut bench = Bench::new(1, TargetOrder::Fastest);
     bench.answer(1, 1, 0);
     let silent = |bench: &Bench, sent, now| bench.learn(1, Observation::SilentSince(Millis(sent)), now);
-    // Four in a row, as they are sent again.
+    // Of four questions in a row.
     for (sent, now) in [(10, 60), (60, 160), (160, 360), (360, 459)] {
         assert_eq!(silent(&bench, sent, now), None, "{now}");
         assert!(!bench.candidates(now).expect("there is room").are_all_away());
     }
     assert_eq!(silent(&bench, 360, 60 + AWAY_MILLIS), Some(Change::WentAway));
     assert!(bench.candidates(500).expect("there is room").are_all_away());
+}
+
+#[test]
+fn one_slow_name_makes_no_target_away_where_nothing_else_is_asked() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 0);
+    // One question, sent again and again: unbound asks authorities that are far away.
+    let silent = |bench: &Bench, now| bench.learn(1, Observation::SilentSince(Millis(10)), now);
+    for now in [60, 160, 360, 700, 1_500, 3_000, 59 + AWAY_BY_ONE_NAME_MILLIS] {
+        assert_eq!(silent(&bench, now), None, "{now}");
+        assert!(!bench.candidates(now).expect("there is room").are_all_away());
+    }
+    assert_eq!(silent(&bench, 60 + AWAY_BY_ONE_NAME_MILLIS), Some(Change::WentAway), "it is very silent");
 }
 
 #[test]

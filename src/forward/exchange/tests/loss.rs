@@ -96,6 +96,22 @@ fn a_name_that_takes_a_second_is_asked_for_a_few_times() {
 }
 
 #[test]
+fn targets_that_nothing_is_known_of_are_asked_with_and_without_edns_and_no_more_often() {
+    for count in 1..=6 {
+        let mut ids = std::collections::HashSet::new();
+        let unknown = candidates(count).into_iter().map(|known| Candidate { edns: EdnsSupport::Unknown, ..known });
+        let went = run(unknown.collect(), |sent, query| {
+            ids.insert((sent.target, sent.with_edns, query.metadata.id));
+            vec![]
+        });
+        assert_eq!(went.result, Err(ExchangeError::TimedOut));
+        assert_eq!(ids.len(), 2 * usize::from(count), "one id each");
+        let plain = ids.iter().filter(|(_, with_edns, _)| !with_edns).count();
+        assert_eq!(plain, usize::from(count), "{count} targets");
+    }
+}
+
+#[test]
 fn a_name_that_takes_all_targets_seconds_is_answered() {
     // Each listens from its first query on: what came of that counts, however often it was sent again.
     for count in 1..=6 {
