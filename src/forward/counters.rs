@@ -86,6 +86,9 @@ counters! {
     waiters_limit,
     /// Questions that were told an answer whose lifetime was over.
     told_stale,
+    /// Questions that were told something while they were being asked, or not asked, because questions before them had
+    /// taken the time of their query.
+    told_late,
     /// Upstream sockets opened so far.
     sockets_opened,
     /// Times that there were as many upstream sockets as may be: then one is used on, or gives its place to another

@@ -5,7 +5,7 @@ use super::upstream::{Over, Upstream, address, at_once, label};
 use super::*;
 use plustwo::dns::TargetOrder;
 use plustwo::forward::ExchangeError;
-use plustwo::forward::lane::{Audience, INBOX_MAX, Lanes, Order, SOCKETS_PER_TARGET, WAITERS_MAX};
+use plustwo::forward::lane::{Audience, INBOX_MAX, Lanes, Order, SOCKETS_PER_TARGET};
 use plustwo::forward::pool::{Condition, TargetReport};
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
@@ -59,13 +59,14 @@ fn a_target_has_so_many_questions_at_a_time() {
 }
 
 #[test]
-fn so_many_may_wait_for_one_question() {
+fn as_many_may_wait_for_one_question_as_may_be_in_flight() {
+    const MAX: usize = 1_200;
     let upstream = Upstream::start(|q| Over::Reply(address(q, 1), Duration::from_millis(300)), |_| None);
-    let world = World::new(&[upstream.address]);
-    let waiting: Vec<_> = (0..WAITERS_MAX + 5).map(|_| world.ask("db")).collect();
+    let world = World::with(ForwardLimits { in_flight_max: MAX, ..limits() }, &[upstream.address]);
+    let waiting: Vec<_> = (0..MAX + 5).map(|_| world.ask("db")).collect();
     let outcomes: Vec<_> = waiting.iter().map(told).collect();
     let refused = outcomes.iter().filter(|outcome| matches!(outcome, Err(ExchangeError::InFlightLimit))).count();
-    assert_eq!((refused, outcomes.iter().filter(|outcome| outcome.is_ok()).count()), (5, WAITERS_MAX));
+    assert_eq!((refused, outcomes.iter().filter(|outcome| outcome.is_ok()).count()), (5, MAX));
     assert_eq!((world.counters().waiters_limit, world.counters().exchanges), (5, 1));
 }
 
@@ -83,7 +84,7 @@ fn an_inbox_says_when_it_is_full() {
         let name = name(&label);
         let question = lanes.question(&ask(&name));
         assert!(lanes.has_room(&question), "after {n}");
-        lanes.add(&mut orders, Order::new(question, &group, Ipv4Addr::LOCALHOST.into(), waiter.clone()));
+        lanes.add(&mut orders, Order::new(question, &group, Ipv4Addr::LOCALHOST.into(), T0, waiter.clone()));
         if n % 64 == 63 {
             lanes.submit_all(&mut orders);
             assert!(orders.is_empty());

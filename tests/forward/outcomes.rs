@@ -57,7 +57,7 @@ fn a_question_for_the_cache_alone_is_asked_and_tells_nobody() {
     let world = World::new(&[upstream.address]);
     let db = name("db");
     let question = world.asking.lanes.question(&ask(&db));
-    world.asking.lanes.submit(plustwo::forward::lane::Order::for_cache(question, &world.group));
+    world.asking.lanes.submit(plustwo::forward::lane::Order::for_cache(question, &world.group, None));
     wait_until("it is known", || world.cached("db").is_some());
     assert_eq!(upstream.asked(), 1);
 }
