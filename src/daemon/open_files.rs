@@ -9,8 +9,9 @@ const FILES_OF_THE_PROCESS: usize = 64;
 const FILES_OF_A_LANE: usize = 2;
 /// Streams to targets that are expected at a time. They are few, and made anew where the system refuses one.
 const STREAMS_TO_TARGETS: usize = 128;
-/// Upstream sockets that there may be even where files are that scarce.
-const SOCKETS_MIN: usize = 4;
+/// Upstream sockets that each lane may have even where files are that scarce, or the file says fewer: one for each of the
+/// six targets that one question may be asked of, and two to spare.
+const SOCKETS_OF_A_LANE_MIN: usize = 8;
 
 /// Raises the limit of open files as far as the system lets us; how many upstream sockets there may then be, so that
 /// doors and streams keep theirs. Fewer than `upstream_sockets` says is warned about.
@@ -41,7 +42,7 @@ pub(super) fn upstream_sockets(settings: &Settings, door_sockets: usize, lanes: 
 fn allowed(wanted: usize, may: usize, door_sockets: usize, lanes: usize, tcp_connections: usize) -> usize {
     let streams = tcp_connections.min(may / 2) + STREAMS_TO_TARGETS.min(may / 8);
     let reserved = FILES_OF_THE_PROCESS + door_sockets + lanes * FILES_OF_A_LANE + streams;
-    wanted.min(may.saturating_sub(reserved)).max(SOCKETS_MIN.min(wanted))
+    wanted.min(may.saturating_sub(reserved)).max(SOCKETS_OF_A_LANE_MIN * lanes)
 }
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
         assert_eq!(allowed(1000, 1_048_576, 10, 2, 1024), 1000);
         assert_eq!(allowed(1000, 1024, 10, 2, 1024), 1024 - 64 - 10 - 4 - 512 - 128);
         assert_eq!(allowed(1000, 4096, 10, 2, 1024), 1000);
-        assert_eq!(allowed(1000, 64, 4, 2, 1024), SOCKETS_MIN, "there are some in any case");
-        assert_eq!(allowed(2, 64, 4, 2, 1024), 2, "but never more than are wanted");
+        assert_eq!(allowed(1000, 64, 4, 2, 1024), 16, "there are some in any case");
+        assert_eq!(allowed(16, 4096, 4, 8, 1024), 64, "also where the file says fewer");
     }
 }

@@ -178,7 +178,8 @@ impl ReplyCache {
     /// Remembers how an exchange ended, as long as that may be kept; returns what to tell those who wait for it.
     ///
     /// A failure does not end an answer that may still be served: that is told instead, and where it was the upstream
-    /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer").
+    /// that failed, it is served for 30 seconds without asking again (RFC 8767 section 5: "failure recheck timer"), or
+    /// until it may be served no more.
     pub fn insert(&self, key: CacheKey, outcome: Outcome, now: Millis) -> Outcome {
         self.insert_hashed(self.name_hash(&key.ask()), key, outcome, now)
     }
@@ -192,7 +193,11 @@ impl ReplyCache {
         let mut shard = self.write(self.shard_of(name_hash));
         if !is_answer && let Some(kept) = self.last_answer(&shard, &key.ask(), name_hash, now) {
             if said_by_upstream {
-                kept.serve_stale_until(now.plus_seconds(FAILURE_RECHECK));
+                let end = kept.may_be_served_until(self.limits.stale_seconds);
+                // Where nothing is served beyond its lifetime, what is still fresh ends with it.
+                if self.limits.stale_seconds > 0 {
+                    kept.serve_stale_until(now.plus_seconds(FAILURE_RECHECK).min(end));
+                }
             } else if !kept.is_fresh(now) {
                 kept.serve_stale_until(now);
             }

@@ -91,7 +91,8 @@ counters! {
     told_late,
     /// Upstream sockets opened so far.
     sockets_opened,
-    /// Times that a socket was used on because there were as many as may be.
+    /// Times that there were as many upstream sockets as may be: then one is used on, or gives its place to another
+    /// target, or the question is not asked of that target.
     socket_limit,
     /// Times that the system gave us no upstream socket.
     no_socket,

@@ -141,7 +141,7 @@ pub struct ForwardLimits {
     pub in_flight_max: usize,
     /// Queries that wait for a reply of one target at a time.
     pub in_flight_per_target_max: u32,
-    /// Upstream sockets over all lanes. A target that would have none gets one a lane all the same.
+    /// Upstream sockets over all lanes, which share them evenly; a lane has one at least.
     pub sockets_max: usize,
     /// How targets are asked.
     pub options: Options,

@@ -159,6 +159,16 @@ impl TargetState {
         self.in_flight.load(Ordering::Relaxed) >= self.in_flight_max
     }
 
+    /// Whether it counts as away: it failed again and again, and was not heard of in between.
+    pub fn is_away(&self) -> bool {
+        self.health().is_away()
+    }
+
+    /// Whether it is asked over TCP for now, because it does not keep the case of names.
+    pub fn changes_case(&self, now: Millis) -> bool {
+        self.health().changes_case(now)
+    }
+
     /// From which address of ours it is asked, as a new socket to it shows. A client cookie belongs to one address: with
     /// another one there is a new cookie (RFC 9018 section 3).
     pub fn set_local_address(&self, local: IpAddr, rng: &mut impl CryptoRng) {

@@ -350,9 +350,13 @@ impl UpstreamReply {
     /// Whether it may be served where nobody can say anything newer: an answer that could be kept, whose lifetime is
     /// not over for longer than that (RFC 8767 section 5: "maximum stale timer").
     pub(super) fn may_be_served_for(&self, now: Millis, stale_seconds: u32) -> bool {
-        let lifetime = u64::from(self.lifetime.seconds());
-        let end = (lifetime + u64::from(stale_seconds)) * 1000;
-        self.is_an_answer() && lifetime > 0 && self.age_millis(now) < end
+        self.is_an_answer() && self.lifetime > NOT_KEPT && now < self.may_be_served_until(stale_seconds)
+    }
+
+    /// When its lifetime has been over for so long.
+    pub(super) fn may_be_served_until(&self, stale_seconds: u32) -> Millis {
+        let seconds = u64::from(self.lifetime.seconds()) + u64::from(stale_seconds);
+        Millis(u64::try_from(self.received_at.saturating_add_unsigned(seconds * 1000)).unwrap_or(0))
     }
 
     /// Serves it beyond its lifetime, until then without asking again.

@@ -254,6 +254,25 @@ fn a_failure_beside_a_fresh_answer_changes_nothing_yet() {
 }
 
 #[test]
+fn a_failure_makes_nothing_last_longer_than_it_may() {
+    let asked = ask(QNAME);
+    // Renewing it failed while it was fresh; nothing is served beyond its lifetime.
+    let off = cache(1 << 20);
+    insert(&off, &asked, &reply(QNAME, 60, 4));
+    let told = off.insert(CacheKey::from(&asked), Err(ExchangeError::TimedOut), T0.plus(55_000));
+    assert!(told.is_ok_and(|reply| !reply.is_stale(T0.plus(60_000))));
+    assert!(off.get(&asked, T0.plus(59_999)).is_some());
+    assert!(off.get(&asked, T0.plus(60_000)).is_none());
+    // The same at the end of the hour for which it may be served.
+    let cache = stale_cache();
+    insert(&cache, &asked, &reply(QNAME, 60, 4));
+    let told = cache.insert(CacheKey::from(&asked), Err(ExchangeError::TimedOut), T0.plus(3_650_000));
+    assert!(told.is_ok());
+    assert!(cache.get(&asked, T0.plus(3_659_999)).is_some());
+    assert!(cache.get(&asked, T0.plus(3_660_000)).is_none());
+}
+
+#[test]
 fn the_newest_of_what_is_stale_is_served() {
     let cache = stale_cache();
     let (a, aaaa) = (ask(QNAME), Ask { qtype: Rtype::AAAA, ..ask(QNAME) });

@@ -70,7 +70,7 @@ pub(super) enum Meaning<'m> {
         reply: Option<Failing<'m>>,
     },
     /// Go and ask others: the target does not resolve for us (RFC 2308 section 2.2 tells it from NODATA).
-    Referral(Message<'m>),
+    Referral,
     /// The server cookie that we sent is not one of its own (RFC 7873 section 5.3).
     BadCookie,
 }
@@ -137,7 +137,7 @@ fn meaning(message: Message<'_>, cookie: ReplyCookie) -> Meaning<'_> {
     if message.truncated() {
         Meaning::Truncated
     } else if is_referral(&message) {
-        Meaning::Referral(message)
+        Meaning::Referral
     } else {
         Meaning::Good(message)
     }

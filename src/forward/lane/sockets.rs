@@ -36,8 +36,10 @@ use crate::udp::sys::{Family, probe_path_mtu};
 pub const SOCKETS_PER_TARGET: usize = 64;
 /// Queries from one socket, a batch more at most. Enough that making sockets costs little: 10 microseconds each.
 pub const SOCKET_USES_MAX: usize = 512;
-/// The same where there may be no more sockets: then it is given up even so, and there is one more for a while.
+/// The same where there may be no more sockets: then it is given up even so, and what was asked from it is asked anew.
 const USES_MAX: usize = 8 * SOCKET_USES_MAX;
+/// The part of a lane's sockets that is kept for targets that have none: a fourth.
+const KEPT_FOR_FIRST: usize = 4;
 /// How long a socket is used, in seconds: trying all its ports at the 1,000 packets a second at which Linux lets itself be
 /// asked about them takes three times as long.
 pub const SOCKET_SECONDS_MAX: u64 = 10;
@@ -62,14 +64,13 @@ impl SocketBudget {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Room for one more; whether there was any.
-    fn take(&self) -> bool {
-        let more = |open| (open < self.max).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// How many one of so many lanes may have open. Questions are spread evenly over lanes, and one cannot close what
+    /// another does not use.
+    fn share(&self, lanes: usize) -> usize {
+        (self.max / lanes).max(1)
     }
 
-    /// Room for one more, in any case.
-    fn take_beyond(&self) {
+    fn take(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -129,9 +130,13 @@ pub(super) struct Sockets {
     in_turn: Vec<PoolIndex>,
     /// Batches that no pool needs now.
     spare: Vec<Outgoing>,
-    /// Sockets that told an error when a batch was sent, with all whose queries they had.
-    broken: Vec<(SocketIndex, Unsent)>,
+    /// Sockets that are to be given up, with all whose queries they had, by their events' numbers: those that told an
+    /// error when a batch was sent, and those whose place another one has taken.
+    broken: Vec<(u64, Unsent)>,
     budget: Arc<SocketBudget>,
+    /// How many may be open here, those counted that only wait for their last replies; one more a target that takes
+    /// another's place, until the end of the turn.
+    open_max: usize,
     counters: Arc<Counters>,
     /// When to look for sockets that nobody uses any more; none while there are no sockets.
     sweep_at: Option<Millis>,
@@ -165,9 +170,10 @@ struct Pool {
 }
 
 impl Sockets {
-    /// No sockets yet.
-    pub(super) fn new(budget: Arc<SocketBudget>, counters: Arc<Counters>) -> Self {
+    /// No sockets yet, in one of so many lanes.
+    pub(super) fn new(budget: Arc<SocketBudget>, lanes: usize, counters: Arc<Counters>) -> Self {
         Self {
+            open_max: budget.share(lanes),
             sockets: Vec::new(),
             free: Vec::new(),
             pools: Vec::new(),
@@ -259,19 +265,24 @@ impl Sockets {
         }
     }
 
-    /// A socket that refused a batch, and why; what it had open is still open.
+    /// A socket that is to be given up, and why; what it had open is still open.
     pub(super) fn next_broken(&mut self) -> Option<(SocketIndex, Unsent)> {
-        self.broken.pop()
+        while let Some((number, why)) = self.broken.pop() {
+            if let Some(index) = self.of_event(number) {
+                return Some((index, why));
+            }
+        }
+        None
     }
 
     /// Sends the batch of a pool, if it has one.
     fn send_batch(&mut self, pool: PoolIndex) {
         let Some((socket, mut batch)) = self.pools[pool.0 as usize].turn.take() else { return };
-        if let Some(Socket { socket: connected, .. }) = &self.sockets[socket.0 as usize] {
+        if let Some(Socket { socket: connected, generation, .. }) = &self.sockets[socket.0 as usize] {
             match batch.send(connected) {
                 Ok(0) => {}
                 Ok(lost) => self.counters.send_full.add_many(lost as u64),
-                Err(error) => self.broken.push((socket, reason(&error))),
+                Err(error) => self.broken.push((event_number(socket, *generation), reason(&error))),
             }
         }
         self.spare.push(batch);
@@ -291,42 +302,82 @@ impl Sockets {
         if places.is_empty() {
             *places = vec![None; SOCKETS_PER_TARGET].into();
         }
-        if let Some(index) = self.pools[pool.0 as usize].places[place] {
-            if self.get(index).is_some_and(|socket| socket.may_be_used(now)) {
-                return Ok(index);
-            }
-            self.retire(index);
+        let stands = places[place];
+        let state = stands.and_then(|index| self.get(index)).map(|socket| (socket.may_be_used(now), socket.open == 0));
+        match (stands, state) {
+            (Some(index), Some((true, _))) => return Ok(index),
+            (Some(index), Some((false, true))) => self.retire(index),
+            _ => {}
         }
-        while !self.budget.take() {
+        if !self.has_room(pool) {
             self.counters.socket_limit.add();
-            let Some(other) = self.any(pool, rng) else {
-                // Each target has one a lane.
-                self.budget.take_beyond();
-                break;
-            };
-            if self.get(other).is_some_and(|socket| socket.may_be_used(now) || socket.must_be_used_on()) {
+            let is_usable = |socket: &Socket| socket.may_be_used(now) || socket.must_be_used_on();
+            if let Some(other) = self.any(pool, rng, is_usable) {
                 return Ok(other);
             }
-            // Each time round there is one fewer.
-            self.retire(other);
+            if !self.make_room(pool) {
+                return Err(Unsent::NoSocket);
+            }
+        }
+        // What still waits there for replies does so until they have come.
+        if let Some(index) = self.pools[pool.0 as usize].places[place] {
+            self.retire(index);
         }
         self.open(pool, place, events, now, rng).or_else(|error| {
-            self.budget.give_back();
             let unsent = reason(&error);
             if unsent == Unsent::NoRoute {
                 return Err(unsent);
             }
             self.counters.no_socket.add();
-            let other = self.any(pool, rng).filter(|other| self.get(*other).is_some_and(|s| s.ids.used() < USES_MAX));
-            other.ok_or(unsent)
+            self.any(pool, rng, |socket| socket.ids.used() < USES_MAX).ok_or(unsent)
         })
     }
 
-    /// Any open socket of a pool, however long it has been used.
-    fn any(&self, pool: PoolIndex, rng: &mut impl Rng) -> Option<SocketIndex> {
-        let open = || self.pools[pool.0 as usize].places.iter().flatten();
-        let count = open().count();
-        if count > 0 { open().nth(rng.random_range(0..count)).copied() } else { None }
+    /// Whether one more may be opened for a pool. A target that has none comes before one that has some: however many
+    /// questions wait for dead targets, the others are asked.
+    fn has_room(&self, pool: PoolIndex) -> bool {
+        let has_none = self.pools[pool.0 as usize].places.iter().all(Option::is_none);
+        let kept = if has_none { 0 } else { self.open_max / KEPT_FOR_FIRST };
+        self.open_count() < self.open_max - kept
+    }
+
+    /// Makes room for one more socket of a pool that has none it can use: one is closed that nobody waits on, whoever's
+    /// it is; else one is given up that has been used too much, or that belongs to a target that does not answer, where
+    /// this one does. False if there is none.
+    fn make_room(&mut self, pool: PoolIndex) -> bool {
+        let open = || {
+            let sockets = self.sockets.iter().zip(0..);
+            sockets.filter_map(|(socket, index)| Some((socket.as_ref()?, SocketIndex(index))))
+        };
+        let oldest_of = |may_go: &dyn Fn(&Socket) -> bool| {
+            let those = open().filter(|(socket, _)| may_go(socket));
+            those.min_by_key(|(socket, _)| socket.opened_at).map(|(socket, index)| (index, socket.generation))
+        };
+        if let Some((idle, _)) = oldest_of(&|socket| socket.open == 0) {
+            self.retire(idle);
+            return true;
+        }
+        let is_away = |pool: PoolIndex| self.pools[pool.0 as usize].target.is_away();
+        let own = oldest_of(&|socket| socket.pool == pool);
+        let given_up = own.or_else(|| if is_away(pool) { None } else { oldest_of(&|socket| is_away(socket.pool)) });
+        if let Some((index, generation)) = given_up {
+            self.retire(index);
+            self.broken.push((event_number(index, generation), Unsent::NoSocket));
+        }
+        given_up.is_some()
+    }
+
+    /// Sockets that are open, those among them that only wait for their last replies.
+    fn open_count(&self) -> usize {
+        self.sockets.len() - self.free.len()
+    }
+
+    /// Any of a pool's sockets that are like this.
+    fn any(&self, pool: PoolIndex, rng: &mut impl Rng, is_so: impl Fn(&Socket) -> bool) -> Option<SocketIndex> {
+        let is_so = |index: &&SocketIndex| self.get(**index).is_some_and(&is_so);
+        let those = || self.pools[pool.0 as usize].places.iter().flatten().filter(is_so);
+        let count = those().count();
+        if count > 0 { those().nth(rng.random_range(0..count)).copied() } else { None }
     }
 
     /// Opens a socket to a target, on a port that the kernel picks at random.
@@ -366,6 +417,7 @@ impl Sockets {
         }
         self.pools[pool.0 as usize].places[place] = Some(index);
         self.sweep_at.get_or_insert_with(|| now.plus(SOCKET_SECONDS_MAX * 1000));
+        self.budget.take();
         self.counters.sockets_opened.add();
         Ok(index)
     }
@@ -434,7 +486,7 @@ impl Sockets {
                 self.retire(index);
             }
         }
-        let any_left = self.sockets.len() > self.free.len();
+        let any_left = self.open_count() > 0;
         self.sweep_at = any_left.then(|| now.plus(SOCKET_SECONDS_MAX * 1000));
     }
 

@@ -42,6 +42,9 @@ pub const QUERY_MILLIS_MAX: u64 = 3_900;
 const BATCHES_PER_TURN: usize = 4;
 /// How long a lane rests when the system refuses to let it wait.
 const WAIT_REST: Duration = Duration::from_millis(10);
+/// What is said besides of a target that went away and is asked over TCP for the case of names.
+const CHANGES_CASE: &str = ". It does not repeat the case of names and so is asked over TCP: where it has no TCP, set \
+                            case_randomization = false";
 /// The inbox's number among those of events; no socket has it.
 const BELL: u64 = u64::MAX;
 
@@ -89,7 +92,7 @@ impl<A: Audience> Lane<A> {
         let events = Events::new()?;
         events.watch_bell(lanes.0.inboxes[index].bell(), BELL)?;
         let shared = &lanes.0.forwarder.0;
-        let sockets = Sockets::new(Arc::clone(&shared.sockets), Arc::clone(&shared.counters));
+        let sockets = Sockets::new(Arc::clone(&shared.sockets), lanes.count(), Arc::clone(&shared.counters));
         let rng = StdRng::try_from_os_rng().map_err(io::Error::other)?;
         Ok(Self {
             lanes,
@@ -591,9 +594,10 @@ impl<A: Audience> Lane<A> {
         match state.learn(observation, self.now) {
             Some(Change::WentAway) => {
                 let target = state.target();
+                let case = if state.changes_case(self.now) { CHANGES_CASE } else { "" };
                 match &self.stream_failure {
-                    None => tracing::warn!(%target, "an upstream does not answer; it is asked last"),
-                    Some(why) => tracing::warn!(%target, %why, "an upstream does not answer; it is asked last"),
+                    None => tracing::warn!(%target, "an upstream does not answer; it is asked last{case}"),
+                    Some(why) => tracing::warn!(%target, %why, "an upstream does not answer; it is asked last{case}"),
                 }
             }
             Some(Change::CameBack) => tracing::info!(target = %state.target(), "an upstream answers again"),

@@ -99,7 +99,6 @@ pub(super) struct Look {
     pub(super) candidate: Candidate,
     /// Smoothed round-trip time in milliseconds; none if it was never measured.
     pub(super) round_trip_millis: Option<f32>,
-    pub(super) is_away: bool,
     /// Whether it is to be asked beside another one now, if it is not asked first.
     pub(super) is_due: bool,
 }
@@ -134,22 +133,32 @@ impl Health {
     /// The target as a candidate, and what the order goes by.
     pub(super) fn look(&mut self, target: TargetIndex, now: Millis) -> Look {
         let measure_at = *self.measure_at.get_or_insert_with(|| now.plus(MEASURE_FIRST_MILLIS));
-        let changes_case = self.changes_case.is_so(now);
+        let changes_case = self.changes_case(now);
         let are_expected = now < self.cookies_expected_until;
         let candidate = Candidate {
             target,
             channel: if changes_case { Channel::Stream } else { self.own_channel },
             patience_millis: if changes_case { STREAM_PATIENCE_MILLIS as u16 } else { self.patience_millis() },
             turn: if self.suspect.is_some() { Turn::Suspect } else { Turn::InOrder },
+            is_away: self.is_away(),
             edns: if self.plain_only.is_so(now) { EdnsSupport::PlainOnly } else { self.edns },
             cookie: self.cookie.map(|cookie| Cookie { is_expected: are_expected, ..cookie }),
         };
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.suspect.is_some_and(|suspect| suspect.is_away),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
+    }
+
+    /// Whether it counts as away.
+    pub(super) fn is_away(&self) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.is_away)
+    }
+
+    /// Whether it is asked over TCP for now, because it does not keep the case of names.
+    pub(super) fn changes_case(&mut self, now: Millis) -> bool {
+        self.changes_case.is_so(now)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.
@@ -238,7 +247,13 @@ impl Health {
         self.failed += 1;
         match &mut self.suspect {
             Some(suspect) if now.since(suspect.since) < away_millis => None,
-            Some(suspect) => (!std::mem::replace(&mut suspect.is_away, true)).then_some(Change::WentAway),
+            Some(suspect) if suspect.is_away => None,
+            Some(suspect) => {
+                suspect.is_away = true;
+                // Or something on the way drops queries with EDNS since (RFC 6891 section 6.2.2): without it is tried too.
+                self.edns = EdnsSupport::Unknown;
+                Some(Change::WentAway)
+            }
             None => {
                 self.suspect = Some(Suspicion { since: now, probe_at: now.plus(PROBE_MILLIS), is_away: false });
                 None

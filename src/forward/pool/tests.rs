@@ -356,6 +356,20 @@ fn a_target_that_answers_only_without_edns_is_asked_so_for_an_hour() {
 }
 
 #[test]
+fn a_target_that_goes_away_may_have_ceased_to_answer_edns() {
+    let mut bench = Bench::new(1, TargetOrder::Fastest);
+    bench.answer(1, 1, 1);
+    assert_eq!(bench.candidate(1, 2).edns, EdnsSupport::Answers);
+    bench.learn(1, Observation::SilentSince(Millis(2)), 50);
+    assert_eq!(bench.candidate(1, 51).edns, EdnsSupport::Answers, "a packet may be lost");
+    let gone = bench.learn(1, Observation::SilentSince(Millis(50)), 50 + AWAY_MILLIS);
+    assert_eq!(gone, Some(Change::WentAway));
+    assert_eq!(bench.candidate(1, 500).edns, EdnsSupport::Unknown);
+    let back = bench.answer(1, 1, 600);
+    assert_eq!((back, bench.candidate(1, 601).edns), (Some(Change::CameBack), EdnsSupport::Answers));
+}
+
+#[test]
 fn a_target_that_changes_the_case_is_asked_over_tcp_for_an_hour() {
     let mut bench = Bench::new(1, TargetOrder::Fastest);
     bench.answer(1, 5, 0);

@@ -135,7 +135,7 @@ fn a_failing_rcode_is_passed_on_when_there_is_nothing_better() {
 }
 
 #[test]
-fn a_referral_is_passed_on_when_there_is_nothing_better() {
+fn a_referral_is_not_passed_on() {
     let went = run(candidates(2), |sent, query| match sent.target {
         0 => vec![referral(1, query)],
         _ => vec![good(5, query)],
@@ -144,7 +144,13 @@ fn a_referral_is_passed_on_when_there_is_nothing_better() {
     assert_eq!(went.counted, [Event::Referral]);
 
     let went = run(candidates(2), |_, query| vec![referral(1, query)]);
-    assert_eq!((went.at, went.by, went.rcode()), (2, Some(0), Rcode::NOERROR));
+    assert_eq!((went.at, went.sends(), went.result), (2, vec![(0, 0), (1, 1)], Err(ExchangeError::BadReply)));
+    // A failing rcode says more.
+    let went = run(candidates(2), |sent, query| match sent.target {
+        0 => vec![referral(1, query)],
+        _ => vec![failing(1, query, ResponseCode::Refused)],
+    });
+    assert_eq!((went.at, went.by, went.rcode()), (2, Some(1), Rcode::REFUSED));
 }
 
 #[test]
