@@ -34,7 +34,7 @@ use flights::{Waiting, Wanted};
 pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
-pub use sockets::{SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
+pub use sockets::{GIVEN_UP_MAX, SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
 use turn::Lane;
 pub use turn::{CLIENT_PATIENCE_MILLIS, QUERY_MILLIS_MAX};
 
