@@ -148,7 +148,8 @@ fn whoever_of_six_targets_answers_is_found_over_whatever_it_is_asked() {
                 checking_disabled: false,
             };
             let (waiter, told) = mpsc::channel();
-            lanes.submit(Order::new(lanes.question(&ask), &group, [192, 0, 2, 1].into(), waiter));
+            let (question, client, arrived) = (lanes.question(&ask), [192, 0, 2, 1].into(), setup.clock.now());
+            lanes.submit(Order::new(question, &group, client, arrived, waiter));
             let outcome = told.recv_timeout(PATIENCE).expect("whoever asks is told");
             let reply = outcome.unwrap_or_else(|error| panic!("round {round}, target {place}: {error:?}"));
             assert_eq!(reply.octets().last().copied(), Some(place as u8), "round {round}, {label}");
