@@ -23,16 +23,16 @@
 //! | RFC 5452 section 6, MaginotDNS: answers stay in their rule | `faults_rules::the_answers_of_a_rule_stay_in_the_rule`, `faults_rules::new_targets_start_afresh`, `doors::nobody_poisons_a_cache` |
 //! | RFC 5625: any type, large messages, TCP, EDNS, AD and CD | `faults_rules::any_type_goes_through`, `faults_rules::the_query_to_an_upstream_is_our_own`, `faults_rules::cd_is_passed_on_and_ad_comes_back_to_who_asks_for_it`, `faults_rules::ad_that_came_in_the_clear_goes_no_further` |
 //! | RFC 6303, 6761, 7686: never forwarded; RD clear, transfers, classes, opcodes | `faults_rules::what_is_never_forwarded` |
-//! | RFC 6891 section 6.2.2: upstreams without EDNS | `faults_replies::upstreams_that_know_no_edns`, `cases/forward/upstream-without-edns.case` |
-//! | RFC 7766: TC leads to TCP, up to 65,535 octets; broken streams | `faults_replies::upstreams_that_truncate_everything`, `faults_replies::what_may_go_wrong_over_tcp`, `faults_rules::the_largest_answers_come_whole` |
+//! | RFC 6891 section 6.2.2: upstreams without EDNS | `faults_replies::upstreams_that_know_no_edns`, `faults_replies::an_upstream_that_ceases_to_answer_edns`, `cases/forward/upstream-without-edns.case` |
+//! | RFC 7766: TC leads to TCP, up to 65,535 octets; broken streams | `faults_replies::upstreams_that_truncate_everything`, `faults_replies::what_may_go_wrong_over_tcp`, `faults_replies::an_upstream_that_answers_one_question_a_connection`, `faults_rules::the_largest_answers_come_whole` |
 //! | RFC 7858, 8484: the same over TLS and HTTPS; a peer that comes and goes | `faults_peers::bind_behind_tls`, `faults_peers::bind_behind_https`, `faults_peers::unbound_behind_tls`, `faults_peers::unbound_behind_https`, `faults_peers::an_encrypted_peer_that_comes_and_goes`, `faults_peers::a_peer_that_is_somebody_else`, `faults_peers::a_peer_that_is_a_host_name` |
 //! | RFC 7873: upstreams that want their cookie back | `faults_peers::bind_that_requires_cookies` |
-//! | names in random case | `faults_peers::peers_asked_in_random_case` |
+//! | names in random case | `faults_peers::peers_asked_in_random_case`, `faults_settings::a_target_that_neither_keeps_the_case_nor_has_tcp_is_named` |
 //! | RFC 8482: ANY | `faults_rules::what_is_never_forwarded`, `cases/protocol/any-of-a-forwarded-name.case` |
 //! | RFC 8767 section 4: TTLs are capped and count down | `faults_rules::a_ttl_counts_down_and_ends` |
-//! | RFC 8767: stale answers, marked (RFC 8914), while upstreams are dead or fail | `faults_stale::stale_answers_while_all_targets_are_in_a_black_hole`, `faults_stale::stale_answers_while_an_upstream_fails`, `faults_stale::a_name_that_is_gone_is_not_stale`, `faults_stale::stale_answers_can_be_switched_off` |
+//! | RFC 8767: stale answers, marked (RFC 8914), while upstreams are dead or fail | `faults_stale::stale_answers_while_all_targets_are_in_a_black_hole`, `faults_stale::stale_answers_while_an_upstream_fails`, `faults_stale::a_name_that_is_gone_is_not_stale`, `faults_stale::stale_answers_can_be_switched_off`, `faults_stale::a_renewal_that_fails_makes_nothing_stale_where_that_is_off` |
 //! | RFC 9460: SvcParams octet for octet | `faults_peers::unbound_behind`, `faults_peers::knot_behind` |
-//! | RFC 9520: failures are remembered | `faults_rules::failures_do_not_hammer_the_upstream` |
+//! | RFC 9520: failures are remembered, and referrals are failures | `faults_rules::failures_do_not_hammer_the_upstream`, `faults_stale::referrals_of_all_targets_are_a_failure` |
 //! | RFC 9715: 1232 octets offered, and at most sent | `faults_rules::the_query_to_an_upstream_is_our_own`, `faults_rules::the_largest_answers_come_whole` |
 //! | DO and RRSIG variants kept apart | `faults_peers::nsd_behind` |
 //! | failing and unreadable replies | `faults_replies::failures_of_an_upstream_are_no_success`, `faults_replies::answers_that_cannot_be_read`, `faults_replies::the_answer_twice_is_one_answer` |

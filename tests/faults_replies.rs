@@ -6,6 +6,8 @@ mod support;
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::ask::{self, Question};
 use support::bars::{ADDRESS, FIRST_ANSWER_MAX, SERVFAIL_MAX, answers};
@@ -247,6 +249,49 @@ fn upstreams_that_know_no_edns() {
             });
         }
     });
+}
+
+/// A connection for each question, also where many wait at once.
+#[test]
+fn an_upstream_that_answers_one_question_a_connection() {
+    let upstream = Scripted::start(|asked| match asked.over_tcp {
+        true => answers(asked).into_iter().chain([Act::Close]).collect(),
+        false => vec![Act::Send(asked.truncated())],
+    });
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    std::thread::scope(|scope| {
+        let served = &served;
+        let asking: Vec<_> =
+            (0..20).map(|number| scope.spawn(move || served.ask(&format!("n{number}.public.example")))).collect();
+        for asking in asking {
+            let reply = asking.join().expect("it is asked");
+            assert!(reply.is(ADDRESS), "{reply:?}");
+        }
+    });
+}
+
+/// RFC 6891 section 6.2.2: it answered EDNS, until something on the way began to drop it.
+#[test]
+fn an_upstream_that_ceases_to_answer_edns() {
+    let drops = Arc::new(AtomicBool::new(false));
+    let upstream = {
+        let drops = Arc::clone(&drops);
+        Scripted::start(move |asked| match drops.load(Ordering::SeqCst) && asked.message.edns.is_some() {
+            true => Vec::new(),
+            false => answers(asked),
+        })
+    };
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    for number in 0..5 {
+        assert!(served.ask(&format!("before{number}.public.example")).is(ADDRESS));
+    }
+    drops.store(true, Ordering::SeqCst);
+    // This one does not know yet, and by its end it is known.
+    served.ask("change.public.example");
+    for number in 0..5 {
+        let reply = served.ask(&format!("after{number}.public.example"));
+        assert!(reply.is(ADDRESS) && reply.took < FIRST_ANSWER_MAX, "{reply:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
 use support::bars::{ADDRESS, SERVFAIL_MAX, answers, ask_all_at_once};
@@ -93,6 +93,43 @@ fn upstream_sockets_are_as_many_as_the_file_says() {
     assert_eq!(replies, 500, "every question has its SERVFAIL");
     assert!(idle < OTHERS && most <= idle + SOCKETS + 8, "{most} descriptors, {idle} before");
     assert!(upstreams.iter().any(|upstream| !upstream.asked().is_empty()), "they were asked");
+}
+
+/// `case_randomization`: who does not repeat the case is asked over TCP; where there is none, the log says what to do.
+#[test]
+fn a_target_that_neither_keeps_the_case_nor_has_tcp_is_named() {
+    // Nobody listens there over TCP.
+    let udp = UdpSocket::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = udp.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut octets = [0; 512];
+        while let Ok((length, from)) = udp.recv_from(&mut octets) {
+            let mut end = 12;
+            while octets[end] != 0 {
+                let label = end + 1..=end + usize::from(octets[end]);
+                end = label.end() + 1;
+                octets[label].make_ascii_lowercase();
+            }
+            assert!(end + 5 <= length);
+            let mut reply = octets[..end + 5].to_vec();
+            reply[2..4].copy_from_slice(&[0x81, 0x80]);
+            reply[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+            reply.extend_from_slice(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc6\x33\x64\x01");
+            let _ = udp.send_to(&reply, from);
+        }
+    });
+    let served =
+        Served::on_loopback(&with(&[address], "").replace("[upstream]\n", "[upstream]\ncase_randomization = true\n"));
+    for number in 0..8 {
+        // Many letters: that all of them happen to be lower is one in 2^16 at least.
+        let reply = served.ask(&format!("abcdefghijklmnop{number}.public.example"));
+        assert_eq!(reply.rcode(), "SERVFAIL", "{reply:?}");
+        if served.program.said().contains("an upstream does not answer") {
+            break;
+        }
+    }
+    let said = served.program.wait_for("an upstream does not answer").expect("it runs");
+    assert!(said.contains("set case_randomization = false"), "{said}");
 }
 
 /// RFC 9520 section 3.2: `failure_ttl` seconds.

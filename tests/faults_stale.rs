@@ -176,3 +176,62 @@ fn one_slow_name_makes_no_other_answer_stale() {
     assert_eq!(ask::receive(&client).expect("a reply")[3] & 15, 0, "it is answered in the end");
     assert!(!served.program.said().contains("does not answer"), "{}", served.program.said());
 }
+
+/// The same where what is still asked for could not be fetched again before it was over.
+#[test]
+fn a_renewal_that_fails_makes_nothing_stale_where_that_is_off() {
+    /// Seconds that the answers live.
+    const TTL: u64 = 10;
+    let fails = Arc::new(AtomicBool::new(false));
+    let upstream = {
+        let fails = Arc::clone(&fails);
+        Scripted::start(move |asked| match fails.load(Ordering::SeqCst) {
+            true => vec![Act::Send(octets(&asked.reply(ResponseCode::ServFail)))],
+            false => vec![Act::Send(octets(&asked.records(&[&format!("@ {TTL} IN A 198.51.100.1")])))],
+        })
+    };
+    let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + "[cache]\nserve_stale = 0\n"));
+    let began = Instant::now();
+    assert!(served.ask("www.public.example").is(ADDRESS));
+    fails.store(true, Ordering::SeqCst);
+    let asked = upstream.asked_for("www.public.example");
+    while upstream.asked_for("www.public.example") == asked {
+        assert!(began.elapsed() < Duration::from_secs(TTL + 2), "it was not to be renewed");
+        served.ask("www.public.example");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(TTL * 1_000 + 500).saturating_sub(began.elapsed()));
+    let reply = served.ask("www.public.example");
+    assert_eq!(reply.rcode(), "SERVFAIL", "{reply:?}");
+}
+
+/// RFC 2308 section 2.2, RFC 9520 section 2: servers that say only who else might know have failed.
+#[test]
+fn referrals_of_all_targets_are_a_failure() {
+    let is_lame = Arc::new(AtomicBool::new(false));
+    let upstream = {
+        let is_lame = Arc::clone(&is_lame);
+        Scripted::start(move |asked| match is_lame.load(Ordering::SeqCst) {
+            true => {
+                let mut reply = asked.reply(ResponseCode::NoError);
+                reply.authorities.push(asked.record(". 300 IN NS a.root-servers.example."));
+                vec![Act::Send(octets(&reply))]
+            }
+            false => briefly(asked),
+        })
+    };
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    assert!(served.ask("www.public.example").is(ADDRESS));
+    is_lame.store(true, Ordering::SeqCst);
+    std::thread::sleep(OVER);
+    for name in ["www.public.example", "never.public.example"] {
+        let mut asked = None;
+        for _ in 0..3 {
+            let reply = served.ask(name);
+            let is_right = if name.starts_with("www") { is_stale(&reply) } else { is_servfail_with_a_reason(&reply) };
+            assert!(is_right, "{reply:?}");
+            let so_often = *asked.get_or_insert_with(|| upstream.asked_for(name));
+            assert_eq!(upstream.asked_for(name), so_often, "{name}: a failure is not looked for again at once");
+        }
+    }
+}

@@ -4,12 +4,16 @@
 mod support;
 
 use hickory_proto::op::Message;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
 use support::binary::{Program, free_port, plustwo};
 use support::case::{extended_error, rcode};
+use support::script::{Act, Asked, Scripted, octets};
+use support::served::{Served, forwarding_to, rule};
 use support::upstream::{Behaviour, Upstream};
 use support::world::answering;
 
@@ -97,6 +101,8 @@ fn a_dead_upstream_and_random_names_cost_neither_sockets_nor_our_own_names() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (program, door) = serve(&folder, upstream.address());
     assert_eq!(rcode_of(door, "known.public.example"), "NOERROR");
+    // The second one looks for loops, and would have one of the places.
+    wait_for_questions(&upstream, 2);
     upstream.behave(Behaviour::Silent);
     let (descriptors_before, resident_before) = (descriptors(&program), resident_kib(&program));
     let began = Instant::now();
@@ -182,6 +188,243 @@ fn wait_for_questions(upstream: &Upstream, count: usize) {
     while upstream.questions() < count {
         assert!(Instant::now() < until, "{} of {count} questions reach the upstream", upstream.questions());
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+// -------------------------------------------------------------------------------- what a client has caused is its own
+
+/// Another client than the loopback's.
+const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+
+/// Waits until something is so.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + ask::PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many different names below public.example an upstream was asked for; names that look for loops are elsewhere.
+fn names_asked(upstream: &Scripted) -> usize {
+    let names: HashSet<_> = upstream.asked().iter().map(Asked::name).collect();
+    names.iter().filter(|name| name.ends_with(".public.example")).count()
+}
+
+/// Ends a connection at once, with what it was asked.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER can be set");
+}
+
+/// A client that breaks off its connections goes on having its questions in flight.
+#[test]
+fn connections_that_are_reset_keep_their_places_until_their_questions_are_over() {
+    const OF_ONE: usize = 20;
+    let upstream = Scripted::start(|_| vec![]);
+    let limits = format!("[limits]\nin_flight = {}\nin_flight_per_client = {OF_ONE}\n", 3 * OF_ONE);
+    let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + &limits));
+    let connect = |connection: usize| {
+        let mut stream = ask::tcp_client(LOOPBACK, served.door).expect("it listens");
+        for n in 0..OF_ONE as u16 {
+            let query = question(&format!("r{connection}-{n}.public.example"), n);
+            ask::send_framed(&mut stream, &query).expect("it listens");
+        }
+        stream
+    };
+    let first = connect(0);
+    wait_until("all of the first connection are asked", || names_asked(&upstream) == OF_ONE);
+    reset(first);
+    for connection in 1..4 {
+        let mut stream = connect(connection);
+        for _ in 0..OF_ONE {
+            let reply = ask::receive_framed(&mut stream).expect("a reply at once");
+            assert!(contains(&reply, "too many questions"), "connection {connection}");
+        }
+        reset(stream);
+    }
+    assert_eq!(names_asked(&upstream), OF_ONE, "no other was asked");
+    let another = ask::udp_client(ANOTHER, served.door);
+    another.send(&question("another.public.example", 1)).expect("it listens");
+    wait_until("another client's is asked", || upstream.asked_for("another.public.example") > 0);
+    // When the questions are over, the places are free.
+    let again = ask::udp_client(LOOPBACK, served.door);
+    wait_until("the first client may ask again", || {
+        again.send(&question("again.public.example", 2)).expect("it listens");
+        std::thread::sleep(Duration::from_millis(100));
+        upstream.asked_for("again.public.example") > 0
+    });
+}
+
+/// Who is told a stale answer goes on having its question in flight, over UDP and TCP.
+#[test]
+fn who_is_told_a_stale_answer_keeps_its_place_until_its_question_is_over() {
+    const OF_ONE: usize = 20;
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let dead = Arc::clone(&is_dead);
+    let upstream = Scripted::start(move |asked| {
+        let answer = Act::Send(octets(&asked.records(&["@ 1 IN A 198.51.100.1"])));
+        if dead.load(Ordering::SeqCst) { vec![] } else { vec![answer] }
+    });
+    let limits = format!("[limits]\nin_flight = {}\nin_flight_per_client = {OF_ONE}\n", OF_ONE + 5);
+    let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + &limits));
+    for n in 0..OF_ONE {
+        assert_eq!(served.ask(&format!("w{n}.public.example")).rcode(), "NOERROR");
+    }
+    is_dead.store(true, Ordering::SeqCst);
+    // There is no event that tells of the end of their lifetime.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let udp = ask::udp_client(LOOPBACK, served.door);
+    let mut tcp = ask::tcp_client(LOOPBACK, served.door).expect("it listens");
+    for n in 0..OF_ONE as u16 {
+        let query = question(&format!("w{n}.public.example"), n);
+        if n % 2 == 0 {
+            udp.send(&query).expect("it listens");
+        } else {
+            ask::send_framed(&mut tcp, &query).expect("it listens");
+        }
+    }
+    for n in 0..OF_ONE {
+        let reply = if n % 2 == 0 { ask::receive(&udp) } else { ask::receive_framed(&mut tcp) };
+        let reply = Message::from_vec(&reply.expect("a reply")).expect("a message");
+        assert_eq!((&*rcode(&reply), extended_error(&reply)), ("NOERROR", Some(3)), "a stale answer");
+    }
+    let refused = ask::over_udp(LOOPBACK, served.door, &question("new.public.example", 1)).expect("a reply");
+    assert!(contains(&refused, "too many questions"), "all are being asked still");
+    let another = ask::udp_client(ANOTHER, served.door);
+    another.send(&question("another.public.example", 1)).expect("it listens");
+    wait_until("another client's is asked", || upstream.asked_for("another.public.example") > 0);
+    wait_until("the first client may ask again", || {
+        udp.send(&question("again.public.example", 2)).expect("it listens");
+        std::thread::sleep(Duration::from_millis(100));
+        upstream.asked_for("again.public.example") > 0
+    });
+}
+
+/// However often one client asks for a name that many want, others may wait for it too.
+#[test]
+fn one_client_cannot_keep_others_from_waiting_for_a_name() {
+    const OF_ONE: u16 = 1_200;
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = Arc::clone(&is_back);
+    let upstream = Scripted::start(move |asked| {
+        let answer = Act::Send(asked.address([198, 51, 100, 1]));
+        if back.load(Ordering::SeqCst) { vec![answer] } else { vec![] }
+    });
+    let limits = format!("[limits]\nin_flight = 10000\nin_flight_per_client = {OF_ONE}\n");
+    let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + &limits));
+    let one = ask::udp_client(LOOPBACK, served.door);
+    for n in 0..OF_ONE {
+        one.send(&question("popular.public.example", n)).expect("it listens");
+        if n % 50 == 49 {
+            // A reply to this one says that those before it have been taken.
+            assert_eq!(rcode_of(served.door, "www.corp.example"), "NOERROR");
+        }
+    }
+    let another = ask::udp_client(ANOTHER, served.door);
+    another.send(&question("popular.public.example", 1)).expect("it listens");
+    another.send(&question("www.corp.example", 2)).expect("it listens");
+    let reply = ask::receive(&another).expect("a reply");
+    assert_eq!((reply[1], reply[3] & 15), (2, 0), "the other one waits");
+    is_back.store(true, Ordering::SeqCst);
+    let reply = ask::receive(&another).expect("a reply");
+    assert_eq!((reply[1], reply[3] & 15), (1, 0), "{reply:?}");
+    assert_eq!(ask::receive(&one).expect("a reply")[3] & 15, 0);
+}
+
+// --------------------------------------------------------------------------------------------- the time of one query
+
+/// Answers with a CNAME to this name, after so long.
+fn leading_to(target: &'static str, after: Duration) -> Scripted {
+    Scripted::start(move |asked| {
+        vec![Act::SendLater(after, octets(&asked.records(&[&format!("@ 300 IN CNAME {target}")])))]
+    })
+}
+
+/// A chain that leads through targets that are slow and others that are dead costs the client no more than one that is
+/// dead.
+#[test]
+fn a_chain_over_slow_and_dead_targets_ends_in_time() {
+    let (upstream, dead) = (Scripted::start(|_| vec![]), Scripted::start(|_| vec![]));
+    let slow = Duration::from_millis(1_700);
+    let (first, second) = (leading_to("y.second.example.", slow), leading_to("z.third.example.", slow));
+    let served = Served::on_loopback(
+        &(forwarding_to(&[upstream.address()])
+            + &rule(1, "first.example", &[first.address()])
+            + &rule(2, "second.example", &[second.address()])
+            + &rule(3, "third.example", &[dead.address()])),
+    );
+    let (over_udp, over_tcp) = std::thread::scope(|scope| {
+        let over_tcp = scope.spawn(|| served.ask_over_tcp(&Question::new("t.first.example", "A")));
+        (served.ask("u.first.example"), over_tcp.join().expect("a reply"))
+    });
+    for reply in [over_udp, over_tcp] {
+        assert_eq!(reply.rcode(), "SERVFAIL");
+        assert!(contains(&reply.octets, "no upstream answered in time"), "{reply:?}");
+        assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+        assert!(reply.took > Duration::from_millis(3_400), "each had its time: {:?}", reply.took);
+    }
+    assert!(dead.asked_for("z.third.example") > 0, "it was asked all the same");
+}
+
+#[test]
+fn a_chain_that_takes_too_long_ends_with_the_old_answer_of_its_last_name() {
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let dead = Arc::clone(&is_dead);
+    let upstream = Scripted::start(|_| vec![]);
+    let first = leading_to("y.second.example.", Duration::from_millis(2_800));
+    let second = Scripted::start(move |asked| {
+        let answer = Act::Send(octets(&asked.records(&["@ 1 IN A 198.51.100.1"])));
+        if dead.load(Ordering::SeqCst) { vec![] } else { vec![answer] }
+    });
+    let served = Served::on_loopback(
+        &(forwarding_to(&[upstream.address()])
+            + &rule(1, "first.example", &[first.address()])
+            + &rule(2, "second.example", &[second.address()])),
+    );
+    assert!(served.ask("y.second.example").is([198, 51, 100, 1]));
+    is_dead.store(true, Ordering::SeqCst);
+    let (over_udp, over_tcp) = std::thread::scope(|scope| {
+        let over_tcp = scope.spawn(|| served.ask_over_tcp(&Question::new("t.first.example", "A")));
+        (served.ask("u.first.example"), over_tcp.join().expect("a reply"))
+    });
+    for reply in [over_udp, over_tcp] {
+        assert!(reply.is([198, 51, 100, 1]), "{reply:?}");
+        assert_eq!(reply.extended_errors(), [3], "a stale answer");
+        assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+    }
+}
+
+/// CNAMEs that lead from one rule's targets to another's and back, or on without end, are a failure, and soon.
+#[test]
+fn chains_without_end_over_several_targets_fail_at_once() {
+    /// The number of a name and the domain that it leads to; none of a name that looks for loops.
+    fn read(asked: &Asked) -> Option<(u32, &'static str)> {
+        let name = asked.name();
+        let (label, domain) = name.strip_prefix("name")?.split_once('.')?;
+        Some((label.parse().ok()?, if domain.starts_with("first") { "second" } else { "first" }))
+    }
+    /// A CNAME to a name below the other domain, that far on.
+    fn lead(asked: &Asked, by: u32) -> Vec<Act> {
+        let Some((number, to)) = read(asked) else { return vec![] };
+        vec![Act::Send(octets(&asked.records(&[&format!("@ 300 IN CNAME name{}.{to}.example.", number + by)])))]
+    }
+    for by in [0, 1] {
+        let upstream = Scripted::start(|_| vec![]);
+        let targets = [(); 2].map(|()| Scripted::start(move |asked| lead(asked, by)));
+        let served = Served::on_loopback(
+            &(forwarding_to(&[upstream.address()])
+                + &rule(1, "first.example", &[targets[0].address()])
+                + &rule(2, "second.example", &[targets[1].address()])),
+        );
+        let asked = || targets.iter().flat_map(Scripted::asked).filter(|asked| read(asked).is_some()).count();
+        for reply in
+            [served.ask("name1.first.example"), served.ask_over_tcp(&Question::new("name1.first.example", "A"))]
+        {
+            assert_eq!(reply.rcode(), "SERVFAIL");
+            assert!(contains(&reply.octets, "CNAME chain over 11, or a loop"), "{reply:?}");
+            assert!(reply.took < Duration::from_secs(REPLY_SECONDS_MAX), "{:?}", reply.took);
+            assert!((2..=12).contains(&asked()), "{} questions, and none of them twice", asked());
+        }
     }
 }
 

@@ -93,6 +93,7 @@ fn one_hit_in_the_last_tenth_of_a_lifetime_renews_the_answer() {
     let mut orders = answered(&server);
     assert_eq!(orders.len(), 1, "one of three");
     assert!(answered(&server).is_empty(), "and no other");
+    assert_eq!(server.in_flight.total(), 1, "it has a place among the questions in flight, of who asked");
 
     let just_after = Millis(LIFETIME + 60_000);
     assert!(!is_known(&forwarder, context, just_after));
@@ -110,5 +111,24 @@ fn one_hit_in_the_last_tenth_of_a_lifetime_renews_the_answer() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(answered(&server).is_empty(), "what is new is not renewed");
+    while server.in_flight.total() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "its place is not given back");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     drop(lanes);
+}
+
+#[test]
+fn a_client_at_its_limit_renews_nothing() {
+    let upstream = worlds::Upstream::start();
+    let model = worlds::small_model(vec![upstream.address]);
+    let forwarder = worlds::forwarder();
+    let snapshot = || worlds::snapshot(&model);
+    worlds::fill_cache(&forwarder, &snapshot(), &[NAME.to_owned()]);
+    let server = worlds::server_at(snapshot(), &forwarder, Millis(LIFETIME / 20 * 19));
+    let client = worlds::client(0);
+    let places: Vec<_> = std::iter::from_fn(|| server.in_flight.admit(client)).collect();
+    assert!(!places.is_empty());
+    assert!(answered(&server).is_empty(), "no place is left");
+    assert_eq!(server.in_flight.total(), places.len());
 }

@@ -5,7 +5,7 @@ mod support;
 use hickory_proto::op::{Message, ResponseCode};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
@@ -13,6 +13,9 @@ use support::binary::{Program, free_port, plustwo};
 use support::case::extended_error;
 use support::upstream::{Behaviour, Upstream};
 use support::world::answering;
+
+/// A user that is not the one who runs the tests.
+const NOBODY: u32 = 65_534;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How often another port is tried when somebody took it.
@@ -165,6 +168,14 @@ fn a_file_that_is_damaged_keeps_nobody_from_starting() {
     let program = site.start(by_rule);
     assert!(program.said().contains("others than its owner may write it"), "{}", program.said());
     stop(program);
+    fs::write(site.file(), &whole).expect("a file can be written");
+    fs::set_permissions(site.file(), fs::Permissions::from_mode(0o600)).expect("it is ours");
+    // Only who may do everything can give a file away.
+    if chown(site.file(), Some(NOBODY), None).is_ok() {
+        let program = site.start(by_rule);
+        assert!(program.said().contains("it belongs to another user"), "{}", program.said());
+        stop(program);
+    }
 
     // A folder that is not there: said, and served on.
     fs::remove_file(site.file()).expect("it was saved");

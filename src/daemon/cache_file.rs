@@ -9,6 +9,7 @@ use crate::forward::{ContextId, Millis};
 use crate::serve::server::Server;
 use crate::snapshot::ForwardContext;
 use crate::snapshot::targets::ContextKind;
+use crate::udp::sys::effective_user;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -27,8 +28,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(300);
 const LOAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Only the owner may read what its clients ask for.
 const MODE: u32 = 0o600;
-/// Who may write the file decides what is answered: nobody but the owner.
+/// Who may write the file decides what is answered: nobody but its owner.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Who may do everything anyhow.
+const ROOT: u32 = 0;
 
 /// The thread that loads and saves.
 pub(super) struct CacheFile {
@@ -119,11 +122,10 @@ impl Keeper {
         if !metadata.is_file() {
             return Err(io::Error::other("it is no file"));
         }
-        if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            return Err(io::Error::other("others than its owner may write it, and so decide what is answered"));
-        }
-        let mut file =
-            BufReader::new(WhileNotStopped { file: File::open(&self.path)?, is_stopping: &self.is_stopping });
+        let file = File::open(&self.path)?;
+        let metadata = file.metadata()?;
+        may_be_believed(metadata.mode(), metadata.uid(), effective_user()).map_err(io::Error::other)?;
+        let mut file = BufReader::new(WhileNotStopped { file, is_stopping: &self.is_stopping });
         let contexts: HashMap<String, ContextId> =
             self.contexts().into_iter().map(|(context, identity)| (identity, context)).collect();
         let loaded =
@@ -207,6 +209,17 @@ fn identity(context: &ForwardContext) -> String {
     identity
 }
 
+/// Whether a file with this mode and owner says what this user, or who may do everything, has written.
+fn may_be_believed(mode: u32, owner: u32, user: u32) -> Result<(), &'static str> {
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err("others than its owner may write it, and so decide what is answered");
+    }
+    if owner != user && owner != ROOT {
+        return Err("it belongs to another user, who so decides what is answered");
+    }
+    Ok(())
+}
+
 /// Where the next file is written: in the same folder, for it is to be renamed.
 fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
@@ -235,5 +248,27 @@ impl Read for WhileNotStopped<'_> {
             return Err(io::Error::other("the daemon stops"));
         }
         self.file.read(octets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_may_have_written_is_not_believed() {
+        let (us, another) = (1_000, 1_001);
+        for (mode, owner, is_believed) in [
+            (0o600, us, true),
+            (0o644, us, true),
+            (0o600, ROOT, true),
+            (0o644, another, false),
+            (0o600, another, false),
+            (0o620, us, false),
+            (0o602, ROOT, false),
+        ] {
+            assert_eq!(may_be_believed(mode, owner, us).is_ok(), is_believed, "{mode:o} {owner}");
+        }
+        assert!(may_be_believed(0o600, another, ROOT).is_err(), "also where we may do everything");
     }
 }

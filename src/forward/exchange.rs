@@ -5,8 +5,8 @@
 //!                                ├─ TC ───────────────────> the same target over a stream
 //!                                ├─ FORMERR, NOTIMP ──────> the same target without EDNS, once
 //!                                ├─ BADCOOKIE ────────────> the same target with its new cookie, once; then a stream
-//!                                ├─ SERVFAIL, referral … ─> keep it, next target
-//!                                ├─ refused ──────────────> next target
+//!                                ├─ SERVFAIL, REFUSED ────> keep it, next target
+//!                                ├─ referral, refused ────> next target
 //!                                ├─ silent ───────────────> next target, and go on listening to this one
 //!                                ├─ doubtful ─────────────> the same target over a stream, and go on listening
 //!                                └─ not ours ─────────────> ignored, the wait goes on; after the third, a stream
@@ -28,7 +28,8 @@
 //!
 //! Where 30 % of the packets are lost each way a query and its reply come through 49 times in 100. That one question fails
 //! takes 15 losses in a row: 0.51^15 = 0.00004, and with the last one too late to count 0.51^14 = 0.00008, less than one in
-//! ten thousand. After [`QUICK_SENDINGS_MAX`] queries the waits double without bound: whoever has missed them all is
+//! ten thousand. To a target that is away the waits just double, so that questions without number do not become many times as
+//! many queries. After [`QUICK_SENDINGS_MAX`] queries the waits double without bound: whoever has missed them all is
 //! dead. What it costs: a name that takes its target a second is asked for 6 times (patience 50) or 4 times (400), each
 //! time the same octets from the same port, which is no second chance for a forger. RFC 9520 section 3.1 wants three queries
 //! to a server at most, but reckons with waits of seconds between them: here all of them go out in less than four.
@@ -64,7 +65,8 @@ pub const STREAM_PATIENCE_MILLIS: u64 = 800;
 pub const LINGER_MILLIS: u64 = 1_000;
 /// Targets that one exchange asks at most; those behind them are left out. AWS allows six for a rule.
 pub const TARGETS_ASKED_MAX: usize = 6;
-/// The longest wait for a reply over UDP once a target has been silent; until then it is the target's patience.
+/// The longest wait for a reply over UDP once a target has been silent, unless it is away; until then it is the target's
+/// patience.
 pub const RETRY_MILLIS_MAX: u64 = 250;
 /// Queries of one exchange after which waits may be longer than [`RETRY_MILLIS_MAX`].
 pub const QUICK_SENDINGS_MAX: u8 = 15;
@@ -123,6 +125,9 @@ pub struct Candidate {
     pub patience_millis: u16,
     /// When it is asked first.
     pub turn: Turn,
+    /// Whether nobody has heard of it for a while: then it is sent a query a few times, and not as often as where packets
+    /// are lost now and then.
+    pub is_away: bool,
     /// What is known of it and EDNS.
     pub edns: EdnsSupport,
     /// What goes with queries to it; none if it is not given cookies.
@@ -219,9 +224,9 @@ pub enum Ending<'m> {
         /// Who sent it.
         target: TargetIndex,
     },
-    /// Nothing better came than this earlier message, or than the header without question that it stands for.
+    /// Nothing better came than an earlier reply with this rcode.
     Kept {
-        /// A message that `Message::parse` accepts, under the id of its attempt.
+        /// A message without records that `Message::parse` accepts, under the id of its attempt.
         octets: Vec<u8>,
         /// Who sent it.
         target: TargetIndex,
@@ -303,7 +308,7 @@ pub struct Exchange {
     deadline: Millis,
     /// A target was silent for as long as it is given.
     was_anyone_silent: bool,
-    /// The first failing reply, and whose it was.
+    /// The first failing reply without its records, and whose it was.
     kept: Option<(Vec<u8>, TargetIndex)>,
     has_ended: bool,
 }

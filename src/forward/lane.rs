@@ -30,13 +30,13 @@ use super::loops::LoopProbe;
 use super::streams::StreamTargets;
 use super::{Ask, ContextId, Forwarder, Millis, Outcome};
 use crate::dns::{Class, Rtype, TargetGroup};
-use flights::Waiting;
+use flights::{Waiting, Wanted};
 pub use inbox::INBOX_MAX;
 use inbox::Inbox;
 pub(super) use sockets::SocketBudget;
-pub use sockets::{SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
+pub use sockets::{GIVEN_UP_MAX, SOCKET_SECONDS_MAX, SOCKET_STRAYS_MAX, SOCKET_USES_MAX, SOCKETS_PER_TARGET};
 use turn::Lane;
-pub use turn::{CLIENT_PATIENCE_MILLIS, WAITERS_MAX};
+pub use turn::{CLIENT_PATIENCE_MILLIS, QUERY_MILLIS_MAX};
 
 /// Those who wait for outcomes, in the words of whoever knows them. Each lane has one, on its own thread.
 pub trait Audience {
@@ -45,6 +45,13 @@ pub trait Audience {
 
     /// Tells one who waited. It may hand in further orders, but not wait for anything.
     fn tell(&mut self, waiter: Self::Waiter, outcome: &Outcome, now: Millis);
+
+    /// Tells one whose question goes on being asked. What comes back holds whatever the waiter was given so that it might be
+    /// asked, its place among the questions in flight, and is told when that is over; none if there is nothing to hold.
+    fn tell_early(&mut self, waiter: Self::Waiter, outcome: &Outcome, now: Millis) -> Option<Self::Waiter> {
+        self.tell(waiter, outcome, now);
+        None
+    }
 
     /// The end of a turn: whatever was collected is to leave now.
     fn flush(&mut self);
@@ -65,18 +72,21 @@ pub struct Question {
 pub struct Order<W> {
     question: Question,
     group: Arc<TargetGroup>,
-    waiting: Option<Waiting<W>>,
+    wanted: Wanted<W>,
 }
 
 impl<W> Order<W> {
-    /// For a client, whose address shows whether it is itself being asked.
-    pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, waiter: W) -> Self {
-        Self { question, group: Arc::clone(group), waiting: Some(Waiting { waiter, client }) }
+    /// For a client, whose address shows whether it is itself being asked. It is told within [`QUERY_MILLIS_MAX`] of the
+    /// arrival of its query, whatever was asked for that query before.
+    pub fn new(question: Question, group: &Arc<TargetGroup>, client: IpAddr, arrived: Millis, waiter: W) -> Self {
+        let waiting = Waiting { waiter, client, until: arrived.plus(QUERY_MILLIS_MAX) };
+        Self { question, group: Arc::clone(group), wanted: Wanted::By(waiting) }
     }
 
-    /// For the cache: nobody is told.
-    pub fn for_cache(question: Question, group: &Arc<TargetGroup>) -> Self {
-        Self { question, group: Arc::clone(group), waiting: None }
+    /// For the cache: nobody waits. `holder` is told when it is over, whatever came of it, and holds until then whatever
+    /// asking takes.
+    pub fn for_cache(question: Question, group: &Arc<TargetGroup>, holder: Option<W>) -> Self {
+        Self { question, group: Arc::clone(group), wanted: Wanted::ByCache(holder) }
     }
 }
 
@@ -207,7 +217,7 @@ impl<W: Send + 'static> Lanes<W> {
                 dnssec_ok: false,
                 checking_disabled: false,
             };
-            self.submit(Order::for_cache(self.question(&ask), &context.group));
+            self.submit(Order::for_cache(self.question(&ask), &context.group, None));
         }
     }
 

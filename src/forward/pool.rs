@@ -164,6 +164,11 @@ impl TargetState {
         self.health().is_away()
     }
 
+    /// Whether it is asked over TCP for now, because it does not keep the case of names.
+    pub fn changes_case(&self, now: Millis) -> bool {
+        self.health().changes_case(now)
+    }
+
     /// From which address of ours it is asked, as a new socket to it shows. A client cookie belongs to one address: with
     /// another one there is a new cookie (RFC 9018 section 3).
     pub fn set_local_address(&self, local: IpAddr, rng: &mut impl CryptoRng) {

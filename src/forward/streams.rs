@@ -69,6 +69,14 @@ pub const KEEPALIVE_MILLIS_MAX: u64 = 60_000;
 pub const UNACKNOWLEDGED_MILLIS_MAX: u64 = 2_000;
 /// How long after a connection could not be established the next one is tried, at least.
 pub const HOLD_OFF_MILLIS: u64 = 500;
+/// A connection that the peer closes after so many replies or fewer, while more are waited for, is short-lived: some peers
+/// answer one question on each.
+pub const SHORT_LIVED_REPLIES_MAX: usize = 8;
+/// Short-lived connections in a row after which a target is given no more questions on each than it answered on the last:
+/// one may be a peer that is started anew.
+pub const SHORT_LIVED_MIN: usize = 2;
+/// How long that is so.
+pub const SHORT_LIVED_MILLIS: u64 = 30_000;
 /// Messages that belong to no question, at which a connection is closed.
 pub const STRAYS_MAX: usize = 3;
 /// Questions that timed out on one connection and whose replies may still come; one more, and no new questions go there.

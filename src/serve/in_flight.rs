@@ -1,4 +1,7 @@
 //! How many questions may be forwarded at once, in all and for one client.
+//!
+//! A place is held until what was asked for it is over, also where its client has been told something before, or has
+//! closed its stream: what a client causes upstream is what counts, not how long it listens.
 
 use crate::dns::name::mix;
 use std::collections::HashMap;
@@ -21,7 +24,8 @@ struct Counts {
     given_back: Notify,
 }
 
-/// One question's place; given back when dropped.
+/// One question's place; given back when dropped. Or none, where it has been taken out.
+#[derive(Default)]
 pub struct Permit(Option<Place>);
 
 /// What a permit holds until it is given back.
@@ -118,6 +122,18 @@ impl Counts {
                 clients.remove(&client);
             }
         }
+    }
+}
+
+impl Permit {
+    /// Whether there is a place in it.
+    pub fn holds(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Takes the place out, for another to hold it.
+    pub fn take(&mut self) -> Self {
+        Self(self.0.take())
     }
 }
 
@@ -227,6 +243,18 @@ mod tests {
         in_flight.give_back(&mut permits);
         assert_eq!((permits.len(), in_flight.total()), (0, 0));
         assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn a_place_that_another_holds_is_given_back_by_that_one() {
+        let in_flight = InFlight::new(1, 1);
+        let mut permit = in_flight.admit([192, 0, 2, 1].into()).expect("free");
+        let other = permit.take();
+        assert!(!permit.holds() && other.holds());
+        in_flight.give_back(&mut vec![permit]);
+        assert_eq!(in_flight.total(), 1);
+        drop(other);
+        assert_eq!(in_flight.total(), 0);
     }
 
     #[test]

@@ -35,8 +35,10 @@ const DOORS_MAX: usize = 8;
 pub enum Waiter {
     /// A datagram.
     Datagram(Waiting),
-    /// A message of a stream, whose task goes on with what it is told.
-    Stream(oneshot::Sender<forward::Outcome>),
+    /// A message of a stream, whose task goes on with what it is told, and with the place if that is free again.
+    Stream(oneshot::Sender<(forward::Outcome, Permit)>, Permit),
+    /// Nobody; a place is held until what was asked for it is over.
+    Nobody(Permit),
 }
 
 /// A query that waits for others.
@@ -51,7 +53,9 @@ pub struct Waiting {
     pub client: SocketAddr,
     /// The address that was asked, where the door is a wildcard.
     pub local: Option<IpAddr>,
-    /// Its place among the questions in flight.
+    /// When it came: by that its time is over, however many questions it leads to.
+    pub arrived: Millis,
+    /// Its place among the questions in flight; none after it was told something that is still being asked.
     pub permit: Permit,
     /// Where CNAMEs have led it; none while the very name that it asks for is being asked.
     pub further: Option<Box<Further>>,
@@ -120,14 +124,16 @@ pub fn ask_of<'a>(snapshot: &Snapshot, miss: &'a Miss) -> Ask<'a> {
 }
 
 /// Orders what renews the cached answer to a query that has just been begun in a slot, before its lifetime ends; nobody
-/// waits for it. Where its lane takes no more, the next who asks after the lifetime waits.
+/// waits for it. Where its lane takes no more, or its client has no place left, the next who asks after the lifetime
+/// waits.
 #[cold]
-pub fn renew(server: &Server, snapshot: &Snapshot, slot: &Slot, orders: &mut Orders<Waiter>) {
+pub fn renew(server: &Server, snapshot: &Snapshot, slot: &Slot, client: IpAddr, orders: &mut Orders<Waiter>) {
     let Some(ask) = handle::first_ask(slot, snapshot) else { return };
     let question = server.lanes.question(&ask);
     let context = snapshot.contexts.iter().find(|context| context.id == ask.context);
-    if let Some(context) = context.filter(|_| server.lanes.has_room(&question)) {
-        server.lanes.add(orders, Order::for_cache(question, &context.group));
+    let Some(context) = context.filter(|_| server.lanes.has_room(&question)) else { return };
+    if let Some(permit) = server.in_flight.admit(client) {
+        server.lanes.add(orders, Order::for_cache(question, &context.group, Some(Waiter::Nobody(permit))));
     }
 }
 
@@ -222,18 +228,31 @@ impl Waiters {
     }
 
     /// Asks what a round led to, within bounds.
-    fn ask_again(&mut self, waiting: Waiting, now: Millis) {
+    fn ask_again(&mut self, mut waiting: Waiting, now: Millis) {
         let Some(Further { asking, first, fetched }) = waiting.further.as_deref() else { return };
+        if usize::from(first.is_some()) + fetched.len() >= ROUNDS_MAX {
+            return self.refuse(waiting, now, Refusal::RoundLimit);
+        }
+        let client = waiting.client.ip().to_canonical();
         let snapshot = &waiting.published.snapshot;
-        let question = self.server.lanes.question(&ask_of(snapshot, asking));
-        let rounds = usize::from(first.is_some()) + fetched.len();
-        if rounds < ROUNDS_MAX && self.server.lanes.has_room(&question) {
-            let group = Arc::clone(&snapshot.context(asking.context).group);
-            let client = waiting.client.ip().to_canonical();
-            self.server.lanes.submit(Order::new(question, &group, client, Waiter::Datagram(waiting)));
+        let ask = ask_of(snapshot, asking);
+        let question = self.server.lanes.question(&ask);
+        let has_room = self.server.lanes.has_room(&question);
+        if has_room && !waiting.permit.holds() {
+            waiting.permit = self.server.in_flight.admit(client).unwrap_or_default();
+        }
+        if has_room && waiting.permit.holds() {
+            let (group, arrived) = (Arc::clone(&snapshot.context(asking.context).group), waiting.arrived);
+            self.server.lanes.submit(Order::new(question, &group, client, arrived, Waiter::Datagram(waiting)));
             return;
         }
-        let why = if rounds < ROUNDS_MAX { Refusal::InFlightLimit } else { Refusal::RoundLimit };
+        self.counters().in_flight_limit.increment();
+        let outcome = self.server.forwarder.cache().stale(&ask, now).ok_or(ExchangeError::InFlightLimit);
+        self.answer(waiting, &outcome, now);
+    }
+
+    /// Answers a datagram with a refusal.
+    fn refuse(&mut self, waiting: Waiting, now: Millis, why: Refusal) {
         let index = self.room_for(waiting.door);
         let Self { server, collected, work, .. } = self;
         let mut round = Round::Done(None);
@@ -277,9 +296,23 @@ impl Audience for Waiters {
     fn tell(&mut self, waiter: Waiter, outcome: &forward::Outcome, now: Millis) {
         match waiter {
             Waiter::Datagram(waiting) => self.answer(waiting, outcome, now),
-            // Its task may be gone: a client that has closed its stream.
-            Waiter::Stream(task) => drop(task.send(outcome.clone())),
+            Waiter::Stream(task, permit) => {
+                // Its task may be gone: a client that has closed its stream.
+                if let Err((_, permit)) = task.send((outcome.clone(), permit)) {
+                    self.permits.push(permit);
+                }
+            }
+            Waiter::Nobody(permit) => self.permits.push(permit),
         }
+    }
+
+    fn tell_early(&mut self, mut waiter: Waiter, outcome: &forward::Outcome, now: Millis) -> Option<Waiter> {
+        let permit = match &mut waiter {
+            Waiter::Datagram(waiting) => waiting.permit.take(),
+            Waiter::Stream(_, permit) | Waiter::Nobody(permit) => permit.take(),
+        };
+        self.tell(waiter, outcome, now);
+        Some(Waiter::Nobody(permit))
     }
 
     fn flush(&mut self) {
@@ -295,7 +328,8 @@ impl Audience for Waiters {
                 let asked = asked.map_or_else(|| "a door".to_owned(), |asked| asked.to_string());
                 format!("{} -> {asked}", client.ip().to_canonical())
             }
-            Waiter::Stream(_) => "a client over TCP".to_owned(),
+            Waiter::Stream(..) => "a client over TCP".to_owned(),
+            Waiter::Nobody(_) => "nobody".to_owned(),
         }
     }
 }
@@ -381,11 +415,16 @@ pub struct WaitingMessage {
     pub door: DoorIndex,
     /// Who asks.
     pub client: IpAddr,
+    /// When it came.
+    pub arrived: Millis,
+    /// Its place among the questions in flight; none while a lane has it, or after it was told something that is still
+    /// being asked.
+    pub permit: Permit,
 }
 
 impl WaitingMessage {
     /// Asks what is missing until the reply is complete; the reply, and what it says. None: no reply is owed.
-    pub async fn answer(self, first: Miss) -> Option<(Vec<u8>, Reply)> {
+    pub async fn answer(mut self, first: Miss) -> Option<(Vec<u8>, Reply)> {
         let mut fetched = Vec::with_capacity(1);
         let mut miss = first;
         for _ in 0..ROUNDS_MAX {
@@ -400,18 +439,31 @@ impl WaitingMessage {
     }
 
     /// Asks others one question.
-    async fn fetch(&self, miss: &Miss) -> forward::Outcome {
+    async fn fetch(&mut self, miss: &Miss) -> forward::Outcome {
         let snapshot = &self.published.snapshot;
         let ask = ask_of(snapshot, miss);
         let question = self.server.lanes.question(&ask);
-        if !self.server.lanes.has_room(&question) {
+        let has_room = self.server.lanes.has_room(&question);
+        if has_room && !self.permit.holds() {
+            self.permit = self.server.in_flight.admit(self.client).unwrap_or_default();
+        }
+        if !has_room || !self.permit.holds() {
+            self.server.shared_counters().in_flight_limit.increment_shared();
             let stale = self.server.forwarder.cache().stale(&ask, self.server.now());
             return stale.ok_or(ExchangeError::InFlightLimit);
         }
         let (task, told) = oneshot::channel();
         let group = &snapshot.context(miss.context).group;
-        self.server.lanes.submit(Order::new(question, group, self.client, Waiter::Stream(task)));
-        told.await.unwrap_or(Err(ExchangeError::Abandoned))
+        // The place goes with the order: this task may end before what it asks.
+        let waiter = Waiter::Stream(task, self.permit.take());
+        self.server.lanes.submit(Order::new(question, group, self.client, self.arrived, waiter));
+        match told.await {
+            Ok((outcome, permit)) => {
+                self.permit = permit;
+                outcome
+            }
+            Err(_) => Err(ExchangeError::Abandoned),
+        }
     }
 
     /// Answers the query with what is at hand. A panic is a bug of ours: it costs this query its answer, not its reply.

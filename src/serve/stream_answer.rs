@@ -43,7 +43,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
         && cached.claim_prefetch(now)
     {
         let mut orders = server.lanes.orders();
-        later::renew(server, &published.snapshot, &kept.slot, &mut orders);
+        later::renew(server, &published.snapshot, &kept.slot, client, &mut orders);
         server.lanes.submit_all(&mut orders);
     }
     let around = Surroundings {
@@ -66,12 +66,12 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
                 message: message.to_vec(),
                 door: arrival.door,
                 client,
+                arrived: now,
+                permit,
             };
             let server = server.clone();
             return StreamAnswer::Later(Box::pin(async move {
-                let answered = waiting.answer(miss).await;
-                drop(permit);
-                let (octets, reply) = answered?;
+                let (octets, reply) = waiting.answer(miss).await?;
                 count_reply(server.shared_counters(), &reply, Counter::increment_shared);
                 Some(octets)
             }));

@@ -6,6 +6,7 @@
 mod asking;
 mod bounds;
 mod forgery;
+mod late;
 mod loops;
 mod outcomes;
 mod stale;

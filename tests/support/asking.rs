@@ -75,8 +75,19 @@ impl Asking {
 
     /// Asks, for a client of this address.
     pub(crate) fn ask_for(&self, client: IpAddr, ask: &Ask<'_>, group: &Arc<TargetGroup>) -> Receiver<Outcome> {
+        self.ask_since(self.clock.now(), client, ask, group)
+    }
+
+    /// Asks, for a client of this address whose query came at this moment.
+    pub(crate) fn ask_since(
+        &self,
+        arrived: Millis,
+        client: IpAddr,
+        ask: &Ask<'_>,
+        group: &Arc<TargetGroup>,
+    ) -> Receiver<Outcome> {
         let (waiter, told) = channel();
-        self.lanes.submit(Order::new(self.lanes.question(ask), group, client, waiter));
+        self.lanes.submit(Order::new(self.lanes.question(ask), group, client, arrived, waiter));
         told
     }
 

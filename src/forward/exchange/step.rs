@@ -110,8 +110,14 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
             }
             Meaning::Failing { reply: Some(reply), .. } => self.failing_reply(listening, reply, Event::FailingRcode),
             Meaning::Failing { reply: None, .. } => self.bad_reply(listening, Event::FailingRcode),
-            Meaning::Referral(message) => {
-                self.failing_reply(listening, Failing::Message(message), Event::Referral);
+            // Passed on it would look as if there were no such records.
+            Meaning::Referral => {
+                self.progress_mut(listening.place).has_failed = true;
+                self.bad_reply(listening, Event::Referral);
+            }
+            Meaning::Unusable => {
+                self.progress_mut(listening.place).has_failed = true;
+                self.bad_reply(listening, Event::Malformed);
             }
             // Over a stream the target has no reason to doubt us.
             Meaning::BadCookie if is_stream => self.bad_reply(listening, Event::BadCookie),
@@ -327,7 +333,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         let is_quick = self.exchange.was_anyone_silent && self.exchange.sendings < QUICK_SENDINGS_MAX;
         let progress = &mut self.exchange.targets[usize::from(place)];
         let mut wait_millis = progress.wait_millis();
-        if is_quick && progress.channel == Channel::Datagram {
+        if is_quick && progress.channel == Channel::Datagram && !progress.candidate.is_away {
             wait_millis = wait_millis.min(RETRY_MILLIS_MAX);
         }
         progress.wait_until = self.now.plus(wait_millis);
@@ -422,15 +428,16 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         self.end(ending);
     }
 
-    /// The exchange goes on: what was failing is kept, if it is the first.
+    /// The exchange goes on: what was failing is kept, if it is the first. Not its records, which are for nobody: as many
+    /// may be kept as questions are in flight, and outside every bound of octets.
     fn keep_failing(&mut self) {
         let Some(FailingReply { reply, id, target }) = self.failing.take() else { return };
         if self.ending.is_none() && self.exchange.kept.is_none() {
-            let octets = match reply {
-                Failing::Message(message) => message.octets().to_vec(),
-                Failing::Bare(rcode) => bare_reply(self.ask, id, rcode),
+            let rcode = match reply {
+                Failing::Message(message) => message.rcode(),
+                Failing::Bare(rcode) => rcode,
             };
-            self.exchange.kept = Some((octets, target));
+            self.exchange.kept = Some((bare_reply(self.ask, id, rcode), target));
         }
     }
 
@@ -492,9 +499,9 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         let edns = match meaning {
             Meaning::Failing { blames_edns: true, .. } => EdnsSupport::Unknown,
             _ if listening.with_edns => EdnsSupport::Answers,
-            Meaning::Failing { .. } | Meaning::BadCookie => EdnsSupport::Unknown,
-            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral(_) if has_tried_plain => EdnsSupport::PlainOnly,
-            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral(_) => EdnsSupport::Unknown,
+            Meaning::Failing { .. } | Meaning::BadCookie | Meaning::Unusable => EdnsSupport::Unknown,
+            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral if has_tried_plain => EdnsSupport::PlainOnly,
+            Meaning::Good(_) | Meaning::Truncated | Meaning::Referral => EdnsSupport::Unknown,
         };
         let observation = match (cookie, &mut progress.candidate.cookie) {
             (ReplyCookie::Given(server), Some(known)) if !server.is_none() && server != known.server => {

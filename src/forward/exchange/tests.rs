@@ -10,7 +10,7 @@ mod trust;
 
 use hickory_proto::op::{Message as Judge, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::rdata::{A, NS};
+use hickory_proto::rr::rdata::{A, NS, TXT};
 use hickory_proto::rr::{Name, RData, Record};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -21,6 +21,8 @@ pub(super) struct Flight<W> {
     pub(super) waiters: Waiters<W>,
     /// Attempts that listen.
     pub(super) listening: Listening,
+    /// When the first of the waiters has no more time; in the distant future where nobody waits.
+    pub(super) until: Millis,
     /// When the waiters are told an answer whose lifetime is over; none where nobody waits, or it has been looked for.
     pub(super) stale_at: Option<Millis>,
     /// Whether they have been told one: then whoever joins is told at once.
@@ -33,7 +35,7 @@ impl<W> Flight<W> {
     /// Reads something of what a reply to it will need; the octet means nothing.
     #[inline]
     pub(super) fn touch(&self) -> u8 {
-        let waits = self.waiters.first.as_ref().map_or(0, |first| u8::from(first.client.is_ipv4()));
+        let waits = if let First::Waits(first) = &self.waiters.first { u8::from(first.client.is_ipv4()) } else { 0 };
         self.exchange.touch() ^ self.question.touch() ^ waits ^ u8::from(self.has_ended)
     }
 }
@@ -44,36 +46,112 @@ pub(super) struct Waiting<W> {
     pub(super) waiter: W,
     /// The client's address.
     pub(super) client: IpAddr,
+    /// When it is told at the latest.
+    pub(super) until: Millis,
+}
+
+/// Who wants a question to be asked.
+pub(super) enum Wanted<W> {
+    /// One who waits.
+    By(Waiting<W>),
+    /// The cache; and what holds for that long whatever asking takes.
+    ByCache(Option<W>),
 }
 
 /// Those who wait: seldom more than one.
 pub(super) struct Waiters<W> {
-    first: Option<Waiting<W>>,
+    first: First<W>,
     others: Vec<Waiting<W>>,
 }
+
+/// The one for whom a question was asked: what it was given for that is held until the question's end, even if it has
+/// been told before.
+enum First<W> {
+    /// Nobody.
+    None,
+    /// It waits.
+    Waits(Waiting<W>),
+    /// It does not wait, or not any more; this only holds.
+    Holds(W),
+}
+
+/// The moment that never comes.
+const NEVER: Millis = Millis(u64::MAX);
 
 impl<W> Waiters<W> {
     /// Nobody.
     pub(super) fn none() -> Self {
-        Self { first: None, others: Vec::new() }
+        Self { first: First::None, others: Vec::new() }
     }
 
-    /// How many there are.
+    /// How many wait.
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.len()
+        usize::from(matches!(self.first, First::Waits(_))) + self.others.len()
     }
 
     /// Adds one.
     pub(super) fn push(&mut self, waiting: Waiting<W>) {
         match self.first {
-            None => self.first = Some(waiting),
-            Some(_) => self.others.push(waiting),
+            First::None => self.first = First::Waits(waiting),
+            First::Waits(_) | First::Holds(_) => self.others.push(waiting),
         }
     }
 
-    /// Takes one; none when nobody is left.
+    /// Takes note of what holds instead of the first one, who does not wait.
+    pub(super) fn hold(&mut self, holder: W) {
+        self.first = First::Holds(holder);
+    }
+
+    /// Takes the first one if it waits: the one for whom the question was asked.
+    #[inline]
+    pub(super) fn pop_first(&mut self) -> Option<Waiting<W>> {
+        self.take_first(|_| true)
+    }
+
+    /// Takes one who waits; none when nobody is left.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Waiting<W>> {
-        self.first.take().or_else(|| self.others.pop())
+        self.pop_first().or_else(|| self.others.pop())
+    }
+
+    /// Takes the first one if it waits and has no more time.
+    pub(super) fn pop_first_late(&mut self, now: Millis) -> Option<Waiting<W>> {
+        self.take_first(|first| first.until <= now)
+    }
+
+    /// Takes one of the others who has no more time. `looked_at` is how many of them are known to have some, 0 at first.
+    pub(super) fn pop_late(&mut self, now: Millis, looked_at: &mut usize) -> Option<Waiting<W>> {
+        *looked_at += self.others[*looked_at..].iter().position(|waiting| waiting.until <= now)?;
+        Some(self.others.swap_remove(*looked_at))
+    }
+
+    /// Takes what only holds.
+    pub(super) fn pop_holder(&mut self) -> Option<W> {
+        match std::mem::replace(&mut self.first, First::None) {
+            First::Holds(holder) => Some(holder),
+            first @ (First::None | First::Waits(_)) => {
+                self.first = first;
+                None
+            }
+        }
+    }
+
+    /// When the first of those who wait has no more time.
+    pub(super) fn until(&self) -> Millis {
+        let first = if let First::Waits(first) = &self.first { first.until } else { NEVER };
+        self.others.iter().fold(first, |until, waiting| until.min(waiting.until))
+    }
+
+    /// Takes the first one if it waits, and is so.
+    #[inline]
+    fn take_first(&mut self, is_so: impl FnOnce(&Waiting<W>) -> bool) -> Option<Waiting<W>> {
+        if !matches!(&self.first, First::Waits(first) if is_so(first)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.first, First::None) {
+            First::Waits(first) => Some(first),
+            First::None | First::Holds(_) => None,
+        }
     }
 }
 
@@ -163,6 +241,7 @@ impl<W> Place<W> {
             exchange: Exchange::new(&[], Millis(0), Options::default()),
             waiters: Waiters::none(),
             listening: Listening::default(),
+            until: NEVER,
             stale_at: None,
             has_told_stale: false,
             has_ended: true,
@@ -206,6 +285,7 @@ impl<W> Flights<W> {
         let flight = &mut place.flight;
         flight.question = question;
         flight.context = context;
+        flight.until = NEVER;
         flight.stale_at = None;
         flight.has_told_stale = false;
         flight.has_ended = false;

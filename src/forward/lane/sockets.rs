@@ -40,6 +40,8 @@ pub const SOCKET_USES_MAX: usize = 512;
 const USES_MAX: usize = 8 * SOCKET_USES_MAX;
 /// The part of a lane's sockets that is kept for targets that have none: a fourth.
 const KEPT_FOR_FIRST: usize = 4;
+/// Sockets that give their place to another target in one turn, and are closed at its end.
+pub const GIVEN_UP_MAX: usize = 8;
 /// How long a socket is used, in seconds: trying all its ports at the 1,000 packets a second at which Linux lets itself be
 /// asked about them takes three times as long.
 pub const SOCKET_SECONDS_MAX: u64 = 10;
@@ -134,8 +136,8 @@ pub(super) struct Sockets {
     /// error when a batch was sent, and those whose place another one has taken.
     broken: Vec<(u64, Unsent)>,
     budget: Arc<SocketBudget>,
-    /// How many may be open here, those counted that only wait for their last replies; one more a target that takes
-    /// another's place, until the end of the turn.
+    /// How many may be open here, those counted that only wait for their last replies; [`GIVEN_UP_MAX`] more until the end
+    /// of a turn.
     open_max: usize,
     counters: Arc<Counters>,
     /// When to look for sockets that nobody uses any more; none while there are no sockets.
@@ -356,6 +358,9 @@ impl Sockets {
         if let Some((idle, _)) = oldest_of(&|socket| socket.open == 0) {
             self.retire(idle);
             return true;
+        }
+        if self.broken.len() >= GIVEN_UP_MAX {
+            return false;
         }
         let is_away = |pool: PoolIndex| self.pools[pool.0 as usize].target.is_away();
         let own = oldest_of(&|socket| socket.pool == pool);

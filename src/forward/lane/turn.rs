@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::contexts::{Context, Contexts};
-use super::flights::{Flight, FlightId, Flights, Open, Via, Waiting};
+use super::flights::{Flight, FlightId, Flights, Open, Via, Waiting, Wanted};
 use super::ids::IdState;
 use super::inbox::{Contents, FromStream};
 use super::sockets::{Owner, SocketIndex, Sockets, Unsent};
@@ -20,7 +20,8 @@ use crate::dns::message::Message;
 use crate::dns::{TargetGroup, TargetProtocol};
 use crate::forward::clock::Clock;
 use crate::forward::exchange::{
-    Attempt, AttemptId, Channel, Ending, Event, Input, Observation, Output, Outputs, QUERY_OCTETS_MAX, TargetIndex,
+    Attempt, AttemptId, Channel, EXCHANGE_MILLIS_MAX, Ending, Event, Input, Observation, Output, Outputs,
+    QUERY_OCTETS_MAX, TargetIndex,
 };
 use crate::forward::loops::targets_text;
 use crate::forward::pool::{Change, TargetState, order};
@@ -34,15 +35,20 @@ use crate::udp::sys::BATCH;
 /// How long those who wait are kept waiting where there is an answer whose lifetime is over (RFC 8767 section 5: "client
 /// response timer"): stub resolvers ask again after 2 to 5 seconds.
 pub const CLIENT_PATIENCE_MILLIS: u64 = 1_800;
-/// How many may wait for one question. More of them are refused as beyond the limit of questions in flight.
-pub const WAITERS_MAX: usize = 1_000;
+/// How long a query waits at most for all that is asked for it, one question after the other. Longer than one exchange, so
+/// that where there is only one, how that ends is what is told; and less than the 4 seconds after which a stub gives up.
+pub const QUERY_MILLIS_MAX: u64 = 3_900;
 /// Batches taken from one socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// How long a lane rests when the system refuses to let it wait.
 const WAIT_REST: Duration = Duration::from_millis(10);
+/// What is said besides of a target that went away and is asked over TCP for the case of names.
+const CHANGES_CASE: &str = ". It does not repeat the case of names and so is asked over TCP: where it has no TCP, set \
+                            case_randomization = false";
 /// The inbox's number among those of events; no socket has it.
 const BELL: u64 = u64::MAX;
 
+const _: () = assert!(EXCHANGE_MILLIS_MAX < QUERY_MILLIS_MAX, "one question has the time that it takes");
 const _: () = assert!(QUERY_OCTETS_MAX <= SENT_OCTETS_MAX, "every query fits the buffer it is written into");
 
 /// A lane.
@@ -182,13 +188,16 @@ impl<A: Audience> Lane<A> {
 
     /// Takes a question: it joins the flight that asks it already, or becomes one.
     fn take_order(&mut self, order: Order<A::Waiter>) {
-        let Order { question, group, waiting } = order;
-        let Some(waiting) = waiting else {
-            // If it is being asked, that is all that the cache can wish for.
-            if self.flights.find(&question).is_none() {
-                self.begin(question, &group, None);
+        let Order { question, group, wanted } = order;
+        let waiting = match wanted {
+            Wanted::By(waiting) => waiting,
+            Wanted::ByCache(_) => {
+                // If it is being asked, that is all that the cache can wish for.
+                if self.flights.find(&question).is_none() {
+                    self.begin(question, &group, wanted);
+                }
+                return;
             }
-            return;
         };
         if self.shared().loops.is_probing()
             && let Some(path) = self.shared().loops.probe_of(question.ask().qname)
@@ -196,9 +205,13 @@ impl<A: Audience> Lane<A> {
             self.warn_of_loop(question.context(), &path, &waiting);
             return self.tell(waiting.waiter, &Err(ExchangeError::Loop));
         }
+        if waiting.until <= self.now {
+            self.shared().counters.told_late.add();
+            return self.refuse(waiting, ExchangeError::TimedOut, &question);
+        }
         match self.flights.find(&question) {
             Some(number) => self.join(number, waiting),
-            None => self.begin(question, &group, Some(waiting)),
+            None => self.begin(question, &group, Wanted::By(waiting)),
         }
     }
 
@@ -213,10 +226,11 @@ impl<A: Audience> Lane<A> {
             return self.tell(waiting.waiter, &Err(ExchangeError::Loop));
         }
         let Some(flight) = self.flights.get(number) else { return };
-        if flight.waiters.len() >= WAITERS_MAX {
+        // No more queries wait at all than questions may be in flight, so that nobody can keep others from this one.
+        if flight.waiters.len() >= self.shared().limits.in_flight_max {
             let question = flight.question.clone();
             self.shared().counters.waiters_limit.add();
-            return self.refuse(Some(waiting), ExchangeError::InFlightLimit, &question);
+            return self.refuse(waiting, ExchangeError::InFlightLimit, &question);
         }
         // Whoever waited before was told it, so it is still there but for a cache that needed the room.
         if flight.has_told_stale
@@ -227,6 +241,10 @@ impl<A: Audience> Lane<A> {
         }
         let stale_at = self.now.plus(CLIENT_PATIENCE_MILLIS);
         let Some(flight) = self.flights.get_mut(number) else { return };
+        if waiting.until < flight.until {
+            flight.until = waiting.until;
+            self.timers.arm(number, waiting.until, self.now);
+        }
         flight.waiters.push(waiting);
         if flight.stale_at.is_none() {
             flight.stale_at = Some(stale_at);
@@ -235,14 +253,14 @@ impl<A: Audience> Lane<A> {
     }
 
     /// Makes a flight of a question and begins its exchange.
-    fn begin(&mut self, question: Question, group: &Arc<TargetGroup>, waiting: Option<Waiting<A::Waiter>>) {
+    fn begin(&mut self, question: Question, group: &Arc<TargetGroup>, wanted: Wanted<A::Waiter>) {
         if group.is_empty() {
-            return self.refuse(waiting, ExchangeError::NoTargets, &question);
+            return self.refuse_wanted(wanted, ExchangeError::NoTargets, &question);
         }
         let shared = self.shared();
         if shared.in_flight() >= shared.limits.in_flight_max {
             shared.counters.in_flight_limit.add();
-            return self.refuse(waiting, ExchangeError::InFlightLimit, &question);
+            return self.refuse_wanted(wanted, ExchangeError::InFlightLimit, &question);
         }
         let context = self.context(question.context(), group);
         let states = &self.contexts.get(context).expect("it was just found").states;
@@ -250,7 +268,7 @@ impl<A: Audience> Lane<A> {
             Ok(candidates) => candidates,
             Err(error) => {
                 self.shared().counters.target_busy.add();
-                return self.refuse(waiting, error, &question);
+                return self.refuse_wanted(wanted, error, &question);
             }
         };
         let shared = &self.lanes.0.forwarder.0;
@@ -260,11 +278,16 @@ impl<A: Audience> Lane<A> {
         self.contexts.flight_began(context);
         let flight = self.flights.get_mut(number).expect("it has just begun");
         flight.exchange.restart(&candidates, self.now, shared.limits.options);
-        if let Some(waiting) = waiting {
-            flight.waiters.push(waiting);
-            // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
-            let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
-            flight.stale_at = Some(self.now.plus(patience));
+        match wanted {
+            Wanted::By(waiting) => {
+                flight.until = waiting.until;
+                flight.waiters.push(waiting);
+                // Where nobody is expected to answer, nobody is kept waiting for what may be told at once.
+                let patience = if candidates.are_all_away() { 0 } else { CLIENT_PATIENCE_MILLIS };
+                flight.stale_at = Some(self.now.plus(patience));
+            }
+            Wanted::ByCache(Some(holder)) => flight.waiters.hold(holder),
+            Wanted::ByCache(None) => {}
         }
         self.step(number, Input::Start);
     }
@@ -391,14 +414,19 @@ impl<A: Audience> Lane<A> {
     /// A flight's timer has run off.
     fn tick(&mut self, number: u32) {
         let Some(flight) = self.flights.get_mut(number) else { return };
+        self.in_work = Some(number);
         let exchange_at = flight.exchange.wake_at();
         if flight.stale_at.is_some_and(|at| at <= self.now) {
             self.tell_stale(number);
+        }
+        if self.flights.get(number).is_some_and(|flight| flight.until <= self.now) {
+            self.tell_late(number);
         }
         if exchange_at <= self.now {
             self.step(number, Input::Tick);
         } else {
             self.settle(number);
+            self.in_work = None;
         }
     }
 
@@ -408,12 +436,41 @@ impl<A: Audience> Lane<A> {
         flight.stale_at = None;
         let question = flight.question.clone();
         let Some(stale) = self.shared().cache.stale(&question.ask(), self.now) else { return };
+        let outcome = Ok(stale);
         if let Some(flight) = self.flights.get_mut(number) {
             flight.has_told_stale = true;
             let waiters = flight.waiters.len() as u64;
+            let first = flight.waiters.pop_first();
             self.shared().counters.told_stale.add_many(waiters);
+            self.tell_early(number, first, &outcome);
         }
-        self.tell_all(number, &Ok(stale));
+        self.tell_waiting(number, &outcome);
+    }
+
+    /// Tells those who have no more time, what they asked before having taken it; the exchange goes on for the cache.
+    #[cold]
+    fn tell_late(&mut self, number: u32) {
+        let Some(flight) = self.flights.get_mut(number) else { return };
+        let (question, first) = (flight.question.clone(), flight.waiters.pop_first_late(self.now));
+        let shared = self.shared();
+        let stale = shared.cache.stale(&question.ask(), self.now);
+        let told_stale = u64::from(stale.is_some());
+        let outcome = stale.ok_or(ExchangeError::TimedOut);
+        let mut late = u64::from(first.is_some());
+        self.tell_early(number, first, &outcome);
+        let mut looked_at = 0;
+        while let Some(flight) = self.flights.get_mut(number)
+            && let Some(waiting) = flight.waiters.pop_late(self.now, &mut looked_at)
+        {
+            late += 1;
+            self.tell(waiting.waiter, &outcome);
+        }
+        let counters = &self.shared().counters;
+        counters.told_late.add_many(late);
+        counters.told_stale.add_many(late * told_stale);
+        if let Some(flight) = self.flights.get_mut(number) {
+            flight.until = flight.waiters.until();
+        }
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -537,9 +594,10 @@ impl<A: Audience> Lane<A> {
         match state.learn(observation, self.now) {
             Some(Change::WentAway) => {
                 let target = state.target();
+                let case = if state.changes_case(self.now) { CHANGES_CASE } else { "" };
                 match &self.stream_failure {
-                    None => tracing::warn!(%target, "an upstream does not answer; it is asked last"),
-                    Some(why) => tracing::warn!(%target, %why, "an upstream does not answer; it is asked last"),
+                    None => tracing::warn!(%target, "an upstream does not answer; it is asked last{case}"),
+                    Some(why) => tracing::warn!(%target, %why, "an upstream does not answer; it is asked last{case}"),
                 }
             }
             Some(Change::CameBack) => tracing::info!(target = %state.target(), "an upstream answers again"),
@@ -589,7 +647,7 @@ impl<A: Audience> Lane<A> {
         if flight.exchange.is_over() || is_one_too_many {
             return self.remove(number);
         }
-        let at = flight.exchange.wake_at();
+        let at = flight.exchange.wake_at().min(flight.until);
         self.timers.arm(number, flight.stale_at.map_or(at, |stale_at| at.min(stale_at)), self.now);
     }
 
@@ -627,10 +685,17 @@ impl<A: Audience> Lane<A> {
         self.audience.flush();
     }
 
-    /// Does not ask: tells who waits, if anybody does, an answer whose lifetime is over, or else why.
-    fn refuse(&mut self, waiting: Option<Waiting<A::Waiter>>, why: ExchangeError, question: &Question) {
+    /// Does not ask: tells who waits, if anybody does.
+    fn refuse_wanted(&mut self, wanted: Wanted<A::Waiter>, why: ExchangeError, question: &Question) {
+        match wanted {
+            Wanted::By(waiting) => self.refuse(waiting, why, question),
+            Wanted::ByCache(_) => self.shared().loops.end_probe(question.ask().qname),
+        }
+    }
+
+    /// Does not ask: tells one who waits an answer whose lifetime is over, or else why.
+    fn refuse(&mut self, waiting: Waiting<A::Waiter>, why: ExchangeError, question: &Question) {
         let shared = self.shared();
-        let Some(waiting) = waiting else { return shared.loops.end_probe(question.ask().qname) };
         let outcome = shared.cache.stale(&question.ask(), self.now).ok_or(why);
         if outcome.is_ok() {
             shared.counters.told_stale.add();
@@ -638,10 +703,32 @@ impl<A: Audience> Lane<A> {
         self.tell(waiting.waiter, &outcome);
     }
 
-    /// Tells all who wait for a flight.
+    /// Tells all who wait for a flight, and what only holds for it, that it is over.
     fn tell_all(&mut self, number: u32, outcome: &Outcome) {
+        self.tell_waiting(number, outcome);
+        if let Some(holder) = self.flights.get_mut(number).and_then(|flight| flight.waiters.pop_holder()) {
+            self.tell(holder, outcome);
+        }
+    }
+
+    /// Tells all who wait for a flight.
+    fn tell_waiting(&mut self, number: u32, outcome: &Outcome) {
         while let Some(waiting) = self.flights.get_mut(number).and_then(|flight| flight.waiters.pop()) {
             self.tell(waiting.waiter, outcome);
+        }
+        if let Some(flight) = self.flights.get_mut(number) {
+            flight.until = flight.waiters.until();
+        }
+    }
+
+    /// Tells the one for whom a flight was begun while the flight goes on; what it was given for that is held on.
+    fn tell_early(&mut self, number: u32, first: Option<Waiting<A::Waiter>>, outcome: &Outcome) {
+        let Some(first) = first else { return };
+        let holder = self.audience.tell_early(first.waiter, outcome, self.now);
+        if let Some(flight) = self.flights.get_mut(number)
+            && let Some(holder) = holder
+        {
+            flight.waiters.hold(holder);
         }
     }
 
@@ -691,7 +778,7 @@ impl<A: Audience> Lane<A> {
     fn abandon_all(&mut self) {
         let abandoned = Err(ExchangeError::Abandoned);
         while let Some(order) = self.next_order() {
-            if let Some(waiting) = order.waiting {
+            if let Wanted::By(waiting) = order.wanted {
                 self.tell(waiting.waiter, &abandoned);
             }
         }

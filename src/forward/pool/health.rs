@@ -99,7 +99,6 @@ pub(super) struct Look {
     pub(super) candidate: Candidate,
     /// Smoothed round-trip time in milliseconds; none if it was never measured.
     pub(super) round_trip_millis: Option<f32>,
-    pub(super) is_away: bool,
     /// Whether it is to be asked beside another one now, if it is not asked first.
     pub(super) is_due: bool,
 }
@@ -134,20 +133,20 @@ impl Health {
     /// The target as a candidate, and what the order goes by.
     pub(super) fn look(&mut self, target: TargetIndex, now: Millis) -> Look {
         let measure_at = *self.measure_at.get_or_insert_with(|| now.plus(MEASURE_FIRST_MILLIS));
-        let changes_case = self.changes_case.is_so(now);
+        let changes_case = self.changes_case(now);
         let are_expected = now < self.cookies_expected_until;
         let candidate = Candidate {
             target,
             channel: if changes_case { Channel::Stream } else { self.own_channel },
             patience_millis: if changes_case { STREAM_PATIENCE_MILLIS as u16 } else { self.patience_millis() },
             turn: if self.suspect.is_some() { Turn::Suspect } else { Turn::InOrder },
+            is_away: self.is_away(),
             edns: if self.plain_only.is_so(now) { EdnsSupport::PlainOnly } else { self.edns },
             cookie: self.cookie.map(|cookie| Cookie { is_expected: are_expected, ..cookie }),
         };
         Look {
             candidate,
             round_trip_millis: self.round_trip.map(|round_trip| round_trip.smoothed),
-            is_away: self.is_away(),
             is_due: now >= self.suspect.map_or(measure_at, |suspect| suspect.probe_at),
         }
     }
@@ -155,6 +154,11 @@ impl Health {
     /// Whether it counts as away.
     pub(super) fn is_away(&self) -> bool {
         self.suspect.is_some_and(|suspect| suspect.is_away)
+    }
+
+    /// Whether it is asked over TCP for now, because it does not keep the case of names.
+    pub(super) fn changes_case(&mut self, now: Millis) -> bool {
+        self.changes_case.is_so(now)
     }
 
     /// Takes the place of the one question that goes to a target beside another one; false if it is taken.

@@ -59,7 +59,7 @@ pub fn order(
             return Err(ExchangeError::TargetBusy);
         }
         let look = only.health().look(TargetIndex(0), now);
-        let mut candidates = Candidates { list: Default::default(), count: 1, all_away: look.is_away };
+        let mut candidates = Candidates { list: Default::default(), count: 1, all_away: look.candidate.is_away };
         candidates.list[0] = look.candidate;
         return Ok(candidates);
     }
@@ -79,7 +79,7 @@ pub fn order(
     put_in_order(&mut looks[..if healthy > 0 { healthy } else { count }], order, rng);
     claim_probes(looks, states, order, now);
     let mut candidates =
-        Candidates { list: Default::default(), count, all_away: looks.iter().all(|look| look.is_away) };
+        Candidates { list: Default::default(), count, all_away: looks.iter().all(|look| look.candidate.is_away) };
     for (candidate, look) in candidates.list.iter_mut().zip(looks) {
         *candidate = look.candidate;
     }

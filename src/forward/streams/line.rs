@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant};
 use super::question::{Question, Reply};
 use super::{
     CONNECTIONS_MAX, CONNECTIONS_PER_TARGET, Equipment, HOLD_OFF_MILLIS, PIPELINED_MAX, SECOND_CONNECTION_AT,
-    STREAM_QUEUE_MAX, StreamFailure, connection,
+    SHORT_LIVED_MILLIS, SHORT_LIVED_MIN, SHORT_LIVED_REPLIES_MAX, STREAM_QUEUE_MAX, StreamFailure, connection,
 };
 use crate::dns::Target;
 
@@ -42,6 +42,10 @@ struct State {
     held_off: Option<(Instant, StreamFailure)>,
     /// Until when no connection is tried beside one that is there: some peers let us have one only.
     further_held_off_until: Option<Instant>,
+    /// Short-lived connections in a row.
+    short_lived: usize,
+    /// Until when a connection is given so many questions in all, because those before answered no more.
+    questions_each: Option<(Instant, usize)>,
 }
 
 /// A connection as its line sees it.
@@ -51,6 +55,8 @@ struct Link {
     questions: UnboundedSender<Question>,
     /// Questions that it was given and has not ended, at most [`PIPELINED_MAX`].
     in_flight: usize,
+    /// Questions that it was given.
+    given: usize,
     /// Whether it is established.
     is_open: bool,
 }
@@ -61,7 +67,10 @@ pub(super) struct Connection {
     line: Arc<Line>,
     number: u64,
     questions: UnboundedReceiver<Question>,
-    has_answered: bool,
+    /// Questions that it answered.
+    answered: usize,
+    /// It was found to be short-lived.
+    is_short_lived: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -131,11 +140,13 @@ impl Line {
     /// opened before the first is full, so that nobody waits for it.
     fn choose(self: &Arc<Self>, state: &mut State, fresh_from: Option<u64>, effects: &mut Effects) -> Option<usize> {
         let fresh_from = fresh_from.unwrap_or(0);
+        let questions_each = state.questions_each();
         let best = state
             .links
             .iter()
             .enumerate()
             .filter(|(_, link)| link.in_flight < PIPELINED_MAX && (link.number >= fresh_from || !link.is_open))
+            .filter(|(_, link)| !link.has_had(questions_each))
             .min_by_key(|(_, link)| (!link.is_open, link.in_flight))
             .map(|(index, _)| index);
         match best {
@@ -165,12 +176,13 @@ impl Line {
         let (sender, questions) = mpsc::unbounded_channel();
         let number = state.next_number;
         state.next_number += 1;
-        state.links.push(Link { number, questions: sender, in_flight: 0, is_open: false });
+        state.links.push(Link { number, questions: sender, in_flight: 0, given: 0, is_open: false });
         effects.new_connections.push(Connection {
             line: Arc::clone(self),
             number,
             questions,
-            has_answered: false,
+            answered: 0,
+            is_short_lived: false,
             _permit: permit,
         });
         Some(state.links.len() - 1)
@@ -182,6 +194,7 @@ impl Line {
             self.equipment.counters.reused.add();
         }
         link.in_flight += 1;
+        link.given += 1;
         if let Err(refused) = link.questions.send(question) {
             // Cannot be, by the invariant of `Connection`; a question is nevertheless answered.
             effects.failed.push((refused.0, StreamFailure::Abandoned));
@@ -208,6 +221,20 @@ impl Line {
 }
 
 impl State {
+    /// How many questions a connection is given in all, for now.
+    fn questions_each(&self) -> usize {
+        let of_now = self.questions_each.filter(|(until, _)| Instant::now() < *until);
+        of_now.map_or(usize::MAX, |(_, questions)| questions)
+    }
+
+    /// A connection was closed after so many replies, while more were waited for.
+    fn note_short_lived(&mut self, answered: usize) {
+        self.short_lived += 1;
+        if self.short_lived >= SHORT_LIVED_MIN {
+            self.questions_each = Some((Instant::now() + Duration::from_millis(SHORT_LIVED_MILLIS), answered));
+        }
+    }
+
     /// Why there is no connection and none is tried.
     fn why_not(&self) -> StreamFailure {
         match &self.held_off {
@@ -215,6 +242,13 @@ impl State {
             // Too many are open in all.
             _ => StreamFailure::Busy,
         }
+    }
+}
+
+impl Link {
+    /// Whether it was given as many questions as each is. One that answered more has shown that it can.
+    fn has_had(&self, questions_each: usize) -> bool {
+        self.given >= questions_each && self.given - self.in_flight <= questions_each
     }
 }
 
@@ -278,6 +312,10 @@ impl Connection {
             if let Some(link) = state.links.iter_mut().find(|link| link.number == self.number) {
                 link.in_flight -= count;
             }
+            // One that was given all that it is to have makes room for the next.
+            let questions_each = state.questions_each();
+            let has_had = |link: &Link| link.in_flight == 0 && link.has_had(questions_each);
+            state.links.retain(|link| link.number != self.number || !has_had(link));
             self.line.move_on(state, effects);
         });
     }
@@ -302,25 +340,32 @@ impl Connection {
 
     /// It gave a reply.
     pub(super) fn note_answer(&mut self) {
-        self.has_answered = true;
+        self.answered += 1;
     }
 
     /// It was closed before these questions were answered: they are asked once more, on a connection that is fresh
-    /// (RFC 7766 section 6.2.4), unless they were already.
+    /// (RFC 7766 section 6.2.4), unless they were already; and again for as long as each connection brings some replies.
     pub(super) fn lost(&mut self, questions: Vec<Question>) {
         let line = Arc::clone(&self.line);
         line.with(|state, effects| {
             self.leave(state);
             let fresh_from = state.next_number;
             // A second one that never gave a reply: the peer lets us have one only, and that one is as good as it was.
-            let is_one_too_many = !self.has_answered && state.links.iter().any(|link| link.is_open);
+            let is_one_too_many = self.answered == 0 && state.links.iter().any(|link| link.is_open);
             if is_one_too_many {
                 state.further_held_off_until = Some(held_off_until());
             }
-            for mut question in questions.into_iter().chain(self.given()) {
+            let questions: Vec<_> = questions.into_iter().chain(self.given()).collect();
+            let is_short_lived = !questions.is_empty() && (1..=SHORT_LIVED_REPLIES_MAX).contains(&self.answered);
+            if is_short_lived && !std::mem::replace(&mut self.is_short_lived, true) {
+                state.note_short_lived(self.answered);
+            }
+            for mut question in questions {
                 if is_one_too_many {
                     line.place(state, question, effects);
-                } else if question.fresh_from.is_some() {
+                } else if question.deadline <= Instant::now() {
+                    effects.failed.push((question, StreamFailure::TimedOut));
+                } else if question.fresh_from.is_some() && self.answered == 0 {
                     effects.failed.push((question, StreamFailure::Unreachable));
                 } else {
                     line.equipment.counters.asked_again.add();
@@ -341,6 +386,9 @@ impl Connection {
     /// Takes it off its line.
     fn leave(&self, state: &mut State) {
         state.links.retain(|link| link.number != self.number);
+        if self.answered > SHORT_LIVED_REPLIES_MAX {
+            state.short_lived = 0;
+        }
     }
 
     /// The questions that it was given and has not looked at.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod https;
+mod mixed;
 mod names;
 mod quic;
 mod tcp;

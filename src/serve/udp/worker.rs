@@ -287,7 +287,8 @@ impl Batched<'_> {
             if let Some(Ok(cached)) = &lookups.outcomes[index]
                 && cached.claim_prefetch(now)
             {
-                later::renew(self.server, snapshot, slot, orders);
+                let client = datagram.client.ip().to_canonical();
+                later::renew(self.server, snapshot, slot, client, orders);
             }
             if let Outcome::Miss(miss) = outcome {
                 work.misses.push((index, Some(miss)));
@@ -362,10 +363,11 @@ impl Batched<'_> {
                 door: self.door,
                 client: datagram.client,
                 local: datagram.local,
+                arrived: around.now,
                 permit,
                 further: miss.map(Further::begins),
             };
-            lanes.add(orders, Order::new(question, group, client, Waiter::Datagram(waiting)));
+            lanes.add(orders, Order::new(question, group, client, around.now, Waiter::Datagram(waiting)));
         }
     }
 }

@@ -20,6 +20,28 @@ enum Shape {
     Garbage,
 }
 
+#[test]
+fn of_a_failing_reply_only_the_rcode_is_kept() {
+    let large = |query: &Judge| {
+        let octets = changed(query, ResponseCode::Refused, |reply| {
+            let owner = query.queries[0].name().clone();
+            let texts = |n| TXT::new((0..100).map(|_| format!("{n:0250}")).collect());
+            (0..2).for_each(|n| reply.answers.push(Record::from_rdata(owner.clone(), 60, RData::TXT(texts(n)))));
+        });
+        assert!(octets.len() > 50_000);
+        Does::Reply(1, octets)
+    };
+    let went = run(candidates(2), |sent, query| match sent.target {
+        0 => vec![large(query)],
+        _ => vec![],
+    });
+    assert_eq!((went.at, went.by, went.rcode()), (3800, Some(0), Rcode::REFUSED));
+    let kept = went.result.expect("there is a reply");
+    let kept = Message::parse(&kept).expect("it is one");
+    assert!(kept.question_matches(QNAME, Rtype::A, Class::IN) && kept.section_counts() == [0; 3]);
+    assert!(kept.octets().len() <= QUERY_OCTETS_MAX, "{} octets", kept.octets().len());
+}
+
 fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
         (0u8..16).prop_map(Shape::Rcode),
@@ -79,9 +101,10 @@ fn candidate() -> impl Strategy<Value = Candidate> {
         server: ServerCookie::default(),
         is_expected,
     }));
-    (any::<bool>(), 0u16..1000, turn, edns, cookie).prop_map(|(is_stream, patience_millis, turn, edns, cookie)| {
+    let kind = (any::<bool>(), 0u16..1000, turn, any::<bool>(), edns, cookie);
+    kind.prop_map(|(is_stream, patience_millis, turn, is_away, edns, cookie)| {
         let channel = if is_stream { Channel::Stream } else { Channel::Datagram };
-        Candidate { target: TargetIndex(0), channel, patience_millis, turn, edns, cookie }
+        Candidate { target: TargetIndex(0), channel, patience_millis, turn, is_away, edns, cookie }
     })
 }
 

@@ -40,6 +40,14 @@ fn waits_grow_up_to_a_quarter_of_a_second() {
 }
 
 #[test]
+fn a_target_that_is_away_is_sent_a_query_a_few_times() {
+    let away = |patience| Candidate { is_away: true, ..patient(1, patience)[0] };
+    let moments = |candidates| sent_in_vain(candidates).into_iter().map(|(at, _)| at).collect::<Vec<_>>();
+    assert_eq!(moments(vec![away(400)]), [0, 400, 1200, 2800]);
+    assert_eq!(moments(vec![away(50)]), [0, 50, 150, 350, 750, 1550, 3150]);
+}
+
+#[test]
 fn thirty_per_cent_lost_each_way_fails_one_question_in_ten_thousand_at_most() {
     for count in 1..=6 {
         for patience in [50, 60, 100, 170, 250, 300, 400] {

@@ -16,7 +16,7 @@ const NAME: &str = "dns.example";
 const PATH: &str = "/resolve-here?x=y";
 
 /// What a peer does with a request.
-enum Act {
+pub(super) enum Act {
     Answer(Response<()>, Vec<u8>),
     Reset(Reason),
     Nothing,
@@ -24,17 +24,17 @@ enum Act {
     HangUp,
 }
 
-type Handling = Pin<Box<dyn Future<Output = Act> + Send>>;
+pub(super) type Handling = Pin<Box<dyn Future<Output = Act> + Send>>;
 
 /// A proper answer with this body.
-fn ok(body: Vec<u8>) -> Act {
+pub(super) fn ok(body: Vec<u8>) -> Act {
     let response = Response::builder().header("content-type", "application/dns-message").body(()).expect("a response");
     Act::Answer(response, body)
 }
 
 /// A peer that treats each request as the handler says, which is given the numbers of connection and request. After so
 /// many requests on a connection it says GOAWAY.
-fn peer(
+pub(super) fn peer(
     net: &Net,
     authority: &Authority,
     requests_max: usize,

@@ -25,7 +25,11 @@ fn doq(address: SocketAddr) -> Target {
 }
 
 /// A peer that treats its connections as the script says; the first one has number 0.
-fn peer<F>(net: &Net, config: rustls::ServerConfig, script: impl Fn(usize, Incoming) -> F + Send + 'static) -> Target
+pub(super) fn peer<F>(
+    net: &Net,
+    config: rustls::ServerConfig,
+    script: impl Fn(usize, Incoming) -> F + Send + 'static,
+) -> Target
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -44,14 +48,14 @@ where
 }
 
 /// Reads the query of a stream to its end.
-async fn read_query(receive: &mut RecvStream) -> Vec<u8> {
+pub(super) async fn read_query(receive: &mut RecvStream) -> Vec<u8> {
     let framed = receive.read_to_end(65_537).await.expect("a query and the end of the stream");
     assert_eq!(framed.len(), 2 + usize::from(u16::from_be_bytes([framed[0], framed[1]])));
     framed[2..].to_vec()
 }
 
 /// Writes a reply and ends the stream.
-async fn write_reply(mut send: SendStream, reply: &[u8]) {
+pub(super) async fn write_reply(mut send: SendStream, reply: &[u8]) {
     let framed = [&(reply.len() as u16).to_be_bytes(), reply].concat();
     send.write_all(&framed).await.expect("the other side listens");
     send.finish().expect("open");

@@ -82,6 +82,47 @@ fn questions_on_a_connection_that_dies_are_asked_once_more() {
 }
 
 #[test]
+fn a_peer_that_answers_few_questions_on_each_connection_is_given_no_more() {
+    for each in [1, 3] {
+        let net = Net::new();
+        let target = net.peer(move |_, mut stream| async move {
+            for _ in 0..each {
+                let Some(query) = read(&mut stream).await else { return };
+                write(&mut stream, &reply_to(&query)).await;
+            }
+        });
+        let waiting: Vec<_> = (0..60).map(|number| (number, net.start(&target, query(number)))).collect();
+        for (number, waiting) in &waiting {
+            assert_eq!(answer(waiting), reply(*number));
+        }
+        // Two connections tell; what was lost on them, and on those open at that time, is asked again.
+        let asked_again = net.targets.counters().asked_again;
+        assert!(asked_again > 0);
+        for number in 0..20 {
+            assert_eq!(net.ask(&target, query(number)), reply(number));
+        }
+        assert_eq!(net.targets.counters().asked_again, asked_again, "from then on nothing is lost");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_early_once_costs_a_peer_nothing() {
+    let net = Net::new();
+    let target = net.peer(|number, mut stream| async move {
+        if number % 2 == 1 {
+            return answer_all(stream).await;
+        }
+        let first = read(&mut stream).await.expect("a query");
+        write(&mut stream, &reply_to(&first)).await;
+    });
+    let waiting: Vec<_> = (0..40).map(|number| (number, net.start(&target, query(number)))).collect();
+    for (number, waiting) in &waiting {
+        assert_eq!(answer(waiting), reply(*number));
+    }
+    assert_eq!(net.targets.counters().opened, 2, "the second one is given all the rest");
+}
+
+#[test]
 fn half_closed_is_closed() {
     let net = Net::new();
     let target = net.peer(|number, mut stream| async move {

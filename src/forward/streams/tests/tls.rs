@@ -6,7 +6,7 @@ use super::*;
 const NAME: &str = "dns.example";
 
 /// A target for DNS over TLS at the address of another one, with a certificate for this name.
-fn dot(target: Target, name: &str) -> Target {
+pub(super) fn dot(target: Target, name: &str) -> Target {
     Target { protocol: TargetProtocol::Dot, server_name: Some(name.into()), ..target }
 }
 
