@@ -433,6 +433,95 @@ fn the_answers_of_a_rule_stay_in_the_rule() {
     check("and again, out of the cache");
 }
 
+/// A reply over TCP with this many addresses: of the name asked, or behind a CNAME.
+fn many(asked: &Asked, count: u16, behind_a_cname: bool) -> Vec<Act> {
+    if !asked.over_tcp {
+        return vec![Act::Send(asked.truncated())];
+    }
+    let owner = if behind_a_cname { "z.public.example." } else { "@" };
+    let addresses = (0..count).map(|n| format!("{owner} 512 IN A 10.1.{}.{}", n >> 8, n & 0xff));
+    let cname = behind_a_cname.then(|| "@ 512 IN CNAME z.public.example.".to_owned());
+    let lines: Vec<String> = cname.into_iter().chain(addresses).collect();
+    vec![Act::Send(octets(&asked.records(&lines.iter().map(String::as_str).collect::<Vec<_>>())))]
+}
+
+/// As many records as anybody means are passed on, of the name asked and behind a CNAME; more are refused, and that is
+/// remembered.
+#[test]
+fn answers_have_so_many_records() {
+    let upstream = Scripted::start(|asked| {
+        let name = asked.name();
+        // What looks for loops asks for other names.
+        let count = name.trim_start_matches("alias").split('.').next().and_then(|count| count.parse().ok());
+        many(asked, count.unwrap_or(1), name.starts_with("alias"))
+    });
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    for (name, expected) in [
+        ("256.public.example", Some(256)),
+        ("alias255.public.example", Some(256)),
+        ("257.public.example", None),
+        ("alias256.public.example", None),
+        ("300.public.example", None),
+    ] {
+        for when in ["fetched", "out of the cache"] {
+            let reply = served.ask_over_tcp(&Question::new(name, "A"));
+            let answers = raw::records(&reply.octets).iter().filter(|record| record.section == 1).count();
+            match expected {
+                Some(count) => assert_eq!((reply.rcode().as_str(), answers), ("NOERROR", count), "{name}, {when}"),
+                None => {
+                    assert_eq!((reply.rcode().as_str(), answers), ("SERVFAIL", 0), "{name}, {when}");
+                    let errors = raw::extended_errors(&reply.octets);
+                    assert!(errors.iter().any(|(code, _)| *code == 23), "{name}, {when}: {errors:?}");
+                }
+            }
+        }
+        // One over UDP that is truncated, then one over TCP.
+        assert_eq!(upstream.asked_for(name), 2, "{name}");
+    }
+}
+
+/// A reply of 64 KiB whose names all end in one chain of pointers, as long as there is room for: it is broken, costs little
+/// to find out, and takes nothing from others.
+#[test]
+fn a_chain_of_pointers_is_a_broken_name() {
+    let upstream = Scripted::start(|asked| match (asked.name().as_str(), asked.over_tcp) {
+        ("evil.public.example", true) => vec![Act::Send(pointer_chain(asked))],
+        ("evil.public.example", false) => vec![Act::Send(asked.truncated())],
+        _ => vec![Act::Send(asked.address(ADDRESS))],
+    });
+    let served = Served::on_loopback(&forwarding_to(&[upstream.address()]));
+    let reply = served.ask("evil.public.example");
+    assert_eq!(reply.rcode(), "SERVFAIL", "{reply:?}");
+    assert!(served.ask("www.public.example").is(ADDRESS));
+}
+
+/// Such a reply: one record holds the chain, each pointer leading to the one before it, and the others belong to its end.
+fn pointer_chain(asked: &Asked) -> Vec<u8> {
+    let mut reply = asked.octets[..2].to_vec();
+    reply.extend_from_slice(&[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]);
+    reply.extend_from_slice(raw::question(&asked.octets));
+    reply.extend_from_slice(&[0xc0, 12, 0xff, 0x00, 0, 1, 0, 0, 1, 0]);
+    let pointers = (0x3ff0 - reply.len() - 2) / 2;
+    reply.extend_from_slice(&(2 * pointers as u16).to_be_bytes());
+    let mut target = 12_u16;
+    for _ in 0..pointers {
+        let here = reply.len() as u16;
+        reply.extend_from_slice(&(0xc000 | target).to_be_bytes());
+        target = here;
+    }
+    // Name servers in the additional section, each with two names at the end of the chain.
+    let mut count = 0_u16;
+    while reply.len() < 65_000 {
+        reply.extend_from_slice(&(0xc000 | target).to_be_bytes());
+        reply.extend_from_slice(&[0, 2, 0, 1, 0, 0, 1, 0, 0, 2]);
+        reply.extend_from_slice(&(0xc000 | target).to_be_bytes());
+        count += 1;
+    }
+    reply[7] = 1;
+    reply[10..12].copy_from_slice(&count.to_be_bytes());
+    reply
+}
+
 /// A rule with new targets is a new world: nothing that the old ones said is used again.
 #[test]
 fn new_targets_start_afresh() {

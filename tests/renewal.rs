@@ -120,7 +120,8 @@ fn one_hit_in_the_last_tenth_of_a_lifetime_renews_the_answer() {
 
 #[test]
 fn a_client_at_its_limit_renews_nothing() {
-    let model = worlds::small_model(vec![SocketAddr::from(([127, 0, 0, 1], 9))]);
+    let upstream = worlds::Upstream::start();
+    let model = worlds::small_model(vec![upstream.address]);
     let forwarder = worlds::forwarder();
     let snapshot = || worlds::snapshot(&model);
     worlds::fill_cache(&forwarder, &snapshot(), &[NAME.to_owned()]);

@@ -1,15 +1,21 @@
 //! Walking an upstream's reply: where its records, TTLs and names stand. Nothing is copied or allocated.
 //!
 //! What is read here comes from the network. Names may be compressed, with pointers that only go backwards
-//! (RFC 1035 section 4.1.4: "a prior occurrence"), so that every walk ends.
+//! (RFC 1035 section 4.1.4: "a prior occurrence"), so that every walk ends, and with [`NAME_POINTERS_MAX`] of them at
+//! most, so that it ends soon.
 
 mod rdata;
 
-use super::name::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
+use super::name::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX};
 use super::number::{Class, Opcode, Rcode, Rtype};
 use super::query::HEADER_OCTETS;
 use super::reply::Section;
 use super::ttl::Ttl;
+
+/// Pointers in one name. A pointer stands for labels (RFC 1035 section 4.1.4), so a name has use for one before each of
+/// its labels, the root not counted; a name with more is broken. Without a bound 64 KiB hold thousands of names that all
+/// end in one chain of thousands of pointers.
+pub const NAME_POINTERS_MAX: usize = LABELS_MAX;
 
 /// How octets fail to be a message that we can pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +112,12 @@ impl<'m> Message<'m> {
         Ok(message)
     }
 
+    /// A message that [`Self::parse`] has found sound before, without OPT. Where the octets are another message's, walks
+    /// end early.
+    pub fn parsed_before(octets: &'m [u8], question_end: usize) -> Self {
+        Self { octets, question_end, opt: None }
+    }
+
     /// The octets of the message, up to its last record.
     pub fn octets(&self) -> &'m [u8] {
         self.octets
@@ -129,6 +141,16 @@ impl<'m> Message<'m> {
     /// Whether TC is set: something did not fit.
     pub fn truncated(&self) -> bool {
         self.octets[2] & 0x02 != 0
+    }
+
+    /// Whether AA is set: the answer is of a server of the zone (RFC 1035 section 4.1.1).
+    pub fn authoritative(&self) -> bool {
+        self.octets[2] & 0x04 != 0
+    }
+
+    /// Whether RA is set: the server asks others where it has to (RFC 1035 section 4.1.1).
+    pub fn recursion_available(&self) -> bool {
+        self.octets[3] & 0x80 != 0
     }
 
     /// Whether AD is set (RFC 4035 section 3.2.3).
@@ -222,6 +244,39 @@ impl<'m> Message<'m> {
                 return Some(octets);
             }
         }
+    }
+
+    /// The name at octet `at`, uncompressed, in the case of the wire.
+    pub fn name(&self, at: usize) -> Option<WireName> {
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let octets = self.expand_name(at, &mut wire)?;
+        Some(WireName { wire, octets })
+    }
+
+    /// Whether the names at two octets are the same without case (RFC 4343); a broken one is like no other.
+    #[inline]
+    pub fn is_same_name(&self, a: usize, b: usize) -> bool {
+        a == b || self.has_same_labels(a, b)
+    }
+
+    /// The same for names that stand in two places.
+    fn has_same_labels(&self, a: usize, b: usize) -> bool {
+        let (mut of_a, mut of_b) = (LabelWalk::new(self.octets, a), LabelWalk::new(self.octets, b));
+        while let (Some(a), Some(b)) = (of_a.next_label(), of_b.next_label()) {
+            if !a.eq_ignore_ascii_case(b) {
+                return false;
+            }
+            if a == [0] {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Where the name at octet `at` begins: there, or at what the pointer that stands there points to.
+    #[inline]
+    pub fn name_start(&self, at: usize) -> usize {
+        pointer_at(self.octets, at).unwrap_or(at)
     }
 
     /// Writes the data of a record with its names uncompressed; returns its octets, none if `out` is too small.
@@ -320,6 +375,37 @@ impl Record {
     }
 }
 
+/// A name as it stands in a message, uncompressed.
+#[derive(Clone, Copy, Debug)]
+pub struct WireName {
+    wire: [u8; NAME_OCTETS_MAX],
+    octets: usize,
+}
+
+impl WireName {
+    /// Its wire form, the root's zero included, in the case of the message.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.wire[..self.octets]
+    }
+
+    /// Whether it is this name, without case (RFC 4343); length octets are below 64 and so never letters.
+    pub fn is(&self, wire: &[u8]) -> bool {
+        self.as_wire().eq_ignore_ascii_case(wire)
+    }
+
+    /// The octets of its labels before `ancestor`, none of them if it is `ancestor` itself; none if it is neither that
+    /// nor below it.
+    pub fn labels_below(&self, ancestor: &Self) -> Option<&[u8]> {
+        let before = self.octets.checked_sub(ancestor.octets)?;
+        let mut at = 0;
+        while at < before {
+            at += usize::from(self.wire[at]) + 1;
+        }
+        let (labels, rest) = self.as_wire().split_at(before);
+        (at == before && ancestor.is(rest)).then_some(labels)
+    }
+}
+
 /// The sections in the order of the message.
 const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
@@ -343,7 +429,7 @@ fn pointer_at(octets: &[u8], at: usize) -> Option<usize> {
     (pair[0] & 0xc0 == 0xc0).then(|| usize::from(u16::from_be_bytes(*pair) & 0x3fff))
 }
 
-/// Whether the name at `at` is whole, at most 255 octets, and its pointers go backwards.
+/// Whether the name at `at` is whole, at most 255 octets, and its pointers go backwards and are not too many.
 fn name_is_sound(octets: &[u8], at: usize) -> bool {
     let mut labels = LabelWalk::new(octets, at);
     let mut total = 0;
@@ -366,12 +452,14 @@ struct LabelWalk<'m> {
     octets: &'m [u8],
     at: usize,
     run_start: usize,
+    /// How many pointers may still follow.
+    pointers_left: usize,
 }
 
 impl<'m> LabelWalk<'m> {
     /// Starts at the name at octet `at`.
     fn new(octets: &'m [u8], at: usize) -> Self {
-        Self { octets, at, run_start: at }
+        Self { octets, at, run_start: at, pointers_left: NAME_POINTERS_MAX }
     }
 
     /// The next label with its length octet; the root is `[0]`. None if the name is broken.
@@ -380,6 +468,7 @@ impl<'m> LabelWalk<'m> {
             if target < HEADER_OCTETS {
                 return None;
             }
+            self.pointers_left = self.pointers_left.checked_sub(1)?;
             self.octets = self.octets.get(..self.run_start)?;
             self.at = target;
             self.run_start = target;

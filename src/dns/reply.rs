@@ -13,7 +13,7 @@ pub const QNAME_AT: usize = HEADER_OCTETS;
 /// Octets of a record template before its rdata: pointer, type, class, TTL, length.
 pub const TEMPLATE_HEAD_OCTETS: usize = 12;
 /// The last octet that a compression pointer reaches (RFC 1035 section 4.1.4): owners behind it are written out.
-const POINTER_TARGET_MAX: usize = 0x3fff;
+pub const POINTER_TARGET_MAX: usize = 0x3fff;
 /// The largest message over a stream (RFC 1035 section 4.2.2).
 pub const STREAM_MESSAGE_OCTETS_MAX: usize = 65_535;
 

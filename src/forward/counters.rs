@@ -62,13 +62,13 @@ counters! {
     late,
     /// Replies whose id, opcode, QR, question or cookie was not what was asked: ignored, and the wait went on.
     mismatched,
-    /// Replies to our question that could not be read.
+    /// Replies to our question that could not be read, or whose answer was about something else or beyond all bounds.
     malformed,
     /// Truncated replies, asked again over TCP.
     truncated,
     /// Replies with SERVFAIL, REFUSED, NOTIMP, FORMERR or an rcode of EDNS.
     failing_rcodes,
-    /// Referrals: replies that say who else might know, of targets that do not resolve for us.
+    /// Referrals: replies that say who else might know, or nothing, of targets that do not resolve for us.
     referrals,
     /// Replies with BADCOOKIE.
     bad_cookies,

@@ -1,13 +1,18 @@
-//! An upstream's reply as it is kept and served: its octets without what was meant for one hop only.
+//! An upstream's reply as it is kept and served: its octets, without what does not answer the question.
+
+mod relevant;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Millis;
 use crate::dns::message::{Message, Record};
-use crate::dns::name::NAME_OCTETS_MAX;
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{STREAM_MESSAGE_OCTETS_MAX, Section};
 use crate::dns::{Rcode, Rtype, Ttl};
+use relevant::{Kept, Relevant};
+
+pub(super) use relevant::is_about_its_question;
+pub use relevant::{LINKS_MAX, SECTION_RECORDS_MAX};
 
 /// How long replies are kept at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +28,9 @@ pub struct TtlLimits {
 /// A reply of an upstream, ready to be served: the records are copied behind the client's question, then the TTLs set.
 ///
 /// The question stands as octets 12.. as in every reply of ours, so all compression pointers stay true.
-// Invariant: the first message_octets of content are a message that `Message::parse` accepts, without OPT, TSIG and
-// SIG(0); behind them is one place a record, in order; no TTL is above the limits it was made with.
+// Invariant: the first message_octets of content are a message that `Message::parse` accepts, with what is relevant and
+// nothing else, so without additional records; the answers stand in the order of the chain. Behind them is one place a
+// record, in order, then one octet a CNAME of the chain: which record it is. No TTL is above the limits it was made with.
 #[derive(Debug)]
 pub struct UpstreamReply {
     /// On the clock of [`Millis`]; negative for a reply of an earlier process.
@@ -37,8 +43,11 @@ pub struct UpstreamReply {
     question_end: u16,
     counts: [u16; 3],
     rcode: Rcode,
-    has_cname: bool,
+    /// CNAMEs of the chain.
+    links: u8,
     is_negative: bool,
+    /// Whether the chain ends in a name of which nothing is said, not even that there is nothing.
+    dangles: bool,
     /// Whether somebody is asking again before the lifetime ends, or nobody is to.
     prefetch_claimed: AtomicBool,
     content: Content,
@@ -87,6 +96,17 @@ impl Place {
     }
 }
 
+/// A CNAME of the chain that a reply begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its class.
+    pub class: u16,
+    /// Its TTL in seconds, as it was received.
+    pub ttl_seconds: u32,
+    /// Where its target stands in the message.
+    pub target_at: usize,
+}
+
 /// The records of a reply that fit into a number of octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fitting<'r> {
@@ -127,8 +147,10 @@ const PREFETCH_LIFETIME_MIN: u32 = 10;
 const FLAG_AD: u8 = 0x20;
 
 impl UpstreamReply {
-    /// Keeps what an upstream said. None if it does not fit into 65,535 octets with its names written out, which is
-    /// only done when something for one hop stands among the other records.
+    /// Keeps what of an upstream's message answers its question, and no more ([`relevant`]). None if that cannot be told,
+    /// because the message is about something else, has over [`SECTION_RECORDS_MAX`] records in a section, or a chain of
+    /// over [`LINKS_MAX`] CNAMEs; or does not fit into 65,535 octets with its names written out, which is only done when
+    /// something that is left out stands among the other records.
     ///
     /// `protected`: nobody on the way could have changed it, so its AD means what it says.
     pub fn new(message: &Message<'_>, limits: TtlLimits, received_at: Millis, protected: bool) -> Option<Self> {
@@ -140,63 +162,69 @@ impl UpstreamReply {
             question_end: 0,
             counts: [0; 3],
             rcode: message.rcode(),
-            has_cname: false,
+            links: 0,
             is_negative: false,
+            dangles: false,
             prefetch_claimed: AtomicBool::new(false),
             content: Content::Inline([0; CONTENT_OCTETS_INLINE]),
         };
         let flags_cleared = if protected { 0 } else { FLAG_AD };
-        match reply.fill(message, limits, flags_cleared) {
-            Ok(()) => {}
-            Err(NotKept::Broken) => return None,
-            Err(NotKept::HopByHopAmongOthers) => {
-                let octets = without_hop_by_hop(message)?;
-                reply.content = Content::Inline([0; CONTENT_OCTETS_INLINE]);
-                reply.fill(&Message::parse(&octets).ok()?, limits, flags_cleared).ok()?;
+        let relevant = Relevant::of(message)?;
+        match relevant.kept() {
+            Kept::First { counts, end } => reply.fill(message, &relevant, counts, end, limits, flags_cleared)?,
+            Kept::Scattered => {
+                let octets = relevant.rewritten()?;
+                let message = Message::parse(&octets).ok()?;
+                let relevant = Relevant::of(&message)?;
+                let Kept::First { counts, end } = relevant.kept() else { return None };
+                reply.fill(&message, &relevant, counts, end, limits, flags_cleared)?;
             }
         }
         Some(reply)
     }
 
-    /// Takes over a message up to its OPT, which stands last almost always, in one walk over its records. Of the octet
-    /// of flags that holds AD, some are cleared.
+    /// Takes over a message up to an octet, with so many records of each section, in one walk over them. Of the octet of
+    /// flags that holds AD, some are cleared. None if the message is too long, or a name in it points at a TTL that had to
+    /// be changed.
     #[inline]
-    fn fill(&mut self, message: &Message<'_>, limits: TtlLimits, flags_cleared: u8) -> Result<(), NotKept> {
-        let whole = message.octets();
-        let mut counts = message.section_counts();
-        let end = match message.opt_record() {
-            Some(opt) if opt.end < whole.len() => return Err(NotKept::HopByHopAmongOthers),
-            Some(opt) => {
-                counts[Section::Additional as usize] -= 1;
-                opt.start
-            }
-            None => whole.len(),
-        };
+    fn fill(
+        &mut self,
+        message: &Message<'_>,
+        relevant: &Relevant<'_>,
+        counts: [u16; 3],
+        end: usize,
+        limits: TtlLimits,
+        flags_cleared: u8,
+    ) -> Option<()> {
         if end > STREAM_MESSAGE_OCTETS_MAX {
-            return Err(NotKept::Broken);
+            return None;
         }
         let records: usize = counts.iter().map(|&count| usize::from(count)).sum();
-        let content_octets = end + records * PLACE_OCTETS;
+        let content_octets = end + records * PLACE_OCTETS + relevant.links();
         if content_octets > CONTENT_OCTETS_INLINE {
             self.content = Content::Boxed(vec![0; content_octets].into());
         }
         self.message_octets = end as u16;
         self.question_end = message.question_end() as u16;
         self.counts = counts;
-        self.has_cname = false;
-        let (octets, places) = self.content.octets_mut()[..content_octets].split_at_mut(end);
-        octets.copy_from_slice(&whole[..end]);
+        self.links = relevant.links() as u8;
+        let (octets, behind) = self.content.octets_mut()[..content_octets].split_at_mut(end);
+        let (places, links) = behind.split_at_mut(records * PLACE_OCTETS);
+        octets.copy_from_slice(&message.octets()[..end]);
         octets[..2].fill(0);
         octets[3] &= !flags_cleared;
-        octets[10..HEADER_OCTETS].copy_from_slice(&counts[Section::Additional as usize].to_be_bytes());
+        for (field, count) in octets[6..HEADER_OCTETS].as_chunks_mut().0.iter_mut().zip(counts) {
+            *field = count.to_be_bytes();
+        }
         let (rcode, qtype) = (self.rcode, message.question_type());
         let mut ttls = Ttls { limits, rcode, qtype, answer: None, negative: None, any: false };
         let mut changed = false;
-        for (record, place) in message.records().zip(places.as_chunks_mut().0) {
-            if is_hop_by_hop(message, &record) {
-                return Err(NotKept::HopByHopAmongOthers);
+        for (index, (record, place)) in message.records().zip(places.as_chunks_mut().0).enumerate() {
+            if record.rtype == Rtype::CNAME
+                && let Some(link) = relevant.link_of(&record)
+            {
+                links[link] = index as u8;
             }
-            self.has_cname |= record.section == Section::Answer && record.rtype == Rtype::CNAME;
             let ttl = ttls.limited(message, &record).seconds().to_be_bytes();
             let field = &mut octets[record.ttl_at..record.ttl_at + 4];
             if *field != ttl {
@@ -207,11 +235,12 @@ impl UpstreamReply {
         }
         // A hostile name may point at a TTL that has just been changed.
         if changed && Message::parse(octets).is_err() {
-            return Err(NotKept::Broken);
+            return None;
         }
         self.is_negative = self.rcode != Rcode::NOERROR || ttls.negative.is_some() || ttls.answer.is_none();
+        self.dangles = self.links > 0 && self.rcode == Rcode::NOERROR && !ttls.any && ttls.negative.is_none();
         self.lifetime = ttls.lifetime();
-        Ok(())
+        Some(())
     }
 
     /// The whole message: header with id 0 and the upstream's flags, question, records.
@@ -239,9 +268,10 @@ impl UpstreamReply {
         self.counts.iter().map(|&count| usize::from(count)).sum()
     }
 
-    /// The message, to be walked.
+    /// The message, to be walked. That costs nothing: it was found sound when it was kept.
+    #[inline]
     pub fn message(&self) -> Message<'_> {
-        Message::parse(self.octets()).expect("new parsed these octets")
+        Message::parsed_before(self.octets(), self.question_end())
     }
 
     /// Where the question ends and the records begin.
@@ -254,19 +284,37 @@ impl UpstreamReply {
         self.counts
     }
 
-    /// Where a section ends.
-    pub fn section_end(&self, section: Section) -> usize {
-        self.end_of(self.counts[..=section as usize].iter().map(|&count| usize::from(count)).sum())
-    }
-
     /// What the upstream answered.
     pub fn rcode(&self) -> Rcode {
         self.rcode
     }
 
-    /// Whether there is a CNAME in the answer: only then can its target belong to another source of the view.
-    pub fn has_cname(&self) -> bool {
-        self.has_cname
+    /// Whether CNAMEs lead from the name asked to another: only then can another source of the view own that one.
+    #[inline]
+    pub fn has_links(&self) -> bool {
+        self.links > 0
+    }
+
+    /// The CNAMEs that lead from the name asked onward, in the order of the chain.
+    pub fn links(&self) -> impl Iterator<Item = Link> {
+        let octets = self.octets();
+        let at = usize::from(self.message_octets) + self.record_count() * PLACE_OCTETS;
+        let indexes = &self.content.octets()[at..at + usize::from(self.links)];
+        indexes.iter().map(|index| {
+            let ttl_at = usize::from(Place::of(self.places()[usize::from(*index)]).ttl_at);
+            let [ttl @ .., _, _] = *octets[ttl_at..].first_chunk::<6>().expect("the fixed part of a record is whole");
+            Link {
+                class: u16::from_be_bytes([octets[ttl_at - 2], octets[ttl_at - 1]]),
+                ttl_seconds: u32::from_be_bytes(ttl),
+                target_at: ttl_at + 6,
+            }
+        })
+    }
+
+    /// Whether CNAMEs lead to a name of which nothing is said, neither its data nor by a SOA that there are none (RFC 2308
+    /// section 2.2): the upstream did not follow them.
+    pub fn dangles(&self) -> bool {
+        self.dangles
     }
 
     /// Whether it says that there is nothing, or that the upstream failed.
@@ -458,14 +506,6 @@ impl Content {
     }
 }
 
-/// Why a message is not kept as it stands.
-enum NotKept {
-    /// Something for one hop stands before records that are not.
-    HopByHopAmongOthers,
-    /// It is too long, or a name in it points at a TTL that had to be changed.
-    Broken,
-}
-
 /// What the TTLs of a message come to, while its records are walked in order.
 struct Ttls {
     limits: TtlLimits,
@@ -524,50 +564,6 @@ impl Ttls {
 
 /// The lifetime of what is not kept.
 const NOT_KEPT: Ttl = Ttl::from_wire(0);
-
-/// The octets of a message without EDNS and transaction signatures, wherever they stand.
-fn without_hop_by_hop(message: &Message<'_>) -> Option<Vec<u8>> {
-    let is_hop_by_hop = |record: &Record| is_hop_by_hop(message, record);
-    let first = message.records().find(is_hop_by_hop)?;
-    let dropped = message.records().filter(is_hop_by_hop).count() as u16;
-    let mut octets = if message.records().all(|record| record.start < first.start || is_hop_by_hop(&record)) {
-        message.octets()[..first.start].to_vec()
-    } else {
-        // What follows moves up, and its names may point at anything: write all names out.
-        expanded(message, |record| !is_hop_by_hop(record))?
-    };
-    let [_, _, additional] = message.section_counts();
-    octets[10..HEADER_OCTETS].copy_from_slice(&(additional - dropped).to_be_bytes());
-    Some(octets)
-}
-
-/// Whether a record is for one hop: OPT (RFC 6891 section 6.1.1), TSIG (RFC 8945 section 5), SIG(0) (RFC 2931 section 3).
-fn is_hop_by_hop(message: &Message<'_>, record: &Record) -> bool {
-    /// SIG: kept, as any type, unless it covers the transaction.
-    const SIG: Rtype = Rtype(24);
-    record.section == Section::Additional
-        && (matches!(record.rtype, Rtype::OPT | Rtype::TSIG)
-            || record.rtype == SIG && message.rdata(record).starts_with(&[0, 0]))
-}
-
-/// Header, question and the wanted records with their names uncompressed; counts as they were.
-fn expanded(message: &Message<'_>, wanted: impl Fn(&Record) -> bool) -> Option<Vec<u8>> {
-    let mut octets = message.octets()[..message.question_end()].to_vec();
-    let mut rdata = vec![0; STREAM_MESSAGE_OCTETS_MAX];
-    for record in message.records().filter(wanted) {
-        let mut owner = [0; NAME_OCTETS_MAX];
-        let owner_octets = message.expand_name(record.owner_at, &mut owner)?;
-        octets.extend_from_slice(&owner[..owner_octets]);
-        octets.extend_from_slice(&message.octets()[record.ttl_at - 4..record.ttl_at + 4]);
-        let rdata_octets = message.expand_rdata(&record, &mut rdata)?;
-        octets.extend_from_slice(&(rdata_octets as u16).to_be_bytes());
-        octets.extend_from_slice(&rdata[..rdata_octets]);
-        if octets.len() > STREAM_MESSAGE_OCTETS_MAX {
-            return None;
-        }
-    }
-    Some(octets)
-}
 
 #[cfg(test)]
 mod tests;

@@ -436,7 +436,7 @@ impl<'b> Work<'_, 'b> {
             None => Next::Miss(self.miss(context, target)),
             Some(Err(error)) => self.failed(error),
             Some(Ok(reply)) => match reply.rcode() {
-                Rcode::NOERROR | Rcode::NXDOMAIN if !self.write_alias_records(&reply, target) => {
+                Rcode::NOERROR | Rcode::NXDOMAIN if !self.write_alias_records(&reply) => {
                     self.negative(Rcode::NOERROR, negative)
                 }
                 Rcode::NOERROR | Rcode::NXDOMAIN => done(Rcode::NOERROR, Source::Zone(negative.zone.kind)),

@@ -3,7 +3,7 @@
 use super::upstream::{Over, Upstream, address, at_once, closed_port, label, reply, soa, truncated};
 use super::*;
 use hickory_proto::op::{Message as Judge, ResponseCode};
-use hickory_proto::rr::rdata::{A, TXT};
+use hickory_proto::rr::rdata::{A, NULL};
 use hickory_proto::rr::{RData, Record};
 use plustwo::dns::Rcode;
 use plustwo::forward::ExchangeError;
@@ -143,11 +143,12 @@ fn what_nobody_asked_for_is_not_kept() {
 #[test]
 fn a_reply_of_64_kib_comes_over_tcp() {
     let large = |query: &Judge| {
-        let mut reply = reply(query, ResponseCode::NoError);
+        let mut reply = address(query, 1);
         let owner = query.queries[0].name().clone();
-        for n in 0..232 {
-            let text = TXT::new(vec![format!("{n:0255}")]);
-            reply.add_answer(Record::from_rdata(owner.clone(), 300, RData::TXT(text)));
+        for n in 0..231_u8 {
+            // An RRSIG that covers A.
+            let rdata = RData::Unknown { code: 46.into(), rdata: NULL::with([&[0, 1][..], &[n; 258]].concat()) };
+            reply.add_answer(Record::from_rdata(owner.clone(), 300, rdata));
         }
         reply
     };

@@ -47,6 +47,13 @@ pub(crate) enum Behaviour {
     Validates,
     /// The answer, and in every section addresses (203.0.113.66) for this name, which nobody asked for.
     Poisons(&'static str),
+    /// The answer, and before and behind it, if there is one, and in the other sections, addresses (203.0.113.66) and name
+    /// servers of a private name, a public one, the private zone and the root.
+    Injects,
+    /// The answer under another name.
+    AnswersAnother,
+    /// NOERROR and nothing else, as a server says it that is not one of the zone and asks nobody.
+    Lame,
 }
 
 impl Behaviour {
@@ -68,6 +75,9 @@ impl Behaviour {
             Some("cuts-datagrams") => Self::CutsDatagrams,
             Some("validates") => Self::Validates,
             Some("every-other") => Self::EveryOther,
+            Some("injects") => Self::Injects,
+            Some("answers-another") => Self::AnswersAnother,
+            Some("lame") => Self::Lame,
             Some(other) => panic!("no upstream behaves {other:?}"),
         }
     }
@@ -321,6 +331,29 @@ impl Shared {
             reply.answers.push(poison.clone());
             reply.authorities.push(parse_record(&format!("{victim} 3600 IN NS {victim}")));
             reply.additionals.push(poison);
+        }
+        if behaviour == Behaviour::Injects {
+            let addresses =
+                ["db.corp.example.", "www.bank.example."].map(|victim| format!("{victim} 3600 IN A 203.0.113.66"));
+            let servers = ["corp.example.", "."].map(|victim| format!("{victim} 3600 IN NS ns.evil.example."));
+            let injected: Vec<Record> = addresses.iter().chain(&servers).map(|line| parse_record(line)).collect();
+            if !reply.answers.is_empty() {
+                reply.answers.splice(0..0, injected.clone());
+                reply.answers.extend(injected.clone());
+            }
+            reply.authorities.extend(injected.clone());
+            reply.additionals.extend(injected);
+        }
+        if behaviour == Behaviour::AnswersAnother {
+            for record in &mut reply.answers {
+                record.name = Name::from_ascii("other.example.").expect("a name");
+            }
+        }
+        if behaviour == Behaviour::Lame {
+            reply.metadata.recursion_available = false;
+            reply.metadata.response_code = ResponseCode::NoError;
+            reply.answers.clear();
+            reply.authorities.clear();
         }
         Some(reply)
     }

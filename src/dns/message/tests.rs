@@ -153,6 +153,64 @@ fn malformed() {
     assert_eq!(Message::parse(&reply([0; 3], b"rest")).expect("tolerated").octets(), reply([0; 3], b""));
 }
 
+/// A reply with an unknown record that holds a chain of so many pointers, and a record that belongs to its end.
+fn chain_of_pointers(pointers: usize) -> Vec<u8> {
+    let mut octets = reply([2, 0, 0], b"\xc0\x0c\xff\x00\x00\x01\x00\x00\x00\x05");
+    octets.extend_from_slice(&(2 * pointers as u16 - 2).to_be_bytes());
+    let mut target = 12_u16;
+    for _ in 1..pointers {
+        let here = octets.len() as u16;
+        octets.extend_from_slice(&(0xc000 | target).to_be_bytes());
+        target = here;
+    }
+    octets.extend_from_slice(&(0xc000 | target).to_be_bytes());
+    octets.extend_from_slice(b"\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01");
+    octets
+}
+
+#[test]
+fn a_name_has_so_many_pointers() {
+    for (pointers, expected) in [
+        (1, Ok(())),
+        (NAME_POINTERS_MAX, Ok(())),
+        (NAME_POINTERS_MAX + 1, Err(MessageError::Record)),
+        (8_000, Err(MessageError::Record)),
+    ] {
+        let octets = chain_of_pointers(pointers);
+        assert_eq!(Message::parse(&octets).map(|_| ()), expected, "{pointers}");
+    }
+    let octets = chain_of_pointers(NAME_POINTERS_MAX);
+    let message = Message::parse(&octets).expect("just sound");
+    let last = message.records().last().expect("two records");
+    assert!(message.is_same_name(last.start, 12) && message.is_same_name(12, last.owner_at));
+    assert_eq!(message.name(last.owner_at).expect("whole").as_wire(), b"\x01a\x07example\x00");
+    assert!(Judge::from_vec(&octets).is_ok(), "the judge reads it too");
+}
+
+#[test]
+fn names_compare_without_case_and_by_label() {
+    let names =
+        [b"\x01a\x07example\x00".as_slice(), b"\x01A\x07EXAMPLE\x00", b"\x07example\x00", b"\x09a\x07example\x00"];
+    let mut octets = reply([0; 3], b"");
+    let at = names.map(|name| {
+        octets.extend_from_slice(name);
+        octets.len() - name.len()
+    });
+    octets.extend_from_slice(b"\x01a\xc0");
+    octets.push(at[2] as u8);
+    let compressed = octets.len() - 4;
+    let message = Message::parsed_before(&octets, 12 + QUESTION.len());
+    let name = |at| message.name(at).expect("whole");
+    assert!([12, at[0], at[1], compressed].iter().all(|other| message.is_same_name(at[0], *other)));
+    assert!(!message.is_same_name(at[0], at[2]) && !message.is_same_name(at[2], at[0]));
+    assert!(!message.is_same_name(at[0], octets.len()) && !message.is_same_name(octets.len(), at[0]));
+    assert_eq!(name(at[1]).labels_below(&name(at[2])), Some(b"\x01A".as_slice()));
+    assert_eq!(name(compressed).labels_below(&name(at[1])), Some([].as_slice()));
+    assert_eq!(name(at[2]).labels_below(&name(at[0])), None);
+    // `\x09a\x07example` ends in the octets of `example.`, and is one label.
+    assert_eq!(name(at[3]).labels_below(&name(at[2])), None);
+}
+
 #[test]
 fn ttl_with_the_top_bit_is_zero() {
     let octets = reply([1, 0, 0], b"\xc0\x0c\x00\x01\x00\x01\x80\x00\x00\x05\x00\x04\x0a\x00\x00\x01");

@@ -115,6 +115,10 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
                 self.progress_mut(listening.place).has_failed = true;
                 self.bad_reply(listening, Event::Referral);
             }
+            Meaning::Unusable => {
+                self.progress_mut(listening.place).has_failed = true;
+                self.bad_reply(listening, Event::Malformed);
+            }
             // Over a stream the target has no reason to doubt us.
             Meaning::BadCookie if is_stream => self.bad_reply(listening, Event::BadCookie),
             Meaning::BadCookie => {
@@ -495,7 +499,7 @@ impl<'m, R: CryptoRng> Step<'_, 'm, R> {
         let edns = match meaning {
             Meaning::Failing { blames_edns: true, .. } => EdnsSupport::Unknown,
             _ if listening.with_edns => EdnsSupport::Answers,
-            Meaning::Failing { .. } | Meaning::BadCookie => EdnsSupport::Unknown,
+            Meaning::Failing { .. } | Meaning::BadCookie | Meaning::Unusable => EdnsSupport::Unknown,
             Meaning::Good(_) | Meaning::Truncated | Meaning::Referral if has_tried_plain => EdnsSupport::PlainOnly,
             Meaning::Good(_) | Meaning::Truncated | Meaning::Referral => EdnsSupport::Unknown,
         };

@@ -9,6 +9,7 @@ use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Section;
 use crate::dns::{Rcode, Rtype};
 use crate::forward::Ask;
+use crate::forward::reply::is_about_its_question;
 
 /// What a reply must look like to be the reply to a query.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +70,11 @@ pub(super) enum Meaning<'m> {
         /// What to pass on if nothing better comes; none for an rcode that is of this hop only.
         reply: Option<Failing<'m>>,
     },
-    /// Go and ask others: the target does not resolve for us (RFC 2308 section 2.2 tells it from NODATA).
+    /// The target does not resolve for us: go and ask others, or nothing at all (RFC 2308 section 2.2 tells it from
+    /// NODATA).
     Referral,
+    /// An answer about something else, or of more records than anybody means: the target would say it again.
+    Unusable,
     /// The server cookie that we sent is not one of its own (RFC 7873 section 5.3).
     BadCookie,
 }
@@ -138,17 +142,23 @@ fn meaning(message: Message<'_>, cookie: ReplyCookie) -> Meaning<'_> {
         Meaning::Truncated
     } else if is_referral(&message) {
         Meaning::Referral
+    } else if !is_about_its_question(&message) {
+        Meaning::Unusable
     } else {
         Meaning::Good(message)
     }
 }
 
-/// Whether a reply has no answer, but says who might (RFC 2308 section 2.2: name servers, and no SOA). One that is
-/// empty altogether is a NODATA, of a server that gives no SOA.
+/// Whether a reply has no answer, but says who might (RFC 2308 section 2.2: name servers, and no SOA). One that is empty
+/// altogether is a NODATA of a server that gives no SOA, if the server is one of the zone or asks for us: neither AA nor RA
+/// says that it does nothing for us.
 fn is_referral(message: &Message<'_>) -> bool {
     let [answers, authorities, _] = message.section_counts();
-    if message.rcode() != Rcode::NOERROR || answers > 0 || authorities == 0 {
+    if message.rcode() != Rcode::NOERROR || answers > 0 {
         return false;
+    }
+    if authorities == 0 {
+        return !message.authoritative() && !message.recursion_available();
     }
     let has = |rtype| message.records().any(|r| r.section == Section::Authority && r.rtype == rtype);
     has(Rtype::NS) && !has(Rtype::SOA)

@@ -2,6 +2,8 @@
 
 use hickory_proto::rr::rdata::{CNAME, SOA};
 
+use crate::forward::reply::SECTION_RECORDS_MAX;
+
 use super::*;
 
 #[test]
@@ -155,11 +157,19 @@ fn a_referral_is_not_passed_on() {
 
 #[test]
 fn an_empty_reply_is_a_nodata() {
-    // With a SOA, with a SOA and name servers, and with neither, as some servers on premises give it.
-    for (soa, servers) in [(true, false), (true, true), (false, false)] {
+    // With a SOA, with a SOA and name servers, and with neither, as some servers on premises give it: of the zone, or such
+    // as ask others for us.
+    for (soa, servers, aa, ra) in [
+        (true, false, false, false),
+        (true, true, false, false),
+        (false, false, true, false),
+        (false, false, false, true),
+        (false, false, true, true),
+    ] {
         let went = run(candidates(2), |_, query| {
             let octets = changed(query, ResponseCode::NoError, |reply| {
                 reply.answers.clear();
+                (reply.metadata.authoritative, reply.metadata.recursion_available) = (aa, ra);
                 let zone = Name::from_ascii("example.").expect("well-formed");
                 if servers {
                     reply.add_authority(Record::from_rdata(zone.clone(), 60, RData::NS(NS(zone.clone()))));
@@ -171,9 +181,60 @@ fn an_empty_reply_is_a_nodata() {
             });
             vec![Does::Reply(1, octets)]
         });
-        assert_eq!((went.at, went.by, went.rcode()), (1, Some(0), Rcode::NOERROR), "{soa} {servers}");
-        assert_eq!(went.counted, [], "{soa} {servers}");
+        assert_eq!((went.at, went.by, went.rcode()), (1, Some(0), Rcode::NOERROR), "{soa} {servers} {aa} {ra}");
+        assert_eq!(went.counted, [], "{soa} {servers} {aa} {ra}");
     }
+}
+
+#[test]
+fn a_target_that_does_nothing_for_us_is_followed_at_once() {
+    // NOERROR with nothing in it, of a server that is not one of the zone and asks nobody.
+    let lame = |query: &Judge| {
+        let octets = changed(query, ResponseCode::NoError, |reply| reply.answers.clear());
+        vec![Does::Reply(1, octets)]
+    };
+    let went = run(candidates(2), |sent, query| if sent.target == 0 { lame(query) } else { vec![good(5, query)] });
+    assert_eq!((went.at, went.sends(), went.by), (6, vec![(0, 0), (1, 1)], Some(1)));
+    assert_eq!(went.counted, [Event::Referral]);
+    // That nobody does anything for us does not say that there are no such records.
+    let went = run(candidates(2), |_, query| lame(query));
+    assert_eq!((went.at, went.sends(), went.result), (2, vec![(0, 0), (1, 1)], Err(ExchangeError::BadReply)));
+}
+
+#[test]
+fn an_answer_that_cannot_be_used_is_followed_at_once() {
+    let about_another = |query: &Judge| {
+        changed(query, ResponseCode::NoError, |reply| {
+            reply.answers[0].name = Name::from_ascii("other.corp.example.").expect("well-formed");
+        })
+    };
+    let too_many = |query: &Judge| {
+        changed(query, ResponseCode::NoError, |reply| {
+            let record = reply.answers[0].clone();
+            reply.answers.resize(usize::from(SECTION_RECORDS_MAX) + 1, record);
+        })
+    };
+    let about_it_besides = |query: &Judge| {
+        changed(query, ResponseCode::NoError, |reply| {
+            let mut other = reply.answers[0].clone();
+            other.name = Name::from_ascii("other.corp.example.").expect("well-formed");
+            reply.answers.insert(0, other);
+        })
+    };
+    for (what, unusable) in [("another", &about_another as &dyn Fn(&Judge) -> Vec<u8>), ("too many", &too_many)] {
+        let went = run(candidates(2), |sent, query| match sent.target {
+            0 => vec![Does::Reply(1, unusable(query))],
+            _ => vec![good(5, query)],
+        });
+        assert_eq!((went.at, went.sends(), went.by), (6, vec![(0, 0), (1, 1)], Some(1)), "{what}");
+        assert_eq!(went.counted, [Event::Malformed], "{what}");
+        // Asked again they would say it again.
+        let went = run(candidates(2), |_, query| vec![Does::Reply(1, unusable(query))]);
+        assert_eq!((went.at, went.sends()), (2, vec![(0, 0), (1, 1)]), "{what}");
+        assert_eq!(went.result, Err(ExchangeError::BadReply), "{what}");
+    }
+    let went = run(candidates(2), |_, query| vec![Does::Reply(1, about_it_besides(query))]);
+    assert_eq!((went.at, went.by, went.counted), (1, Some(0), vec![]));
 }
 
 #[test]

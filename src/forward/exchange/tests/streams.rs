@@ -1,5 +1,7 @@
 //! Streams: where a datagram is too small, and targets that have nothing else.
 
+use hickory_proto::rr::rdata::TXT;
+
 use super::*;
 
 /// Targets that are only asked over streams.
@@ -124,10 +126,10 @@ fn a_wrong_reply_on_a_stream_is_followed_by_the_next_target() {
 fn a_large_reply_over_a_stream_is_passed_on_whole() {
     let went = run(stream_only(1), |_, query| {
         let octets = changed(query, ResponseCode::NoError, |reply| {
-            for last in 0..2000_u16 {
-                let [high, low] = last.to_be_bytes();
+            reply.answers.clear();
+            for n in 0..200 {
                 let owner = query.queries[0].name().clone();
-                reply.add_answer(Record::from_rdata(owner, 60, RData::A(A::new(10, 1, high, low))));
+                reply.add_answer(Record::from_rdata(owner, 60, RData::TXT(TXT::new(vec![format!("{n:0200}")]))));
             }
         });
         assert!(octets.len() > 32_000);
