@@ -286,8 +286,10 @@ fn an_upstream_that_ceases_to_answer_edns() {
         assert!(served.ask(&format!("before{number}.public.example")).is(ADDRESS));
     }
     drops.store(true, Ordering::SeqCst);
-    // This one does not know yet, and by its end it is known.
-    served.ask("change.public.example");
+    // The first one does not know yet, and by its end it is known; one that left in the millisecond of the last answer
+    // may pass for slow.
+    let lost = (0..3).take_while(|number| !served.ask(&format!("change{number}.public.example")).is(ADDRESS)).count();
+    assert!(lost < 3, "it is never asked without EDNS");
     for number in 0..5 {
         let reply = served.ask(&format!("after{number}.public.example"));
         assert!(reply.is(ADDRESS) && reply.took < FIRST_ANSWER_MAX, "{reply:?}");

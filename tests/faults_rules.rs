@@ -43,6 +43,8 @@ fn wait(time: Duration) {
 /// RFC 9715 section 3: what is offered to upstreams fits any path. RFC 6891 section 6.2.6: EDNS is between neighbours.
 #[test]
 fn the_query_to_an_upstream_is_our_own() {
+    /// 192.0.2.0/24 as a client's subnet.
+    const SUBNET: [u8; 7] = [0, 1, 24, 0, 192, 0, 2];
     let (upstream, served) = serve(|asked| {
         let mut reply = asked.address(ADDRESS);
         // An option of the upstream's, behind the OPT's fixed part, at the very end of the message.
@@ -54,9 +56,11 @@ fn the_query_to_an_upstream_is_our_own() {
         let name = format!("n{number}.public.example");
         let mut query = Question { edns: edns.map(|octets| (octets, 0, false)), ..Question::new(&name, "A") }.octets(7);
         if edns.is_some() {
-            // The client's option, of a type that nobody knows, and a cookie.
+            // The client's option, of a type that nobody knows, a cookie, and its subnet.
             let at = query.len() - 2;
-            query.splice(at.., [0, 18, 0xfd, 0xe8, 0, 2, 1, 2, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+            query.splice(at.., [0, 18 + 4 + SUBNET.len() as u8]);
+            query.extend([0xfd, 0xe8, 0, 2, 1, 2, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+            query.extend([0, 8, 0, SUBNET.len() as u8].into_iter().chain(SUBNET));
         }
         let reply = ask::over_udp(served.client, served.door, &query).expect("a reply");
         assert_eq!(raw::rdatas(&reply, &name, A), [ADDRESS.to_vec()]);
@@ -69,6 +73,7 @@ fn the_query_to_an_upstream_is_our_own() {
         assert_eq!((offered.class, offered.ttl), (1232, 0), "1232 octets, version 0, DO clear");
         assert!(!contains(&offered.rdata, &[1, 2, 3, 4, 5, 6, 7, 8]), "the client's cookie is not ours");
         assert!(!contains(&offered.rdata, &[0xfd, 0xe8]), "nor its option");
+        assert!(!contains(&offered.rdata, &SUBNET), "its subnet is nobody's business (RFC 7871)");
         assert_eq!(u16::from_be_bytes([asked.octets[2], asked.octets[3]]), RD | AD, "RD, AD, and nothing else");
     }
 }

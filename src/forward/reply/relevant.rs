@@ -4,7 +4,7 @@
 //! | section | kept |
 //! |---|---|
 //! | answer | the CNAMEs that lead from the name asked onward, the DNAMEs that they come from, the records of the type asked at the end, and the signatures of these |
-//! | authority | the SOA at or above the end, NS at or above it where nothing is answered (a referral), NSEC and NSEC3, and their signatures |
+//! | authority | the SOA at or above the end, NSEC and NSEC3, and their signatures |
 //! | additional | nothing: it is for whoever resolves by himself (RFC 2181 section 5.4.1: the least trustworthy of all) |
 //!
 //! The work for a message is bounded: so many records a section are looked at, each is compared with the few names of
@@ -48,8 +48,6 @@ pub(super) struct Relevant<'m> {
     qtype: Rtype,
     /// Whether it is an answer by its rcode: records beside any other say nothing.
     has_meaning: bool,
-    /// Whether it has neither an answer nor a SOA, so that name servers are a referral (RFC 2308 section 2.2).
-    may_refer: bool,
     chain: Chain,
 }
 
@@ -96,7 +94,6 @@ impl<'m> Relevant<'m> {
             message: *message,
             qtype: message.question_type(),
             has_meaning: matches!(message.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN),
-            may_refer: false,
             chain: Chain::default(),
         };
         relevant.chain.names[0] = QNAME_AT;
@@ -104,9 +101,6 @@ impl<'m> Relevant<'m> {
             relevant.follow()?;
             relevant.find_dnames();
         }
-        relevant.may_refer = message.rcode() == Rcode::NOERROR
-            && message.section_counts()[0] == 0
-            && !message.records().any(|record| record.rtype == Rtype::SOA && relevant.rank(&record).is_some());
         Some(relevant)
     }
 
@@ -234,7 +228,6 @@ impl<'m> Relevant<'m> {
     fn is_of_the_end(&self, rtype: Rtype, record: &Record) -> bool {
         match rtype {
             Rtype::SOA => self.is_above_the_end(record.owner_at),
-            Rtype::NS => self.may_refer && self.is_above_the_end(record.owner_at),
             Rtype::NSEC | Rtype::NSEC3 => true,
             Rtype::RRSIG => match self.covered(record) {
                 None | Some(Rtype::RRSIG) => false,

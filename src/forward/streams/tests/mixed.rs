@@ -131,7 +131,8 @@ fn whoever_of_six_targets_answers_is_found_over_whatever_it_is_asked() {
 
     let forwarder = Forwarder::new(limits());
     let lanes = Lanes::new(&forwarder, NonZeroUsize::MIN).expect("descriptors");
-    let setup = LaneSetup { streams: net.targets.clone(), clock: Clock::at(Millis(10_000)) };
+    let clock = Clock::at(Millis(10_000));
+    let setup = LaneSetup { streams: net.targets.clone(), clock };
     let threads = lanes.start(&setup, |_| Channels).expect("a thread");
     // Each comes after one that is before it in the list, and after one that is behind it.
     for (round, place) in [5, 1, 4, 2, 3, 1, 5, 3].into_iter().enumerate() {
@@ -148,8 +149,7 @@ fn whoever_of_six_targets_answers_is_found_over_whatever_it_is_asked() {
                 checking_disabled: false,
             };
             let (waiter, told) = mpsc::channel();
-            let (question, client, arrived) = (lanes.question(&ask), [192, 0, 2, 1].into(), setup.clock.now());
-            lanes.submit(Order::new(question, &group, client, arrived, waiter));
+            lanes.submit(Order::new(lanes.question(&ask), &group, [192, 0, 2, 1].into(), clock.now(), waiter));
             let outcome = told.recv_timeout(PATIENCE).expect("whoever asks is told");
             let reply = outcome.unwrap_or_else(|error| panic!("round {round}, target {place}: {error:?}"));
             assert_eq!(reply.octets().last().copied(), Some(place as u8), "round {round}, {label}");
