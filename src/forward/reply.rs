@@ -147,7 +147,7 @@ const PREFETCH_LIFETIME_MIN: u32 = 10;
 const FLAG_AD: u8 = 0x20;
 
 impl UpstreamReply {
-    /// Keeps what of an upstream's message answers its question, and no more ([`relevant`]). None if that cannot be told,
+    /// Keeps what of an upstream's message answers its question, and no more (`relevant`). None if that cannot be told,
     /// because the message is about something else, has over [`SECTION_RECORDS_MAX`] records in a section, or a chain of
     /// over [`LINKS_MAX`] CNAMEs; or does not fit into 65,535 octets with its names written out, which is only done when
     /// something that is left out stands among the other records.
