@@ -1,9 +1,12 @@
 //! Nothing is allocated for a query that is answered at once, whatever its answer; and keeping an upstream's reply costs
 //! one allocation where it is small.
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/worlds.rs"]
 mod worlds;
 
+use allocator::Counting;
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
@@ -15,43 +18,18 @@ use plustwo::forward::reply::{TtlLimits, UpstreamReply};
 use plustwo::forward::{Ask, ContextId, Forwarder, Millis};
 use plustwo::serve::handle::{self, LookedUp, Outcome, Scratch, Slot, Surroundings};
 use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// The system's allocator, which counts for each thread.
-struct Counting;
 
 thread_local! {
     /// Allocations of this thread so far.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-#[expect(unsafe_code, reason = "an allocator cannot be had otherwise; it only counts and passes on")]
-// SAFETY: every call is passed on to the system's allocator as it came; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` passed the system's pointers on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, octets: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, octets) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 /// Counts one; nothing where the thread is ending.
 fn count() {

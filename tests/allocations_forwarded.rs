@@ -1,20 +1,19 @@
 //! What a forwarded question allocates, from the datagram that asks it to the one that answers it.
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/worlds.rs"]
 mod worlds;
 
+use allocator::Counting;
 use plustwo::aws::Model;
 use plustwo::config::{Configuration, Settings};
 use plustwo::daemon::Daemon;
 use plustwo::dns::Rtype;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// The system's allocator, which counts for all threads but those of the test itself.
-struct Counting;
 
 /// Allocations so far.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -24,29 +23,8 @@ thread_local! {
     static IS_OURS: Cell<bool> = const { Cell::new(false) };
 }
 
-#[expect(unsafe_code, reason = "an allocator cannot be had otherwise; it only counts and passes on")]
-// SAFETY: every call is passed on to the system's allocator as it came; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` passed the system's pointers on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, octets: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, octets) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 /// Counts one, unless the thread is one of the test's, or ending.
 fn count() {

@@ -82,20 +82,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command on one core; the kernel ends it should the bench itself be killed.
+    /// Starts a command on one core, in a session of its own, as a service has one: the kernel shares a core out between
+    /// sessions, and would else let the generator interrupt the server as if they were one program. It ends the command
+    /// should the bench itself be killed.
     pub(crate) fn pinned(command: &[String], core: Core) -> Result<Self, String> {
         let log = std::env::temp_dir().join(format!("plustwo-bench-{}-{}.log", std::process::id(), next_number()));
         let words = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let copy = words.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "taskset", "-c", core.list()])
+            .args(["--pdeathsig", "TERM", "setsid", "taskset", "-c", core.list()])
             .args(command)
             .env("PATH", search_path())
             .stdin(Stdio::null())
             .stdout(words)
             .stderr(copy)
             .spawn()
-            .map_err(|e| format!("setpriv and taskset (util-linux) are needed: {e}"))?;
+            .map_err(|e| format!("setpriv, setsid and taskset (util-linux) are needed: {e}"))?;
         Ok(Self { child, log })
     }
 

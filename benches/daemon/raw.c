@@ -4,9 +4,7 @@
  *   raw round ADDRESS PORT      Turns each datagram round with a 16-octet A record appended: no parsing, no lookup.
  *                               recvmmsg and sendmmsg in batches of 64, one blocking thread. No don't-fragment option.
  *   raw authority ADDRESS PORT  The same for every name in the DNS, as a right reply: what follows the question (OPT)
- *                               is cut off and the answer put there. The upstream of the forwarding workloads. Like the
- *                               generator it does not sleep as soon as there is nothing: who sends to a sleeper on
- *                               another core pays for waking it, and no upstream is on the forwarder's own machine.
+ *                               is cut off and the answer put there. The upstream of the forwarding workloads.
  *   raw stream ADDRESS PORT     The TCP counterpart of `round`: turns round all messages of one read with one write.
  */
 #define _GNU_SOURCE
@@ -14,13 +12,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -32,7 +28,6 @@ enum {
     STREAMS = 4096,              /* file descriptors a stream may have */
     STREAM_BUFFER = 64 * 1024,   /* octets read of a stream at once */
     EVENTS = 64,                 /* streams served a wake-up */
-    AWAKE = 2000000,             /* nanoseconds without a query before an authority sleeps */
 };
 
 /* Owner: pointer to the question. A, IN, TTL 3600, 10.1.2.3. */
@@ -67,20 +62,7 @@ static size_t reply_as_authority(unsigned char *message, size_t length) {
     return append_answer(message, end);
 }
 
-/* Receives a batch. One that is awake yields the processor until nothing has come for a while, and sleeps then. */
-static int receive(int fd, struct mmsghdr *messages, int awake) {
-    struct timespec began, now;
-    clock_gettime(CLOCK_MONOTONIC, &began);
-    for (; awake; sched_yield()) {
-        int received = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
-        if (received > 0) return received;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        awake = (now.tv_sec - began.tv_sec) * 1000000000 + now.tv_nsec - began.tv_nsec < AWAKE;
-    }
-    return recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
-}
-
-static void serve_datagrams(int fd, size_t (*reply)(unsigned char *, size_t), int awake) {
+static void serve_datagrams(int fd, size_t (*reply)(unsigned char *, size_t)) {
     static unsigned char buffers[BATCH][SLOT];
     static struct sockaddr_in clients[BATCH];
     static struct iovec vectors[BATCH];
@@ -96,7 +78,7 @@ static void serve_datagrams(int fd, size_t (*reply)(unsigned char *, size_t), in
             vectors[i].iov_len = DATAGRAM;
             messages[i].msg_hdr.msg_namelen = sizeof clients[i];
         }
-        int received = receive(fd, messages, awake);
+        int received = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
         for (int i = 0; i < received; i++) {
             size_t length = reply(buffers[i], messages[i].msg_len);
             vectors[i].iov_len = length ? length : 1; /* one octet: no client of ours takes it for a reply */
@@ -186,5 +168,5 @@ int main(int count, char **arguments) {
     if (bind(fd, (struct sockaddr *)&address, sizeof address)) fail("bind");
     if (is_stream && listen(fd, 512)) fail("listen");
     if (is_stream) serve_streams(fd);
-    serve_datagrams(fd, is_authority ? reply_as_authority : append_answer, is_authority);
+    serve_datagrams(fd, is_authority ? reply_as_authority : append_answer);
 }
