@@ -30,6 +30,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// Words that have a home, and the homes. Test modules are exempt.
 const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs"]),
+    (Word::Prefix("hyper"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
+    (Word::Prefix("http_body_util"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
+    (Word::Keyword("notify"), &["src/daemon/watch.rs"]),
     (Word::Prefix("rustls"), &["src/forward/streams/", "src/daemon/system_roots.rs"]),
     (Word::Prefix("tokio_rustls"), &["src/forward/streams/"]),
     (Word::Prefix("h2"), &["src/forward/streams/"]),

@@ -60,7 +60,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
-        doors: doors(model).into(),
+        doors: doors(model).into_iter().map(Some).collect(),
         clients: PrefixMap::new(clients(model)),
         views,
         authorities,

@@ -1,19 +1,27 @@
 //! Wiring and life: start, reload, signals.
 
+pub mod admin;
 mod cache_file;
+mod changes;
+mod doors;
 mod error;
+mod files;
+mod last_good;
+mod loading;
 mod log;
 mod open_files;
 mod run;
 mod source;
 mod summary;
 pub mod system_roots;
+mod watch;
 
 pub use error::{ReloadError, StartError};
-pub use run::run;
+pub use run::{Options as RunOptions, run};
 pub use source::{BUILT_IN_TEXT, Source};
 
 use cache_file::CacheFile;
+use doors::{DoorChanges, DoorPlaces};
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -32,8 +40,9 @@ use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
 use crate::serve::later::{Waiter, Waiters};
+use crate::serve::open_doors::OpenDoors;
 use crate::serve::server::Server;
-use crate::serve::stream::{StreamLimits, Streams};
+use crate::serve::stream::{StreamCounters, StreamLimits, Streams};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
 use crate::snapshot::targets::ContextKind;
@@ -50,6 +59,17 @@ pub const DRAIN_SECONDS_MAX: u64 = 5;
 /// Threads of the runtime of streams; UDP workers and lanes have their own.
 pub const RUNTIME_THREADS_MAX: usize = 4;
 
+/// What a reload did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What is served now.
+    pub generation: Generation,
+    /// Doors that were not open before.
+    pub doors_opened: usize,
+    /// Doors that are not open any more.
+    pub doors_closed: usize,
+}
+
 /// A daemon that serves.
 pub struct Daemon {
     server: Server,
@@ -59,10 +79,9 @@ pub struct Daemon {
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
     runtime: Runtime,
-    /// Where the doors are, in the order of the snapshot's.
+    /// Where the doors are, in the order of the model.
     addresses: Vec<SocketAddr>,
-    /// Where they were to be: a reload may not change it.
-    configured: Vec<SocketAddr>,
+    doors: DoorPlaces,
     settings: Settings,
     contexts: Contexts,
     health: HealthStates,
@@ -80,7 +99,8 @@ impl Daemon {
         let snapshot = compile::compile(model, &mut contexts, &health, seed);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
-        let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let Doors { udp, tcp, addresses } = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let open_doors = OpenDoors::new(udp, worker_count.get()).map_err(StartError::Runtime)?;
         let limits = &settings.limits;
         let workers = worker_count.get();
         let sockets_max = open_files::upstream_sockets(settings, configured.len() * (workers + 1), workers);
@@ -93,7 +113,7 @@ impl Daemon {
         let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
-        let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
+        let waiters = |lane| Waiters::new(&server, lane, &open_doors);
         let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
             let _entered = runtime.enter();
@@ -103,9 +123,9 @@ impl Daemon {
                 idle: limits.tcp_idle,
                 write: limits.tcp_idle,
             };
-            Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
+            Streams::start(tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
-        let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
+        let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
         Ok(Self {
             server,
             workers,
@@ -114,8 +134,8 @@ impl Daemon {
             streams_to_targets,
             cache_file,
             runtime,
-            addresses: doors.addresses,
-            configured,
+            doors: DoorPlaces::new(&configured, &addresses, open_doors, worker_count),
+            addresses,
             settings: settings.clone(),
             contexts,
             health,
@@ -140,11 +160,8 @@ impl Daemon {
 
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
     /// nothing changes.
-    pub fn reload(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
+    pub fn reload(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
         let Configuration { model, settings } = configuration;
-        if compile::door_addresses(model) != self.configured {
-            return Err(ReloadError::Doors);
-        }
         if settings.workers != self.settings.workers {
             return Err(ReloadError::Workers);
         }
@@ -156,9 +173,33 @@ impl Daemon {
         if (UpstreamSettings { bootstrap, ..settings.upstream.clone() }) != self.settings.upstream {
             return Err(ReloadError::Upstream);
         }
+        if settings.admin != self.settings.admin {
+            return Err(ReloadError::Admin);
+        }
+        let Some(streams) = &mut self.streams else { return Err(ReloadError::Doors(Vec::new())) };
+        let next = self.doors.prepare(&compile::door_addresses(model))?;
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
-        let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
-        Ok(self.server.publisher.publish(snapshot))
+        let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
+        snapshot.place_doors(&next.places);
+        // In this order a query finds its door known, whichever snapshot it is answered from.
+        let _entered = self.runtime.enter();
+        let places = next.places.clone();
+        self.doors.close(&next, streams, Duration::from_secs(DRAIN_SECONDS_MAX));
+        let generation = self.server.publisher.publish(snapshot);
+        let DoorChanges { opened, closed } = self.doors.open(next, streams);
+        self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
+        Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// What streams have counted, to be read while they go on; none once they are over.
+    pub fn stream_counters(&self) -> Option<Arc<StreamCounters>> {
+        self.streams.as_ref().map(|streams| Arc::clone(streams.counters()))
+    }
+
+    /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
+    /// left. To be called now and then.
+    pub fn sweep(&mut self) -> usize {
+        self.server.publisher.sweep() + self.doors.sweep()
     }
 
     /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,

@@ -4,6 +4,7 @@
 //! goes on with what is left; a model that any error had a part in is never handed out.
 
 mod address;
+mod admin;
 mod alias;
 mod cache_file;
 mod conflict;
@@ -51,8 +52,10 @@ pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>)
         None => (None, reading.diagnostics),
         Some(document) => {
             let cache_file = cache_file::settle(&document, file_name, &mut reading);
+            let admin = admin::settle(&document.settings, &mut reading);
             let (mut configuration, reading) = settle(document, reading, surroundings);
             configuration.settings.cache.file = cache_file;
+            configuration.settings.admin = admin;
             (Some(configuration), reading.diagnostics)
         }
     };
