@@ -137,6 +137,8 @@ fn snapshot(blocks: &[Ipv4Net], claims: &BTreeMap<String, Claimant>) -> plustwo:
                 apex: worlds::name(suffix),
                 vpcs,
                 record_sets: Vec::new(),
+                delegations: Vec::new(),
+                falls_through: false,
             }),
         }
     }

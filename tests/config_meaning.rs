@@ -272,7 +272,7 @@ fn targets_in_every_form() {
     assert_eq!(model.upstream.order, TargetOrder::InOrder);
     let groups = model.resolver_rules.iter().map(|rule| match &rule.action {
         RuleAction::Forward(group) => (strings(&group.targets), group.order),
-        RuleAction::System => panic!("forward"),
+        RuleAction::System | RuleAction::Delegate => panic!("forward"),
     });
     let tables = [
         "192.0.2.1:53",

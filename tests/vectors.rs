@@ -19,7 +19,12 @@ use support::world::World;
 /// Where the upstream of every vector stands, and the targets of its FORWARD rules.
 const INTERNET: &str = "192.0.2.250";
 const TARGET: &str = "192.0.2.53";
+/// Where the name server stands that a vector's zone delegates to.
+const NAME_SERVER: &str = "192.0.2.10";
 /// What they answer to A.
+const NAME_SERVER_ANSWER: &str = "203.0.113.10";
+/// What is in the zones of a profile, of which a vector only says that they are there.
+const PROFILE_ANSWER: &str = "10.99.0.1";
 const INTERNET_ANSWER: &str = "203.0.113.250";
 const TARGET_ANSWER: &str = "203.0.113.53";
 /// What they answer to PTR.
@@ -89,11 +94,15 @@ fn run(vector: &Value) -> Result<(), String> {
     let message = message.ok_or("nothing was asked")?;
     running.daemon.stop();
     let asked = |placeholder: &str| world.upstream(placeholder).questions();
-    judge(vector, &message, (asked(INTERNET), asked(TARGET)))
+    judge(vector, &message, (asked(INTERNET), asked(TARGET), asked(NAME_SERVER)))
 }
 
 /// Compares a reply with what the vector expects.
-fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) -> Result<(), String> {
+fn judge(
+    vector: &Value,
+    message: &Message,
+    (internet, target, name_server): (usize, usize, usize),
+) -> Result<(), String> {
     let expect = &vector["expect"];
     let source = expect["source"].as_str().unwrap_or("none");
     let got = || {
@@ -106,6 +115,8 @@ fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) 
     }
     let asked = match source {
         "internet" | "phz+internet" => internet > 0 && target == 0,
+        "delegation" => internet == 0 && target == 0 && name_server > 0,
+        "profile-phz" => internet == 0 && target == 0,
         "forward" if expected_rcode == "SERVFAIL" => internet == 0,
         "forward" | "phz+forward" => internet == 0 && target > 0,
         // An alias of a load balancer is asked of the upstream.
@@ -126,7 +137,12 @@ fn judge(vector: &Value, message: &Message, (internet, target): (usize, usize)) 
             }
         }
         None if expected_rcode == "NOERROR" => {
-            let rdata = if source == "forward" { TARGET_ANSWER } else { INTERNET_ANSWER };
+            let rdata = match source {
+                "forward" => TARGET_ANSWER,
+                "delegation" => NAME_SERVER_ANSWER,
+                "profile-phz" => PROFILE_ANSWER,
+                _ => INTERNET_ANSWER,
+            };
             let pointer = if source == "forward" { TARGET_POINTER } else { INTERNET_POINTER };
             let rdata = if vector["query"]["type"] == "PTR" { pointer } else { rdata };
             expected.push(Line { owner: None, ttl: None, rtype: None, rdata: rdata.to_owned() });
@@ -313,8 +329,19 @@ fn expected_records(vector: &Value, entry: &Value) -> Result<Vec<Line>, String> 
 /// The vector's configuration as a user writes it.
 fn configuration(vector: &Value) -> Result<String, String> {
     let config = vector["config"].as_object().ok_or("no config")?;
-    let known =
-        ["vpcs", "phz", "rules", "endpoints", "inbound", "public", "peering", "enis", "instances", "resolver_config"];
+    let known = [
+        "vpcs",
+        "phz",
+        "rules",
+        "endpoints",
+        "inbound",
+        "public",
+        "peering",
+        "enis",
+        "instances",
+        "resolver_config",
+        "profile",
+    ];
     if let Some(strange) = config.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("version 1 has no {strange}"));
     }
@@ -344,20 +371,42 @@ fn configuration(vector: &Value) -> Result<String, String> {
     }
     for (index, rule) in array(config.get("rules").unwrap_or(&Value::Null)).iter().enumerate() {
         let action = text(&rule["type"])?;
-        if !["FORWARD", "SYSTEM"].contains(&action) {
+        if !["FORWARD", "SYSTEM", "DELEGATE"].contains(&action) {
             return Err(format!("version 1 has no {action} rules"));
         }
-        let domain = text(&rule["domain"])?;
-        let _ = writeln!(toml, "[[resolver_rule]]\nid = \"rslvr-rr-{index}\"\ndomain = '{domain}'");
+        let (key, of_rule) =
+            if action == "DELEGATE" { ("delegation_record", "delegationRecord") } else { ("domain", "domain") };
+        let domain = text(&rule[of_rule])?;
+        let _ = writeln!(toml, "[[resolver_rule]]\nid = \"rslvr-rr-{index}\"\n{key} = '{domain}'");
         let _ = writeln!(toml, "action = \"{action}\"\nvpcs = {}", rule["vpcs"]);
         if action == "FORWARD" {
             let _ = writeln!(toml, "targets = {}", rule["targets"]);
         }
     }
+    push_profile(&mut toml, vector)?;
     for (index, endpoint) in array(config.get("endpoints").unwrap_or(&Value::Null)).iter().enumerate() {
         push_endpoint(&mut toml, index, endpoint)?;
     }
     Ok(toml)
+}
+
+/// The profile of the VPC that is asked: its zones each hold the very name asked.
+fn push_profile(toml: &mut String, vector: &Value) -> Result<(), String> {
+    let Some(profile) = vector["config"]["profile"].as_object() else { return Ok(()) };
+    if let Some(strange) = profile.keys().find(|key| *key != "phz") {
+        return Err(format!("version 1 has no {strange} of a profile"));
+    }
+    let (vpc, name) = (text(&vector["query"]["vpc"])?, text(&vector["query"]["name"])?);
+    let mut zones = Vec::new();
+    for (zone, id) in profile["phz"].as_object().ok_or("no zones")? {
+        let id = text(id)?;
+        let _ = writeln!(toml, "[[hosted_zone]]\nid = \"{id}\"\nname = '{zone}'\nvpcs = []");
+        let _ = writeln!(toml, "records = [{{ name = '{name}', type = \"A\", values = [\"{PROFILE_ANSWER}\"] }}]");
+        zones.push(format!("\"{id}\""));
+    }
+    let zones = zones.join(", ");
+    let _ = writeln!(toml, "[[profile]]\nid = \"rp-0\"\nvpcs = [\"{vpc}\"]\nhosted_zones = [{zones}]");
+    Ok(())
 }
 
 /// Network interfaces, instances, peering connections and resolver configurations.
@@ -554,6 +603,10 @@ fn upstreams(vector: &Value) -> Result<String, String> {
     let _ = writeln!(upstreams, "$UPSTREAM {TARGET}{}", if unreachable { " closed" } else { "" });
     for name in &names {
         let _ = writeln!(upstreams, "{name} 60 IN A {TARGET_ANSWER}\n{name} 60 IN PTR {TARGET_POINTER}");
+    }
+    let _ = writeln!(upstreams, "$UPSTREAM {NAME_SERVER}");
+    for name in &names {
+        let _ = writeln!(upstreams, "{name} 60 IN A {NAME_SERVER_ANSWER}");
     }
     Ok(upstreams)
 }

@@ -1,7 +1,7 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
 use super::{
-    HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, ResolverRule, Vpc,
+    HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, Profile, ResolverRule, Vpc,
     VpcEndpoint, VpcPeering,
 };
 use crate::dns::TargetGroup;
@@ -41,6 +41,8 @@ pub struct Model {
     pub hosted_zones: Vec<HostedZone>,
     /// Resolver rules.
     pub resolver_rules: Vec<ResolverRule>,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
 }
 
 /// Doors that belong to no VPC.

@@ -10,6 +10,7 @@ mod contexts;
 mod endpoint;
 mod health_check;
 mod hosted_zone;
+mod profile;
 mod routing_policy;
 mod zone;
 
@@ -18,7 +19,7 @@ pub use contexts::Contexts;
 use crate::aws::{Model, VpcIndex};
 use crate::dns::HashSeed;
 use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
-use authority::ClaimsByView;
+use authority::{Authorities, ClaimsByView};
 use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
 use zone::ZonesBuilder;
@@ -28,20 +29,22 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
-    let contexts = contexts.of_model(model);
+    let mut of_model = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
     for (index, endpoint) in model.endpoints.iter().enumerate() {
         endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
     }
-    for hosted_zone in &model.hosted_zones {
-        hosted_zone::compile(hosted_zone, &mut zones, &mut policies, &mut claims, model);
+    for (number, hosted_zone) in model.hosted_zones.iter().enumerate() {
+        hosted_zone::compile(number, hosted_zone, &mut zones, &mut policies, &mut claims);
     }
-    for (rule, context) in model.resolver_rules.iter().zip(&contexts.of_rules) {
-        claims.resolver_rule(rule, *context);
+    for (number, (rule, context)) in model.resolver_rules.iter().zip(&of_model.of_rules).enumerate() {
+        claims.resolver_rule(number, rule, *context);
     }
-    let (authorities, tables) = claims.build(contexts.upstream, &autodefined);
-    let views = tables.into_iter().map(|tables| {
+    let upstream = of_model.upstream;
+    let delegated = |kind, group| contexts.of_delegation(&mut of_model, kind, group);
+    let Authorities { tables: authorities, layers, of_views } = claims.build(upstream, &autodefined, delegated);
+    let views = of_views.into_iter().map(|tables| {
         let vpc = model.vpc(tables.vpc);
         View {
             vpc: vpc.id.clone(),
@@ -52,7 +55,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             base: tables.base,
             networks: autodefined.of_vpcs[tables.vpc.0 as usize],
             has_reverse_zones: vpc.has_reverse_zones(),
-            otherwise: contexts.upstream,
+            otherwise: upstream,
         }
     });
     let views = views.collect();
@@ -64,13 +67,14 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         clients: PrefixMap::new(clients(model)),
         views,
         authorities,
+        layers: layers.into(),
         zones,
         networks: autodefined.networks.into(),
         reverse_zones: autodefined.reverse_zones,
         nodes,
         policies,
         health: health.table(plan),
-        contexts: contexts.contexts.into(),
+        contexts: of_model.contexts.into(),
     }
 }
 
@@ -152,6 +156,8 @@ mod tests {
                 data: data.clone(),
                 routing: None,
             }],
+            delegations: Vec::new(),
+            falls_through: false,
         };
         Model { vpcs: (0..vpcs).map(vpc).collect(), hosted_zones: (0..zones).map(zone).collect(), ..Model::default() }
     }

@@ -56,6 +56,13 @@ pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, ha
     }
 }
 
+/// Whether a zone of stored names has a name, or stands for it by a wildcard.
+pub(super) fn has(within: InView<'_>, name: &FoldedName) -> bool {
+    let InView { snapshot: Snapshot { nodes, .. }, index, zone, .. } = within;
+    let hash = NodeTable::hash(index, name.suffix_hash(name.label_count()));
+    nodes.find(index, hash, name.as_wire()).or_else(|| source_of_synthesis(nodes, index, zone, name)).is_some()
+}
+
 /// The `*` below the closest encloser, if there is one (RFC 4592 section 3.3.1): any name that exists, also an empty
 /// non-terminal, stops the wildcards above it.
 #[inline(never)]

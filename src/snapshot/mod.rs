@@ -22,7 +22,7 @@ pub mod targets;
 pub mod view;
 pub mod zone;
 
-pub use authority::{Authority, AuthorityTable, AuthorityTables};
+pub use authority::{Authority, AuthorityTable, AuthorityTables, Layer, LayerIndex};
 pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
 pub use door::{Door, DoorIndex, DoorKind};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub views: Box<[View]>,
     /// Who answers for a suffix, all tables.
     pub authorities: AuthorityTables,
+    /// Zones that fall through, each with what is beneath it.
+    pub layers: Box<[Layer]>,
     /// Zones of every kind.
     pub zones: Box<[Zone]>,
     /// The address blocks of the views, whose names are computed.
@@ -135,12 +137,22 @@ impl Snapshot {
     /// Finds who answers for `name`, and for a zone the place to look.
     #[inline]
     pub fn locate(&self, view: &View, name: &FoldedName) -> Located {
-        let authority = self.authority_for(view, name);
+        self.located(self.authority_for(view, name), name)
+    }
+
+    /// Where to look for `name`, given who answers for it.
+    #[inline]
+    pub fn located(&self, authority: Authority, name: &FoldedName) -> Located {
         let node_hash = match authority {
             Authority::Zone(zone) => NodeTable::hash(zone, name.suffix_hash(name.label_count())),
-            Authority::Forward(_) | Authority::Nothing => 0,
+            Authority::Layered(_) | Authority::Forward(_) | Authority::Nothing => 0,
         };
         Located { authority, node_hash }
+    }
+
+    /// The zone that falls through of an index that this snapshot gave out.
+    pub fn layer(&self, index: LayerIndex) -> Layer {
+        self.layers[index.0 as usize]
     }
 
     /// The address blocks that have names in a view.

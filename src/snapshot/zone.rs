@@ -1,7 +1,7 @@
 //! Zones: hosted zones, the hidden zones of endpoints, and the autodefined ones.
 
 /// Which of [`super::Snapshot::zones`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneIndex(pub u32);
 
 /// What kind of source a zone is.

@@ -131,6 +131,8 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
                 apex: name(&sized_zone(zone)),
                 vpcs: associated.clone(),
                 record_sets,
+                delegations: Vec::new(),
+                falls_through: false,
             }
         })
         .collect();
@@ -224,6 +226,8 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
         apex: name(apex),
         vpcs: vec![VpcIndex(0)],
         record_sets,
+        delegations: Vec::new(),
+        falls_through: false,
     };
     model.hosted_zones = vec![
         zone(

@@ -4,7 +4,9 @@ use super::Builder;
 use super::document::HostedZoneTable;
 use super::endpoint::{EndpointNames, PrivateDnsClaim};
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
+use super::settings::word;
 use super::zone_sets::{Origin, OriginKind, ZoneSets};
+use crate::aws::delegation::delegations;
 use crate::aws::{HostedZone, RecordSet, VpcIndex};
 use crate::config::diagnostic::{Place, quoted};
 use crate::dns::{Name, Rtype};
@@ -59,19 +61,37 @@ impl<'t> Builder<'t, '_> {
         self.refuse_repeated_ids(tables.iter().map(|table| (table.id.as_ref(), table.label.as_str())));
         let mut settled: Vec<(HostedZone, &HostedZoneTable<'t>)> = Vec::with_capacity(tables.len());
         for (index, table) in tables.iter().enumerate() {
-            let vpcs = self.associations(table.vpcs.as_ref(), &table.label);
+            let is_shared = table.id.as_ref().is_some_and(|id| self.shared_ids.contains(id.value.as_ref()));
+            let vpcs = self.associated_vpcs(table.vpcs.as_ref(), &table.label, is_shared);
             for vpc in &vpcs {
                 let at = table.vpcs.as_ref().map_or(table.at, |vpcs| vpcs.at);
                 self.warn_of_vpc_attributes(at, &table.label, "hosted_zone", *vpc);
             }
             let Some(apex) = self.zone_apex(table) else { continue };
             let record_sets = self.zone_record_sets(table, &apex, (index as u32 + 1, &vpcs), names);
+            let falls_through = self.falls_through(table);
             let Some(id) = &table.id else { continue };
-            settled.push((HostedZone { id: id.value.as_ref().into(), apex, vpcs, record_sets }, table));
+            let delegations = delegations(&apex, &record_sets);
+            let id = id.value.as_ref().into();
+            settled.push((HostedZone { id, apex, vpcs, record_sets, delegations, falls_through }, table));
         }
         self.refuse_same_zones(&settled);
         self.refuse_same_private_names(claims, &settled);
         self.model.hosted_zones = settled.into_iter().map(|(zone, _)| zone).collect();
+    }
+
+    /// `fallthrough`: whether names that are not in the zone are asked as if it were not there; warns where they are.
+    fn falls_through(&mut self, table: &HostedZoneTable<'t>) -> bool {
+        let Some(text) = &table.fallthrough else { return false };
+        let words = [("none", false), ("public", true)];
+        if word(text, &words, &table.label, "fallthrough", &mut self.reading) != Some(true) {
+            return false;
+        }
+        let problem = "names that are not in the zone are asked of others";
+        let rule = "`fallthrough` is not AWS's: there they do not exist, and nobody else hears of them";
+        let hint = "remove `fallthrough`, unless the zone is to cover only some names of a public one";
+        self.reading.report(self.reading.warning(text.at, &table.label, problem).rule(rule).hint(hint));
+        true
     }
 
     /// The name of a zone; Route 53 takes none that starts with `*`.

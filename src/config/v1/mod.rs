@@ -7,6 +7,7 @@ mod address;
 mod alias;
 mod cache_file;
 mod conflict;
+mod delegation;
 mod document;
 mod door;
 mod ec2_tables;
@@ -18,9 +19,11 @@ mod instance;
 mod name;
 mod network_interface;
 mod private_name;
+mod profile;
 mod record_set;
 mod resolver_config;
 mod resolver_rule;
+mod resolver_tables;
 mod routing_policy;
 mod settings;
 mod source;
@@ -39,7 +42,7 @@ use document::Document;
 use door::Doors;
 use network_interface::AddressOwners;
 use source::Reading;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use table::Table;
 use toml::de::DeTable;
 
@@ -105,6 +108,7 @@ fn settle<'t>(
         address_owners: AddressOwners::default(),
         doors: Doors::default(),
         health_check_indexes: BTreeMap::new(),
+        shared_ids: profile::shared_ids(&document.profiles),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let mut settings = settings::settle(&document.settings, &mut builder.reading);
@@ -124,6 +128,8 @@ fn settle<'t>(
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
+    builder.settle_profiles(&document);
+    builder.settle_delegations(&document.resolver_rules);
     (Configuration { model: builder.model, settings }, builder.reading)
 }
 
@@ -144,6 +150,8 @@ struct Builder<'t, 's> {
     doors: Doors,
     /// Health checks by their ids; none: it has been refused.
     health_check_indexes: BTreeMap<String, Option<HealthCheckIndex>>,
+    /// The ids of what profiles share.
+    shared_ids: HashSet<String>,
     /// `[server] open_resolver`.
     is_open_resolver: bool,
 }

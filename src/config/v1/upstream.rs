@@ -76,7 +76,7 @@ impl<'t> Builder<'t, '_> {
     pub(super) fn upstream_settings(&mut self, table: &UpstreamTable<'t>, rank: u32) -> UpstreamSettings {
         let rules = self.model.resolver_rules.iter().filter_map(|rule| match &rule.action {
             RuleAction::Forward(group) => Some(group),
-            RuleAction::System => None,
+            RuleAction::System | RuleAction::Delegate => None,
         });
         let targets = || std::iter::once(&self.model.upstream).chain(rules.clone()).flat_map(|group| &group.targets);
         let named = targets().find_map(|target| match &target.host {

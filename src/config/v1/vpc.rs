@@ -2,6 +2,9 @@
 
 use super::Builder;
 use super::document::{Texts, VpcTable};
+use super::resolver_tables::AssociationTable;
+use super::settings::word;
+use super::source::At;
 use super::table::Text;
 use crate::aws::service_name::is_region;
 use crate::aws::{Vpc, VpcIndex};
@@ -103,19 +106,55 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    /// The VPCs that something is associated with, without repeats; warns where there are none.
-    pub(super) fn associations(&mut self, texts: Option<&Texts<'t>>, label: &str) -> Vec<VpcIndex> {
+    /// The VPCs that a hosted zone is associated with, without repeats; warns where there are none, unless a profile
+    /// shares it.
+    pub(super) fn associated_vpcs(&mut self, texts: Option<&Texts<'t>>, label: &str, is_shared: bool) -> Vec<VpcIndex> {
         let Some(texts) = texts else { return Vec::new() };
-        if texts.value.is_empty() {
-            let warning = self.reading.warning(texts.at, label, "no VPC uses this");
-            self.reading.report(warning.hint("name a VPC in `vpcs`, or remove it"));
+        if texts.value.is_empty() && !is_shared {
+            self.warn_of_no_vpc(texts.at, label);
         }
-        let mut vpcs: Vec<VpcIndex> = Vec::with_capacity(texts.value.len());
-        let mut seen = std::collections::HashSet::with_capacity(texts.value.len());
-        for text in &texts.value {
+        let vpcs = texts.value.iter().map(|text| (text, ())).collect();
+        self.without_repeats(vpcs, label).into_iter().map(|(vpc, ())| vpc).collect()
+    }
+
+    /// The associations of a rule or a profile that are in force, with what each says; warns where there are none at all,
+    /// unless a profile shares it.
+    pub(super) fn associations<'a>(
+        &mut self,
+        tables: Option<&'a At<Vec<AssociationTable<'t>>>>,
+        label: &str,
+        is_shared: bool,
+    ) -> Vec<(VpcIndex, &'a AssociationTable<'t>)> {
+        let Some(tables) = tables else { return Vec::new() };
+        if tables.value.is_empty() && !is_shared {
+            self.warn_of_no_vpc(tables.at, label);
+        }
+        let mut in_force = Vec::with_capacity(tables.value.len());
+        for table in &tables.value {
+            let is_in_force = match &table.status {
+                Some(status) => word(status, &ASSOCIATION_STATES, &table.label, "status", &mut self.reading),
+                None => Some(true),
+            };
+            if let (Some(vpc), Some(true)) = (&table.vpc, is_in_force) {
+                in_force.push((vpc, table));
+            }
+        }
+        self.without_repeats(in_force, label)
+    }
+
+    fn warn_of_no_vpc(&mut self, at: usize, label: &str) {
+        let warning = self.reading.warning(at, label, "no VPC uses this");
+        self.reading.report(warning.hint("name a VPC in `vpcs`, or remove it"));
+    }
+
+    /// The VPCs of entries of `vpcs`, each with the first entry that names it.
+    fn without_repeats<T>(&mut self, entries: Vec<(&Text<'t>, T)>, label: &str) -> Vec<(VpcIndex, T)> {
+        let mut vpcs: Vec<(VpcIndex, T)> = Vec::with_capacity(entries.len());
+        let mut seen = std::collections::HashSet::with_capacity(entries.len());
+        for (text, what) in entries {
             let Some(vpc) = self.vpc_index(text, label) else { continue };
             match seen.insert(vpc) {
-                true => vpcs.push(vpc),
+                true => vpcs.push((vpc, what)),
                 false => {
                     let problem = format!("{} is the VPC of another entry of `vpcs`", quoted(&text.value));
                     self.reading.report(self.reading.warning(text.at, label, problem).hint("remove one of them"));
@@ -155,6 +194,17 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
+/// The states of an association of a rule or a profile, and whether it is in force (Route 53 Resolver API,
+/// ResolverRuleAssociation; Route 53 Profiles API, ProfileAssociation). One that is being changed was in force before.
+const ASSOCIATION_STATES: [(&str, bool); 7] = [
+    ("COMPLETE", true),
+    ("UPDATING", true),
+    ("CREATING", false),
+    ("DELETING", false),
+    ("DELETED", false),
+    ("FAILED", false),
+    ("OVERRIDDEN", false),
+];
 /// Names that an unknown one is compared with, which takes a microsecond each.
 const VPCS_COMPARED_MAX: usize = 1000;
 /// VPCs that a hint lists by name.

@@ -6,7 +6,7 @@ use crate::dns::message::{Message, Record, WireName};
 use crate::dns::reply::{Owner, RecordHead, Section};
 use crate::dns::{ExtendedErrorCode, FoldedName, Rcode, Rtype};
 use crate::forward::reply::{Age, LINKS_MAX, UpstreamReply};
-use crate::resolve::CNAME_CHAIN_MAX;
+use crate::resolve::{self, CNAME_CHAIN_MAX};
 use crate::snapshot::{Authority, ContextIndex};
 
 // Upstreams may give chains as long as ours are.
@@ -89,8 +89,8 @@ impl Work<'_, '_> {
 
     /// Whether another source of the view owns a name that an upstream led to.
     fn is_elsewhere(&self, name: &FoldedName, context: ContextIndex) -> bool {
-        match self.around.snapshot.authority_for(self.view, name) {
-            Authority::Zone(_) => true,
+        match resolve::authority_of(self.around.snapshot, self.view, name) {
+            Authority::Zone(_) | Authority::Layered(_) => true,
             other @ Authority::Forward(theirs) => theirs != context && other != self.view.otherwise,
             Authority::Nothing => false,
         }
@@ -99,7 +99,7 @@ impl Work<'_, '_> {
     /// Whether others are asked about a name: where a chain ends without data, the search goes on there
     /// (R53:resolver-query-logs-format shows chains over several rules).
     fn is_of_another_context(&self, name: &FoldedName, context: ContextIndex) -> bool {
-        let authority = self.around.snapshot.authority_for(self.view, name);
+        let authority = resolve::authority_of(self.around.snapshot, self.view, name);
         matches!(authority, Authority::Forward(theirs) if theirs != context)
     }
 
