@@ -10,7 +10,7 @@ use hickory_proto::rr::{RData, Record};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use support::ask::{self, Question};
 use support::case::{DoorName, rcode};
 use support::present::{present, present_name};
@@ -116,6 +116,7 @@ fn judge(
     let asked = match source {
         "internet" | "phz+internet" => internet > 0 && target == 0,
         "delegation" => internet == 0 && target == 0 && name_server > 0,
+        "internet+dns64" => internet > 1,
         "profile-phz" => internet == 0 && target == 0,
         "forward" if expected_rcode == "SERVFAIL" => internet == 0,
         "forward" | "phz+forward" => internet == 0 && target > 0,
@@ -313,6 +314,12 @@ fn expected_records(vector: &Value, entry: &Value) -> Result<Vec<Line>, String> 
         let forward = vector["expect"]["source"] == "phz+forward";
         return Ok(vec![any(if forward { TARGET_ANSWER } else { INTERNET_ANSWER })]);
     }
+    if entry["prefix"] == "64:ff9b::/96" {
+        let ipv4: Ipv4Addr = INTERNET_ANSWER.parse().expect("an IPv4 address");
+        let [a, b, c, d] = ipv4.octets().map(u16::from);
+        let made = Ipv6Addr::from([0x64, 0xff9b, 0, 0, 0, 0, a << 8 | b, c << 8 | d]);
+        return Ok(vec![any(&made.to_string())]);
+    }
     if let Some(address) = entry["ip"].as_str() {
         return Ok(vec![any(address)]);
     }
@@ -341,6 +348,7 @@ fn configuration(vector: &Value) -> Result<String, String> {
         "instances",
         "resolver_config",
         "profile",
+        "subnets",
     ];
     if let Some(strange) = config.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("version 1 has no {strange}"));
@@ -352,6 +360,11 @@ fn configuration(vector: &Value) -> Result<String, String> {
     let ipv6 = array(&vector["config"]["instances"]).iter().any(|instance| instance["ipv6"].is_string());
     for (index, (id, vpc)) in vpcs.iter().map(|(id, vpc)| (id.as_str(), vpc)).chain(others).enumerate() {
         push_vpc(&mut toml, index, id, vpc, ipv6);
+        // Here a VPC has DNS64; of the vectors' VPCs one has subnets.
+        let mut subnets = vector["config"]["subnets"].as_object().into_iter().flat_map(|subnets| subnets.values());
+        if id == "vpc-a" && subnets.any(|subnet| subnet["EnableDns64"] == true) {
+            let _ = writeln!(toml, "enable_dns64 = true");
+        }
     }
     push_ec2(&mut toml, vector)?;
     for (id, inbound) in config.get("inbound").and_then(Value::as_object).into_iter().flatten() {

@@ -56,16 +56,21 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             networks: autodefined.of_vpcs[tables.vpc.0 as usize],
             has_reverse_zones: vpc.has_reverse_zones(),
             otherwise: upstream,
+            dns64: tables.ingress == Ingress::Inside && vpc.dns64,
         }
     });
-    let views = views.collect();
+    let mut views: Vec<View> = views.collect();
+    for endpoint in model.inbound_endpoints.iter().filter(|endpoint| endpoint.dns64) {
+        let view = views[view_index(endpoint.vpc, Ingress::ViaInbound).0 as usize].clone();
+        views.push(View { dns64: true, ..view });
+    }
     let (zones, nodes) = zones.build();
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
         doors: doors(model).into(),
         clients: PrefixMap::new(clients(model)),
-        views,
+        views: views.into(),
         authorities,
         layers: layers.into(),
         zones,
@@ -78,7 +83,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     }
 }
 
-/// The view of a VPC: two a VPC, from inside and via inbound.
+/// The view of a VPC: two a VPC, from inside and via inbound. Behind those of all VPCs stands one more for each inbound
+/// endpoint with DNS64, in the order of endpoints.
 fn view_index(vpc: VpcIndex, ingress: Ingress) -> ViewIndex {
     ViewIndex(vpc.0 * 2 + u32::from(ingress == Ingress::ViaInbound))
 }
@@ -108,8 +114,11 @@ fn doors(model: &Model) -> Vec<Door> {
     for (index, vpc) in (0..).zip(&model.vpcs) {
         add(&vpc.listen, DoorKind::View(view_index(VpcIndex(index), Ingress::Inside)), &vpc.allow);
     }
+    let mut of_dns64 = (model.vpcs.len() as u32 * 2..).map(ViewIndex);
     for endpoint in &model.inbound_endpoints {
-        add(&endpoint.listen, DoorKind::View(view_index(endpoint.vpc, Ingress::ViaInbound)), &endpoint.allow);
+        let own = if endpoint.dns64 { of_dns64.next() } else { None };
+        let view = own.unwrap_or_else(|| view_index(endpoint.vpc, Ingress::ViaInbound));
+        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow);
     }
     doors
 }
@@ -117,8 +126,12 @@ fn doors(model: &Model) -> Vec<Door> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::profile::PROFILE_PRIORITY;
     use crate::aws::record_set::push_rdata;
-    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc};
+    use crate::aws::{
+        HostedZone, Profile, ProfileAssociation, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy,
+        RuleAction, Vpc,
+    };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
@@ -138,6 +151,7 @@ mod tests {
             dns_support: true,
             dns_hostnames: true,
             autodefined_reverse: true,
+            dns64: false,
         }
     }
 
@@ -177,6 +191,38 @@ mod tests {
         assert_eq!(many.nodes.octets(), one.nodes.octets());
         assert_eq!(many.zones.len(), one.zones.len());
         assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn a_profile_costs_the_same_for_however_many_vpcs() {
+        let with_profile = |vpcs: u32| {
+            let mut model = shared(vpcs, 100);
+            model.hosted_zones.iter_mut().for_each(|zone| zone.vpcs.clear());
+            model.profiles.push(Profile {
+                id: "rp-1".into(),
+                hosted_zones: (0..100).collect(),
+                resolver_rules: Vec::new(),
+                endpoints: Vec::new(),
+                associations: (0..vpcs)
+                    .map(|vpc| ProfileAssociation { vpc: VpcIndex(vpc), priority: PROFILE_PRIORITY })
+                    .collect(),
+            });
+            model
+        };
+        let (one, mut many) = (compiled(&with_profile(1)), with_profile(10_000));
+        // One of them has something of its own besides.
+        many.hosted_zones.push(HostedZone {
+            vpcs: vec![VpcIndex(7)],
+            apex: name("own.example"),
+            ..many.hosted_zones[0].clone()
+        });
+        let many = compiled(&many);
+        let differing = many.views.iter().filter(|view| view.table != many.views[0].table);
+        assert_eq!(differing.map(|view| &*view.vpc).collect::<Vec<_>>(), ["vpc-7", "vpc-7"]);
+        let own = many.authorities.octets() - one.authorities.octets();
+        // A second table of 101 claims, in slots of 8 octets, and one claim.
+        assert!(own <= 256 * 8 + 100, "{own} octets for a VPC with a zone of its own");
+        assert_eq!(many.zones.len(), one.zones.len() + 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! stands; [`complete`] decides and writes. Neither blocks, logs or (for what is answered at once) allocates. What has
 //! to be asked elsewhere first comes back as a [`Miss`]; whoever fetched it calls [`complete`] again with it at hand.
 
+mod dns64;
 mod upstream_reply;
 
 use super::refusal::Refusal;
@@ -54,6 +55,8 @@ impl Default for State {
 pub struct Scratch {
     current: FoldedName,
     last: FoldedName,
+    /// A reply that another one is made of: see `dns64`.
+    basis: Vec<u8>,
 }
 
 /// What [`complete`] may look at besides the query.
@@ -276,6 +279,11 @@ pub fn complete(
     if is_meta_type(query.qtype) {
         return refuse(query, around, message, out, Refusal::MetaType);
     }
+    if view.dns64
+        && let Some(outcome) = dns64::complete((query, view, located), scratch, around, message, out)
+    {
+        return outcome;
+    }
     let writer = begin_reply(query, around, message, out);
     let has_first_ask = matches!(located.authority, Authority::Forward(_));
     Work { query, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
@@ -367,7 +375,7 @@ impl<'b> Work<'_, 'b> {
             // A CNAME did not fit: TC says so.
             return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone));
         }
-        let Scratch { current, last } = scratch;
+        let Scratch { current, last, .. } = scratch;
         self.write_end(end, if self.cnames == before { name } else { last }, current)
     }
 
@@ -520,7 +528,9 @@ impl<'b> Work<'_, 'b> {
 
     /// What others said: what was fetched for this query, else what the cache holds.
     fn said(&self, context: ContextIndex, qname: &[u8]) -> Option<forward::Outcome> {
-        let is_it = |fetched: &&Fetched| fetched.miss.context == context && *fetched.miss.qname == *qname;
+        let qtype = self.query.qtype;
+        let is_it =
+            |Fetched { miss, .. }: &&Fetched| miss.context == context && miss.qtype == qtype && *miss.qname == *qname;
         if let Some(fetched) = self.around.fetched.iter().find(is_it) {
             return Some(fetched.result.clone());
         }
@@ -606,7 +616,7 @@ pub fn complete_at_limit(
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
+    let ask = forward::Ask { qtype: miss.qtype, ..ask(&slot.query, around.snapshot, miss.context, &miss.qname) };
     if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
         let fetched = [Fetched { miss, result: Ok(stale) }];
         let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };

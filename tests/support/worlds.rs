@@ -85,6 +85,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         dns_support: true,
         dns_hostnames: true,
         autodefined_reverse: true,
+        dns64: false,
     }
 }
 

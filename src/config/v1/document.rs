@@ -114,6 +114,7 @@ pub(super) struct VpcTable<'t> {
     pub(super) allow: Option<Texts<'t>>,
     pub(super) dns_support: Option<At<bool>>,
     pub(super) dns_hostnames: Option<At<bool>>,
+    pub(super) enable_dns64: Option<At<bool>>,
 }
 
 /// One `[[inbound_endpoint]]`.
@@ -123,6 +124,7 @@ pub(super) struct InboundEndpointTable<'t> {
     pub(super) vpc: Option<Text<'t>>,
     pub(super) listen: Option<Texts<'t>>,
     pub(super) allow: Option<Texts<'t>>,
+    pub(super) dns64_enabled: Option<At<bool>>,
 }
 
 /// One `[[vpc_endpoint]]`.
@@ -386,6 +388,7 @@ fn read_vpc<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcTable<'t>
         allow: table.texts(reading, "allow"),
         dns_support: table.boolean(reading, "dns_support"),
         dns_hostnames: table.boolean(reading, "dns_hostnames"),
+        enable_dns64: table.boolean(reading, "enable_dns64"),
     };
     table.finish(reading);
     vpc
@@ -401,6 +404,7 @@ fn read_inbound_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) ->
         vpc: table.text(reading, "vpc"),
         listen: table.texts(reading, "listen"),
         allow: table.texts(reading, "allow"),
+        dns64_enabled: table.boolean(reading, "dns64_enabled"),
     };
     table.finish(reading);
     endpoint

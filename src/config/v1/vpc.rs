@@ -69,6 +69,7 @@ impl<'t> Builder<'t, '_> {
                 dns_support: table.dns_support.is_none_or(|on| on.value),
                 dns_hostnames: table.dns_hostnames.is_none_or(|on| on.value),
                 autodefined_reverse: true,
+                dns64: table.enable_dns64.is_some_and(|on| on.value),
             };
             self.model.vpcs.push(vpc);
         }
