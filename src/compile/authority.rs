@@ -110,10 +110,10 @@ impl<'m> ClaimsByView<'m> {
         }
         for ingress in INGRESSES {
             for &vpc in &hosted_zone.vpcs {
-                self.view(vpc, ingress).own.zones.insert(hosted_zone.apex.clone(), zone);
+                self.view(vpc, ingress).own.add_hosted_zone(hosted_zone, zone);
             }
             for associated in self.profiles.with_hosted_zone(number, ingress) {
-                associated.zones.insert(hosted_zone.apex.clone(), zone);
+                associated.add_hosted_zone(hosted_zone, zone);
             }
         }
     }
@@ -201,16 +201,18 @@ impl<'m> ClaimsByView<'m> {
                 Base { claims, table }
             });
             let of_profiles = view.profiles.iter().map(|profile| self.profiles.associated(*profile, view.ingress));
+            let sources: Vec<&Associated> = std::iter::once(&view.own).chain(of_profiles).collect();
+            let leads_back = view.vpc.has_reverse_zones() && sources.iter().any(|source| source.leads_back());
             let decisive = Decisive {
                 region,
-                blocks: view.vpc.has_reverse_zones().then_some(autodefined.of_vpcs[view.index.0 as usize]),
+                blocks: leads_back.then_some(autodefined.of_vpcs[view.index.0 as usize]),
                 view: (&view.autodefined, &view.carved_out, &view.own),
                 profiles: (!view.profiles.is_empty()).then_some((&view.profiles, view.ingress)),
             };
             let own = *settled.entry(decisive).or_insert_with(|| {
                 let settling = Settling {
                     view,
-                    sources: std::iter::once(&view.own).chain(of_profiles).collect(),
+                    sources,
                     base: &base.claims,
                     autodefined,
                     upstream,
@@ -250,7 +252,7 @@ fn authorities(zones: Vec<(Name, ZoneIndex)>) -> Vec<(Name, Authority)> {
 #[derive(PartialEq, Eq, Hash)]
 struct Decisive<'a> {
     region: Option<(&'a str, bool)>,
-    /// The blocks whose reverse zones SYSTEM rules, and zones that fall through, may lead to.
+    /// The blocks whose reverse zones it may lead back to.
     blocks: Option<NetworksIndex>,
     view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
     profiles: Option<(&'a [ProfileIndex], Ingress)>,
@@ -277,10 +279,11 @@ impl Settling<'_, '_> {
         delegated: &mut impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) -> BTreeMap<Name, Authority> {
         let mut claims: BTreeMap<Name, Authority> = BTreeMap::new();
-        for source in self.sources.clone() {
-            let zones = source.zones.keys().filter(|_| self.view.vpc.dns_hostnames).collect::<Vec<_>>();
-            for suffix in zones.into_iter().chain(source.forward.keys()).chain(&source.system) {
-                if let Some(authority) = (!claims.contains_key(suffix)).then(|| self.exactly(suffix)).flatten() {
+        for index in 0..self.sources.len() {
+            let source = self.sources[index];
+            for suffix in source.zones.keys().chain(source.forward.keys()).chain(&source.system) {
+                // A zone that the view does not see is no claim.
+                if let Some(authority) = (!claims.contains_key(suffix)).then(|| self.claimed(suffix)).flatten() {
                     claims.insert(suffix.clone(), authority);
                 }
             }
@@ -299,10 +302,11 @@ impl Settling<'_, '_> {
         claims
     }
 
-    /// Who answers for exactly this suffix: rule > hosted zone and private name > autodefined name, and what is associated
-    /// with the VPC before what its profiles bring.
-    fn exactly(&mut self, suffix: &Name) -> Option<Authority> {
-        for source in self.sources.clone() {
+    /// Who claims exactly this suffix: rule > hosted zone and private name, and what is associated with the VPC before what
+    /// its profiles bring.
+    fn claimed(&mut self, suffix: &Name) -> Option<Authority> {
+        for index in 0..self.sources.len() {
+            let source = self.sources[index];
             if let Some(context) = source.forward.get(suffix) {
                 return Some(Authority::Forward(*context));
             }
@@ -313,12 +317,13 @@ impl Settling<'_, '_> {
                 return Some(self.zone(zone, |this| this.longest(suffix)));
             }
         }
-        self.autodefined(suffix)
+        None
     }
 
-    /// Who answers for a name at this suffix that nobody claims below it.
+    /// Who answers for this suffix: the longest match, and on equal length whoever claims it > autodefined name.
     fn longest(&mut self, suffix: &Name) -> Authority {
-        ancestors(suffix).find_map(|suffix| self.exactly(&suffix)).unwrap_or(self.upstream)
+        let matches = |suffix: Name| self.claimed(&suffix).or_else(|| self.autodefined(&suffix));
+        ancestors(suffix).find_map(matches).unwrap_or(self.upstream)
     }
 
     /// The same as if there were no rules: what a SYSTEM rule goes back to.

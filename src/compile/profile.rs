@@ -1,7 +1,7 @@
 //! What is associated with a VPC or with a profile, and which profiles VPCs have.
 
 use super::authority::INGRESSES;
-use crate::aws::{Model, Profile, ProfileIndex, ResolverRule, RuleAction, VpcIndex};
+use crate::aws::{HostedZone, Model, Profile, ProfileIndex, ResolverRule, RuleAction, VpcIndex};
 use crate::dns::Name;
 use crate::snapshot::{ContextIndex, Ingress, ZoneIndex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,22 @@ pub(super) struct Associated {
     pub(super) system: BTreeSet<Name>,
     /// What the name servers of DELEGATE rules are at or below.
     pub(super) delegation_records: BTreeSet<Name>,
+    /// Whether any of the zones falls through.
+    falls_through: bool,
 }
 
 impl Associated {
+    /// Adds a hosted zone.
+    pub(super) fn add_hosted_zone(&mut self, hosted_zone: &HostedZone, zone: ZoneIndex) {
+        self.zones.insert(hosted_zone.apex.clone(), zone);
+        self.falls_through |= hosted_zone.falls_through;
+    }
+
+    /// Whether some names go back to what there is without it, which may be autodefined.
+    pub(super) fn leads_back(&self) -> bool {
+        self.falls_through || !self.system.is_empty() || !self.delegation_records.is_empty()
+    }
+
     /// Adds a rule; one that forwards has a context.
     pub(super) fn add_rule(&mut self, rule: &ResolverRule, context: Option<ContextIndex>) {
         let domain = rule.domain.clone();
