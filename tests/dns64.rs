@@ -1,8 +1,13 @@
 //! DNS64 in the real program: what it takes of limits, and what it tells at them.
 
 mod support;
+#[path = "support/worlds.rs"]
+mod worlds;
 
 use hickory_proto::rr::RData;
+use plustwo::dns::Rtype;
+use plustwo::serve::handle::{self, Slot};
+use plustwo::snapshot::DoorIndex;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 use support::ask::{self, Question};
@@ -48,5 +53,27 @@ fn at_the_limit_an_address_is_made_of_what_was_said_before() {
     for reply in [served.ask_for(&asked), served.ask_over_tcp(&asked)] {
         assert_eq!((addresses(&reply), reply.ttls()), (vec![made], vec![30]));
         assert_eq!(reply.extended_errors(), [3], "a stale answer");
+    }
+}
+
+/// The reverse name of a made address is a CNAME whatever others say of it: nobody is asked for it.
+#[test]
+fn nobody_is_asked_for_the_reverse_name_of_a_made_address() {
+    let mut model = worlds::small_model(vec![([192, 0, 2, 53], 53).into()]);
+    let nibbles = |suffix: &str| format!("1.2.0.0.2.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.{suffix}.ip6.arpa");
+    let (made, other) = (nibbles("b.9.f.f.4.6.0.0"), nibbles("8.b.d.0.1.0.0.2"));
+    for (dns64, qname, qtype, expected) in [
+        (true, &made, Rtype::PTR, false),
+        (true, &other, Rtype::PTR, true),
+        (true, &made, Rtype::TXT, true),
+        (true, &"www.outside.example".to_owned(), Rtype::AAAA, true),
+        (false, &made, Rtype::PTR, true),
+    ] {
+        model.vpcs[0].dns64 = dns64;
+        let snapshot = worlds::snapshot(&model);
+        let mut slot = Slot::default();
+        let message = worlds::query(1, qname, qtype, true);
+        handle::begin(&mut slot, &snapshot, &message, DoorIndex(0), worlds::client(0));
+        assert_eq!(handle::first_ask(&slot, &snapshot).is_some(), expected, "{qname} {qtype:?}, DNS64 {dns64}");
     }
 }

@@ -214,7 +214,8 @@ pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
         && query.qtype != Rtype::ANY
         && !is_meta_type(query.qtype)
         && query.edns.is_none_or(|edns| edns.version == 0)
-        && snapshot.view(view).dns_support;
+        && snapshot.view(view).dns_support
+        && !(snapshot.view(view).dns64 && dns64::leads_elsewhere(query));
     is_asked_of_others.then_some(context)
 }
 

@@ -50,6 +50,12 @@ pub(super) fn complete(
     }
 }
 
+/// Whether a query in a view with DNS64 is answered without asking anybody for the very name asked.
+#[inline(never)]
+pub(super) fn leads_elsewhere(query: &Query) -> bool {
+    query.qtype == Rtype::PTR && embedded_in(&query.qname).is_some()
+}
+
 /// Runs the engine on a query.
 fn work<'a, 'b>(
     (query, view, located): (&'a Query, &'a View, Located),
@@ -135,14 +141,16 @@ fn complete_aaaa(
 /// For how long the IPv6 addresses that are made hold at most, in seconds, if some are to be made at all: where there is
 /// no IPv6 address, but for a name that does not exist (RFC 6147 sections 5.1.1, 5.1.2 and 5.1.7).
 fn made_ttl_max(reply: &Reply, octets: &[u8]) -> Option<u32> {
-    if reply.rcode == Rcode::NXDOMAIN || reply.truncated {
+    if reply.rcode == Rcode::NXDOMAIN {
         return None;
     }
     let message = Message::parse(octets).ok()?;
     let mut of_type = answers(&message).filter(|record| record.rtype == Rtype::AAAA).peekable();
+    // Of what was cut nobody knows what it would be.
+    let is_any = reply.truncated || of_type.peek().is_some();
     // One that is excluded must not be told; that it takes the others of its set with it is left to us (section 5.1.4).
     let is_excluded = |record: Record| message.rdata(&record).starts_with(&EXCLUDED);
-    if reply.rcode == Rcode::NOERROR && of_type.peek().is_some() && !of_type.any(is_excluded) {
+    if reply.rcode == Rcode::NOERROR && is_any && !of_type.any(is_excluded) {
         return None;
     }
     let soa = message.records().find(|record| record.section == Section::Authority && record.rtype == Rtype::SOA);
