@@ -38,7 +38,7 @@ use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
 use network_interface::AddressOwners;
-use source::Reading;
+use source::{FurtherFiles, Reading};
 use std::collections::{BTreeMap, HashMap};
 use table::Table;
 use toml::de::DeTable;
@@ -50,9 +50,7 @@ pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>)
     let (configuration, diagnostics) = match document {
         None => (None, reading.diagnostics),
         Some(document) => {
-            let cache_file = cache_file::settle(&document, file_name, &mut reading);
-            let (mut configuration, reading) = settle(document, reading, surroundings);
-            configuration.settings.cache.file = cache_file;
+            let (configuration, reading) = settle(document, reading, file_name, surroundings);
             (Some(configuration), reading.diagnostics)
         }
     };
@@ -93,11 +91,13 @@ fn read_document<'t>(text: &'t str, reading: &mut Reading<'t>) -> Option<Documen
 fn settle<'t>(
     document: Document<'t>,
     reading: Reading<'t>,
+    file_name: &str,
     surroundings: &Surroundings<'_>,
 ) -> (Configuration, Reading<'t>) {
     let mut builder = Builder {
         reading,
         surroundings,
+        further_files: FurtherFiles::default(),
         model: Model::default(),
         vpc_indexes: HashMap::new(),
         vpc_names: Vec::new(),
@@ -120,10 +120,14 @@ fn settle<'t>(
     builder.settle_door_conflicts();
     builder.settle_upstream(&document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
-    settings.upstream = builder.upstream_settings(&document.upstream, document.hosted_zones.len() as u32 + 1);
+    settings.upstream = builder.upstream_settings(&document.upstream);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
+    if let Some(file) = &document.settings.cache_file {
+        // When all files are known that are read.
+        settings.cache.file = cache_file::settle(file, file_name, &builder.further_files, &mut builder.reading);
+    }
     (Configuration { model: builder.model, settings }, builder.reading)
 }
 
@@ -131,6 +135,8 @@ fn settle<'t>(
 struct Builder<'t, 's> {
     reading: Reading<'t>,
     surroundings: &'s Surroundings<'s>,
+    /// Zone files, those that they include, certificates.
+    further_files: FurtherFiles,
     model: Model,
     /// Ids and names of VPCs.
     vpc_indexes: HashMap<String, VpcIndex>,
