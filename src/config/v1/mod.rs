@@ -6,6 +6,7 @@
 mod address;
 mod alias;
 mod cache_file;
+mod compat;
 mod conflict;
 mod document;
 mod door;
@@ -108,6 +109,7 @@ fn settle<'t>(
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let mut settings = settings::settle(&document.settings, &mut builder.reading);
+    builder.model.compat = compat::settle(&document.compat, &mut builder.reading);
     builder.claim_vpc_names(&document.vpcs);
     builder.settle_vpcs(&document.vpcs, document.region.as_ref());
     builder.settle_resolver_configs(&document.resolver_configs);
