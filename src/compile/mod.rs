@@ -15,9 +15,9 @@ mod zone;
 
 pub use contexts::Contexts;
 
-use crate::aws::{Model, VpcIndex};
+use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Snapshot, View, ViewIndex};
 use authority::ClaimsByView;
 use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
@@ -70,6 +70,10 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         nodes,
         policies,
         health: health.table(plan),
+        negative_answers: match model.compat.soa_in_negative_answers {
+            SoaInNegativeAnswers::Always => None,
+            SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
+        },
         contexts: contexts.contexts.into(),
     }
 }

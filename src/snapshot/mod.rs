@@ -11,6 +11,7 @@
 
 pub mod authority;
 pub mod autodefined;
+pub mod compat;
 pub mod door;
 pub mod health_check;
 pub mod node;
@@ -24,6 +25,7 @@ pub mod zone;
 
 pub use authority::{Authority, AuthorityTable, AuthorityTables};
 pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
+pub use compat::NegativeAnswers;
 pub use door::{Door, DoorIndex, DoorKind};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
@@ -61,8 +63,11 @@ pub struct Snapshot {
     pub nodes: NodeTable,
     /// Routing policies of all zones.
     pub policies: PolicyTable,
-    /// The health that policies look at: it stands beside the snapshot, and is all that changes under it.
+    /// The health that policies look at: it stands beside the snapshot, and with `negative_answers` is all that changes
+    /// under it.
     pub health: Arc<HealthTable>,
+    /// Negative answers given lately; none: each carries its SOA.
+    pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
 }

@@ -52,3 +52,11 @@ pub struct Zone {
     /// What it is called in words: the hosted zone's or endpoint's id.
     pub id: Box<str>,
 }
+
+impl Zone {
+    /// How long a negative answer lives, in seconds: the TTL of its SOA.
+    pub fn negative_ttl_seconds(&self) -> u32 {
+        // Behind the owner's pointer, the type and the class.
+        self.negative_soa.get(6..10).and_then(|ttl| ttl.try_into().ok()).map_or(0, u32::from_be_bytes)
+    }
+}
