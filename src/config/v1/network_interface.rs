@@ -25,12 +25,14 @@ impl<'t> Builder<'t, '_> {
             let vpc = table.vpc.as_ref().and_then(|vpc| self.vpc_index(vpc, &table.label));
             let Some(vpc) = vpc else { continue };
             let mut addresses: Vec<PrivateIpAddress> = Vec::with_capacity(table.private_ip_addresses.len());
+            let mut positions: HashMap<Ipv4Addr, usize> = HashMap::with_capacity(table.private_ip_addresses.len());
             for written in &table.private_ip_addresses {
                 let Some(address) = self.private_ip_address(written, vpc) else { continue };
                 // AWS's own list has the primary address in it again.
-                match addresses.iter_mut().find(|known| known.private_ip_address == address.private_ip_address) {
+                match positions.get(&address.private_ip_address).map(|position| &mut addresses[*position]) {
                     Some(known) => known.public_ip = known.public_ip.or(address.public_ip),
                     None => {
+                        positions.insert(address.private_ip_address, addresses.len());
                         let text = written.private_ip_address.as_ref();
                         self.refuse_shared_address(text, &written.label, (INTERFACES, vpc, address.private_ip_address));
                         addresses.push(address);
