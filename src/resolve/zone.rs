@@ -42,6 +42,7 @@ pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, ha
     if zone.contents != Contents::Stored {
         match autodefined::judge(within, name, qtype, hash) {
             Judgement::Stored => {}
+            Judgement::StoredIn(names) => return stored_in(nodes, names, name, qtype),
             Judgement::Apex => return Found::Records(Records { templates: &zone.negative_soa, count: 1 }),
             Judgement::Computed(record) => return Found::Computed(record),
             Judgement::NoData => return Found::NoData,
@@ -54,6 +55,13 @@ pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, ha
         Some(node) => in_node(node, qtype),
         None => Found::NxDomain,
     }
+}
+
+/// A name that stands in this zone, and not in the one that answers for it.
+#[cold]
+fn stored_in<'s>(nodes: &'s NodeTable, names: ZoneIndex, name: &FoldedName, qtype: Rtype) -> Found<'s> {
+    let hash = NodeTable::hash(names, name.suffix_hash(name.label_count()));
+    nodes.find(names, hash, name.as_wire()).map_or(Found::NxDomain, |node| in_node(node, qtype))
 }
 
 /// The `*` below the closest encloser, if there is one (RFC 4592 section 3.3.1): any name that exists, also an empty
