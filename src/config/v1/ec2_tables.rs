@@ -130,7 +130,8 @@ pub(super) fn read_network_interface<'t>(mut table: Table<'t>, reading: &mut Rea
     let id = table.id(reading, "network interface", "\"eni-…\"");
     table.require(reading, "vpc", "\"vpc-…\"");
     let vpc = table.text(reading, "vpc");
-    if !table.has("private_ip_addresses") {
+    // The association that stands beside the list is that of the primary address.
+    if table.has("association") || !table.has("private_ip_addresses") {
         table.require(reading, "private_ip_address", "\"10.0.1.5\"");
     }
     let mut private_ip_addresses = Vec::new();
