@@ -17,7 +17,7 @@ use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use support::ask::{self, Question};
@@ -358,6 +358,39 @@ proptest! {
         let drawn = counts(&world, sets.len(), 600, || random.next_u32());
         for (count, share) in drawn.iter().zip(&expected) {
             prop_assert_eq!(*count > 0, *share > 0.0, "{:?}: {:?} for {:?}", sets, drawn, expected);
+        }
+    }
+
+    /// Sets that have values in common: each value is answered once, while a set that has it is healthy.
+    #[test]
+    fn multivalue_sets_answer_each_value_once(
+        sets in prop::collection::vec((prop::collection::btree_set(0u8..12, 1..4), any::<bool>()), 1..14),
+        picks in prop::collection::vec(any::<u32>(), 20),
+    ) {
+        let mut records = String::new();
+        for (number, (values, is_healthy)) in sets.iter().enumerate() {
+            let values: Vec<String> = values.iter().map(|value| format!("\"10.0.0.{value}\"")).collect();
+            let check = if *is_healthy { "up" } else { "down" };
+            let _ = writeln!(
+                records,
+                "{{ name = \"m\", type = \"A\", set_identifier = \"{number}\", multivalue = true, \
+                 health_check = \"{check}\", values = [{}] }},",
+                values.join(", ")
+            );
+        }
+        let world = Pure::new(&records);
+        let is_any_healthy = sets.iter().any(|(_, is_healthy)| *is_healthy);
+        let answerable: BTreeSet<u8> = sets
+            .iter()
+            .filter(|(_, is_healthy)| *is_healthy || !is_any_healthy)
+            .flat_map(|(values, _)| values.iter().copied())
+            .collect();
+        for pick in picks {
+            let answered = world.ask("m.zone.example", 0, pick);
+            let distinct: BTreeSet<u8> = answered.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), answered.len(), "a value twice: {:?}", answered);
+            prop_assert!(distinct.is_subset(&answerable), "{:?} of {:?}", distinct, answerable);
+            prop_assert!(distinct.len() >= answerable.len().min(8), "{:?} of {:?}", distinct, answerable);
         }
     }
 
