@@ -237,7 +237,7 @@ fn every_healthy_multivalue_set_has_the_same_chance() {
             assert_eq!(answer.len(), eligible.min(8));
             firsts[usize::from(answer[0])] += 1;
             answer.iter().for_each(|set| counts[usize::from(*set)] += 1);
-            let distinct: std::collections::BTreeSet<&u8> = answer.iter().collect();
+            let distinct: BTreeSet<&u8> = answer.iter().collect();
             assert_eq!(distinct.len(), answer.len());
         }
         for (number, (count, first)) in counts.iter().zip(&firsts).enumerate() {

@@ -142,8 +142,8 @@ impl<'t> Builder<'t, '_> {
         Some(lowest)
     }
 
-    /// Says where a multivalue set has a value of another, once for each: it is answered once. Sets that have values in common are
-    /// parted until no two have; refuses what makes too many parts.
+    /// Says where a multivalue set has a value of another, once for each set: the value is answered once. Sets that have
+    /// values in common are parted until no two have; refuses what makes too many parts.
     fn check_same_values(&mut self, zone: &ZoneInMaking<'_>, group: &Group<'_>) {
         let mut holders: HashMap<&[u8], Vec<usize>> = HashMap::new();
         let mut told: HashSet<usize> = HashSet::new();
