@@ -108,9 +108,9 @@ fn slowly(blocks: &[Ipv4Net], claims: &BTreeMap<String, Claimant>, name: &str, q
         Claimant::Rule => Expected::Rule,
         // Empty but for their apexes.
         Claimant::HostedZone | Claimant::PrivateRange if name == apex => Expected::NoData(apex.to_owned()),
-        Claimant::PrivateRange if is_above_a_block => Expected::NoData(apex.to_owned()),
-        Claimant::HostedZone | Claimant::PrivateRange => Expected::NxDomain(apex.to_owned()),
-        Claimant::Block => match address {
+        Claimant::HostedZone => Expected::NxDomain(apex.to_owned()),
+        // A block may be larger than a private range: its addresses have names in either zone.
+        Claimant::PrivateRange | Claimant::Block => match address {
             Some(address) if blocks.iter().any(|block| block.contains(&address)) => match qtype {
                 Rtype::PTR => Expected::Pointer(address),
                 _ => Expected::NoData(apex.to_owned()),
