@@ -7,6 +7,7 @@ mod allocator;
 mod worlds;
 
 use allocator::Counting;
+use plustwo::aws::SoaInNegativeAnswers;
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
@@ -90,6 +91,36 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
             (outcome, _) => panic!("{what}: {outcome:?}"),
         }
         assert!(round == 0 || allocations == 0, "{what}: {allocations} allocations for one query");
+    }
+}
+
+#[test]
+fn a_negative_answer_that_repeats_another_allocates_nothing() {
+    let mut model = worlds::small_model(Vec::new());
+    model.compat.soa_in_negative_answers = SoaInNegativeAnswers::First;
+    let (snapshot, forwarder) = (worlds::snapshot(&model), worlds::forwarder());
+    let (mut slot, mut scratch, mut out) = (Slot::default(), Scratch::default(), [0; 1232]);
+    for (round, name) in
+        ["a.nothing.corp.example", "A.nothing.corp.example", "b.nothing.corp.example"].iter().enumerate()
+    {
+        let message = worlds::query(1, name, Rtype::A, true);
+        let (allocations, outcome) = allocations_of(|| {
+            handle::begin(&mut slot, &snapshot, &message, DoorIndex(0), worlds::client(0));
+            let around = Surroundings {
+                snapshot: &snapshot,
+                forwarder: &forwarder,
+                now: Millis(1500),
+                pick: 0,
+                transport: Transport::Udp,
+                looked_up: LookedUp::NotYet,
+                fetched: &[],
+            };
+            handle::complete(&slot, &mut scratch, &around, &message, &mut out)
+        });
+        assert!(matches!(outcome, Outcome::Reply(reply) if reply.rcode == Rcode::NXDOMAIN), "{outcome:?}");
+        // The first carries its SOA, the same in other letters does not, another name's does.
+        assert_eq!(out[9], [1, 0, 1][round], "{name}");
+        assert!(round == 0 || allocations == 0, "{name}: {allocations} allocations for one query");
     }
 }
 

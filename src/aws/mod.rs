@@ -1,6 +1,7 @@
 //! The cloud's nouns: values that cannot be invalid. Knows DNS names and nothing of files, sockets or answers.
 
 pub mod autodefined;
+pub mod compat;
 pub mod delegation;
 pub mod endpoint;
 pub mod health_check;
@@ -19,6 +20,7 @@ pub mod service_name;
 pub mod vpc;
 pub mod vpc_peering;
 
+pub use compat::{Compat, SoaInNegativeAnswers};
 pub use delegation::{Delegation, NameServer};
 pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
 pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};

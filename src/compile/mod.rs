@@ -16,9 +16,9 @@ mod zone;
 
 pub use contexts::Contexts;
 
-use crate::aws::{Model, VpcIndex};
+use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Snapshot, View, ViewIndex};
 use authority::{Authorities, ClaimsByView};
 use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
@@ -79,6 +79,10 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         nodes,
         policies,
         health: health.table(plan),
+        negative_answers: match model.compat.soa_in_negative_answers {
+            SoaInNegativeAnswers::Always => None,
+            SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
+        },
         contexts: of_model.contexts.into(),
     }
 }
@@ -129,8 +133,8 @@ mod tests {
     use crate::aws::profile::PROFILE_PRIORITY;
     use crate::aws::record_set::push_rdata;
     use crate::aws::{
-        HostedZone, Profile, ProfileAssociation, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy,
-        RuleAction, Vpc,
+        HostedZone, NetworkInterface, PeeringSide, PeeringStatus, PrivateIpAddress, Profile, ProfileAssociation,
+        RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, VpcPeering,
     };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
@@ -223,6 +227,35 @@ mod tests {
         // A second table of 101 claims, in slots of 8 octets, and one claim.
         assert!(own <= 256 * 8 + 100, "{own} octets for a VPC with a zone of its own");
         assert_eq!(many.zones.len(), one.zones.len() + 1);
+    }
+
+    #[test]
+    fn names_stand_once_however_many_peers_see_them() {
+        let meshed = |vpcs: u32, has_peers: bool| {
+            let mut model = shared(vpcs, 0);
+            let side = |vpc| PeeringSide { vpc: VpcIndex(vpc), allow_dns_resolution_from_remote_vpc: true };
+            let pairs = (0..vpcs).flat_map(|one| (0..one).map(move |other| (one, other)));
+            model.vpc_peerings.extend(pairs.filter(|_| has_peers).map(|(one, other)| VpcPeering {
+                id: "pcx-1".into(),
+                requester: side(one),
+                accepter: side(other),
+                status: PeeringStatus::Active,
+            }));
+            for vpc in 0..vpcs {
+                let address = |host: u32| PrivateIpAddress {
+                    private_ip_address: (0x0a00_0000 | vpc << 16 | host).into(),
+                    public_ip: Some((0x0c00_0000 | vpc << 16 | host).into()),
+                };
+                let private_ip_addresses = (0..50).map(address).collect();
+                let interface = NetworkInterface { id: "eni-1".into(), vpc: VpcIndex(vpc), private_ip_addresses };
+                model.network_interfaces.push(interface);
+            }
+            compiled(&model)
+        };
+        let (mesh, strangers) = (meshed(40, true), meshed(40, false));
+        assert_eq!(mesh.nodes.octets(), strangers.nodes.octets());
+        assert_eq!(mesh.zones.len(), strangers.zones.len());
+        assert_eq!(mesh.authorities.octets(), strangers.authorities.octets());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 pub mod authority;
 pub mod autodefined;
+pub mod compat;
 pub mod door;
 pub mod health_check;
 pub mod node;
@@ -23,7 +24,8 @@ pub mod view;
 pub mod zone;
 
 pub use authority::{Authority, AuthorityTable, AuthorityTables, Layer, LayerIndex};
-pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
+pub use autodefined::{Network, Networks, NetworksIndex, ReverseName, StoredNames};
+pub use compat::NegativeAnswers;
 pub use door::{Door, DoorIndex, DoorKind};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
@@ -55,7 +57,7 @@ pub struct Snapshot {
     pub layers: Box<[Layer]>,
     /// Zones of every kind.
     pub zones: Box<[Zone]>,
-    /// The address blocks of the views, whose names are computed.
+    /// What views see of VPCs: address blocks, whose names are computed, and stored names.
     pub networks: Box<[Networks]>,
     /// The reverse zones of CIDR blocks: by the octets of an address in the apex, whatever these are.
     pub reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
@@ -63,8 +65,11 @@ pub struct Snapshot {
     pub nodes: NodeTable,
     /// Routing policies of all zones.
     pub policies: PolicyTable,
-    /// The health that policies look at: it stands beside the snapshot, and is all that changes under it.
+    /// The health that policies look at: it stands beside the snapshot, and with `negative_answers` is all that changes
+    /// under it.
     pub health: Arc<HealthTable>,
+    /// Negative answers given lately; none: each carries its SOA.
+    pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
 }
@@ -155,7 +160,7 @@ impl Snapshot {
         self.layers[index.0 as usize]
     }
 
-    /// The address blocks that have names in a view.
+    /// What a view sees of its VPC and of peers.
     #[inline]
     pub fn networks(&self, view: &View) -> &Networks {
         &self.networks[view.networks.0 as usize]

@@ -1,5 +1,6 @@
 //! What was written, table by table: typed and placed, nothing settled yet.
 
+use super::compat::{COMPAT, CompatTable, read_compat};
 use super::ec2_tables::{
     InstanceTable, NetworkInterfaceTable, ResolverConfigTable, VpcPeeringTable, read_instance, read_network_interface,
     read_resolver_config, read_vpc_peering,
@@ -16,6 +17,7 @@ pub(super) struct Document<'t> {
     pub(super) region: Option<Text<'t>>,
     pub(super) server: ServerTable<'t>,
     pub(super) upstream: UpstreamTable<'t>,
+    pub(super) compat: CompatTable<'t>,
     pub(super) settings: SettingsTables<'t>,
     pub(super) vpcs: Vec<VpcTable<'t>>,
     pub(super) resolver_configs: Vec<ResolverConfigTable<'t>>,
@@ -242,11 +244,14 @@ impl<'t> Document<'t> {
         let server = server.map(|table| read_server(table, reading, &mut settings)).unwrap_or_default();
         let upstream = top.table(reading, "upstream", UPSTREAM.into());
         let upstream = upstream.map(|table| read_upstream(table, reading)).unwrap_or_default();
+        let compat = top.table(reading, "compat", COMPAT.into());
+        let compat = compat.map(|table| read_compat(table, reading)).unwrap_or_default();
         read_settings(&mut top, reading, &mut settings);
         let document = Self {
             region: top.text(reading, "region"),
             server,
             upstream,
+            compat,
             settings,
             vpcs: each(&mut top, reading, "vpc", "[[vpc]]", read_vpc),
             resolver_configs: each(&mut top, reading, "resolver_config", "[[resolver_config]]", read_resolver_config),

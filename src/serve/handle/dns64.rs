@@ -12,7 +12,7 @@ use crate::dns::reply::{Owner, QNAME_AT, RecordHead, Section};
 use crate::dns::{Class, ExtendedErrorCode, FoldedName, Query, Rcode, Rtype};
 use crate::resolve::CNAME_CHAIN_MAX;
 use crate::serve::refusal::Refusal;
-use crate::snapshot::{Authority, Located, View};
+use crate::snapshot::{Authority, Located, ViewIndex};
 
 /// The Well-Known Prefix 64:ff9b::/96, which AWS's NAT gateways translate (RFC 6052 section 2.1,
 /// VPC:nat-gateway-nat64-dns64). They do so for private addresses too, which RFC 6052 section 3.1 forbids.
@@ -34,7 +34,7 @@ const TTL_MAX: u32 = 600;
 /// Answers a query that DNS64 has to do with; none: it is answered as in any view.
 #[inline(never)]
 pub(super) fn complete(
-    of: (&Query, &View, Located),
+    of: (&Query, ViewIndex, Located),
     scratch: &mut Scratch,
     around: &Surroundings<'_>,
     message: &[u8],
@@ -58,7 +58,7 @@ pub(super) fn leads_elsewhere(query: &Query) -> bool {
 
 /// Runs the engine on a query.
 fn work<'a, 'b>(
-    (query, view, located): (&'a Query, &'a View, Located),
+    (query, view_index, located): (&'a Query, ViewIndex, Located),
     around: &'a Surroundings<'a>,
     message: &[u8],
     out: &'b mut [u8],
@@ -66,12 +66,13 @@ fn work<'a, 'b>(
     // Only the type that the client asked for has been looked up before.
     let has_first_ask = query.qtype == Rtype::AAAA && matches!(located.authority, Authority::Forward(_));
     let writer = begin_reply(query, around, message, out);
-    Work { query, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
+    let view = around.snapshot.view(view_index);
+    Work { query, view_index, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
 }
 
 /// Answers with the IPv6 addresses that there are, else with made ones.
 fn complete_aaaa(
-    (query, view, located): (&Query, &View, Located),
+    (query, view, located): (&Query, ViewIndex, Located),
     scratch: &mut Scratch,
     around: &Surroundings<'_>,
     message: &[u8],
@@ -166,7 +167,7 @@ fn answers(message: &Message<'_>) -> impl Iterator<Item = Record> {
 /// 5.3.1, the second way).
 fn complete_ptr(
     ipv4: [u8; 4],
-    (query, view, located): (&Query, &View, Located),
+    (query, view, located): (&Query, ViewIndex, Located),
     scratch: &mut Scratch,
     around: &Surroundings<'_>,
     message: &[u8],

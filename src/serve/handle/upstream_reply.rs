@@ -54,9 +54,13 @@ impl Work<'_, '_> {
 
     /// Answers with all that an upstream said: nothing of ours stands in its way.
     fn copy_to_the_end(&mut self, reply: &UpstreamReply, age: Age, name: &FoldedName) -> Next {
-        if self.writer.has_answer() {
+        let lacks_soa = match &self.around.snapshot.negative_answers {
+            Some(given) if reply.is_negative() => self.is_repeat(given, reply.lifetime().seconds()),
+            _ => false,
+        };
+        if lacks_soa || self.writer.has_answer() {
             self.copy_answers(reply, age, name);
-            if !self.writer.is_truncated() {
+            if !lacks_soa && !self.writer.is_truncated() {
                 self.copy_soa(reply, age);
             }
         } else {
