@@ -444,7 +444,7 @@ fn push_ec2(toml: &mut String, vector: &Value) -> Result<(), String> {
         );
     }
     for (index, pair) in array(&config["peering"]).iter().enumerate() {
-        let side = |of: usize| Ok::<_, String>(format!("{{ vpc = \"{}\" }}", text(&pair[of])?));
+        let side = |of: usize| Ok::<_, String>(format!("{{ vpc_id = \"{}\" }}", text(&pair[of])?));
         let (requester, accepter) = (side(0)?, side(1)?);
         let _ = writeln!(toml, "[[vpc_peering]]\nid = \"pcx-0{index}\"");
         let _ = writeln!(toml, "requester_vpc_info = {requester}\naccepter_vpc_info = {accepter}");

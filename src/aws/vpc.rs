@@ -34,3 +34,6 @@ impl Vpc {
         self.dns_hostnames && self.autodefined_reverse
     }
 }
+
+/// CIDR blocks of one family that a VPC has (VPC user guide, amazon-vpc-limits: the quota can be raised to this).
+pub const CIDRS_MAX: usize = 50;

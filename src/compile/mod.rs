@@ -118,7 +118,10 @@ fn doors(model: &Model) -> Vec<Door> {
 mod tests {
     use super::*;
     use crate::aws::record_set::push_rdata;
-    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc};
+    use crate::aws::{
+        HostedZone, NetworkInterface, PeeringSide, PeeringStatus, PrivateIpAddress, RecordData, RecordSet,
+        ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, VpcPeering,
+    };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
@@ -175,6 +178,35 @@ mod tests {
         assert_eq!(many.nodes.octets(), one.nodes.octets());
         assert_eq!(many.zones.len(), one.zones.len());
         assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn names_stand_once_however_many_peers_see_them() {
+        let meshed = |vpcs: u32, has_peers: bool| {
+            let mut model = shared(vpcs, 0);
+            let side = |vpc| PeeringSide { vpc: VpcIndex(vpc), allow_dns_resolution_from_remote_vpc: true };
+            let pairs = (0..vpcs).flat_map(|one| (0..one).map(move |other| (one, other)));
+            model.vpc_peerings.extend(pairs.filter(|_| has_peers).map(|(one, other)| VpcPeering {
+                id: "pcx-1".into(),
+                requester: side(one),
+                accepter: side(other),
+                status: PeeringStatus::Active,
+            }));
+            for vpc in 0..vpcs {
+                let address = |host: u32| PrivateIpAddress {
+                    private_ip_address: (0x0a00_0000 | vpc << 16 | host).into(),
+                    public_ip: Some((0x0c00_0000 | vpc << 16 | host).into()),
+                };
+                let private_ip_addresses = (0..50).map(address).collect();
+                let interface = NetworkInterface { id: "eni-1".into(), vpc: VpcIndex(vpc), private_ip_addresses };
+                model.network_interfaces.push(interface);
+            }
+            compiled(&model)
+        };
+        let (mesh, strangers) = (meshed(40, true), meshed(40, false));
+        assert_eq!(mesh.nodes.octets(), strangers.nodes.octets());
+        assert_eq!(mesh.zones.len(), strangers.zones.len());
+        assert_eq!(mesh.authorities.octets(), strangers.authorities.octets());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod view;
 pub mod zone;
 
 pub use authority::{Authority, AuthorityTable, AuthorityTables};
-pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
+pub use autodefined::{Network, Networks, NetworksIndex, ReverseName, StoredNames};
 pub use compat::NegativeAnswers;
 pub use door::{Door, DoorIndex, DoorKind};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
@@ -55,7 +55,7 @@ pub struct Snapshot {
     pub authorities: AuthorityTables,
     /// Zones of every kind.
     pub zones: Box<[Zone]>,
-    /// The address blocks of the views, whose names are computed.
+    /// What views see of VPCs: address blocks, whose names are computed, and stored names.
     pub networks: Box<[Networks]>,
     /// The reverse zones of CIDR blocks: by the octets of an address in the apex, whatever these are.
     pub reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
@@ -148,7 +148,7 @@ impl Snapshot {
         Located { authority, node_hash }
     }
 
-    /// The address blocks that have names in a view.
+    /// What a view sees of its VPC and of peers.
     #[inline]
     pub fn networks(&self, view: &View) -> &Networks {
         &self.networks[view.networks.0 as usize]

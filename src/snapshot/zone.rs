@@ -26,11 +26,11 @@ pub enum Contents {
     Stored,
     /// There are none, not even the apex (`invalid`, `onion`: RFC 6761 section 6.4, RFC 7686).
     Denied,
-    /// Some are stored, and each address of the view's blocks has its IP name.
+    /// Some are stored, here or with the VPCs that the view sees, and each address of the view's blocks has its IP name.
     IpNames,
-    /// Some are stored; the others are public, and asked of the upstream.
+    /// Some are stored with the VPCs that the view sees; the others are public, and asked of the upstream.
     PublicNames,
-    /// Each address of the view's blocks has its reverse name. The zone stands for all of as many labels.
+    /// Each address of the view's blocks has its reverse name. A zone of blocks stands for all of as many labels.
     ReverseNames,
 }
 

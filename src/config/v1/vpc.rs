@@ -4,6 +4,7 @@ use super::Builder;
 use super::document::{Texts, VpcTable};
 use super::table::Text;
 use crate::aws::service_name::is_region;
+use crate::aws::vpc::CIDRS_MAX;
 use crate::aws::{Vpc, VpcIndex};
 use crate::config::diagnostic::{nearest, quoted};
 use ipnet::IpNet;
@@ -52,7 +53,7 @@ impl<'t> Builder<'t, '_> {
                     Box::default()
                 }
             };
-            let cidrs = self.plain_nets(table.cidrs.as_ref(), &table.label, "cidrs");
+            let cidrs = self.cidrs(table);
             let clients = self.plain_nets(table.clients.as_ref(), &table.label, "clients");
             let own: Vec<IpNet> = cidrs.iter().chain(&clients).copied().collect();
             let vpc = Vpc {
@@ -69,6 +70,22 @@ impl<'t> Builder<'t, '_> {
             };
             self.model.vpcs.push(vpc);
         }
+    }
+
+    /// The CIDR blocks of a VPC; refuses more than AWS allows. Clients of other networks belong into `clients`.
+    fn cidrs(&mut self, table: &VpcTable<'t>) -> Vec<IpNet> {
+        let cidrs = self.plain_nets(table.cidrs.as_ref(), &table.label, "cidrs");
+        let ipv4 = cidrs.iter().filter(|block| matches!(block, IpNet::V4(_))).count();
+        for (family, count) in [("IPv4", ipv4), ("IPv6", cidrs.len() - ipv4)] {
+            if count > CIDRS_MAX {
+                let at = table.cidrs.as_ref().map_or(table.at, |cidrs| cidrs.at);
+                let error = self.reading.error(at, &table.label, format!("the VPC has {count} {family} blocks"));
+                let rule = format!("AWS allows {CIDRS_MAX} of each family (VPC user guide, amazon-vpc-limits)");
+                let hint = "write one block that covers several; networks beside the VPC's own belong into `clients`";
+                self.reading.report(error.rule(rule).hint(hint));
+            }
+        }
+        cidrs
     }
 
     fn plain_nets(&mut self, texts: Option<&Texts<'t>>, label: &str, key: &str) -> Vec<IpNet> {
