@@ -121,14 +121,23 @@ fn edits_are_seen_however_they_are_made() {
                 targets = [\"127.0.0.9:9\"]\nvpcs = [\"vpc-0a\"]\n";
     replace(&served.at("plustwo.toml"), &configuration(&[served.door], more));
     served.says("changed: vpc-0a: rules +1 ~0 -0 (+rslvr-rr-1)");
+    // A file that the zone includes, from the moment on when it does.
+    std::fs::write(served.at("hosts"), "more 60 A 10.0.2.1\n").expect("written");
+    replace(&served.at("zone"), &(zone(3) + "$INCLUDE hosts\n"));
+    served.says("reloaded generation=5 ");
+    replace(&served.at("hosts"), "more 60 A 10.0.2.2\n");
+    served.says("reloaded generation=6 ");
+    served.says("names +0 ~1 -0 (more.corp.example.com.)");
+    replace(&served.at("zone"), &zone(3));
+    served.says("reloaded generation=7 ");
     // The same octets in another file are no edit: the next reload is the one of the next edit.
     replace(&served.at("zone"), &zone(3));
     replace(&served.at("zone"), &zone(3));
     std::fs::write(served.at("other"), "x").expect("written");
     replace(&served.at("plustwo.toml"), &configuration(&[served.door], ""));
     let said = served.says("changed: vpc-0a: rules +0 ~0 -1 (-rslvr-rr-1)");
-    assert!(said.contains("reloaded generation=5 "), "{said}");
-    assert!(!said.contains("generation=6"), "{said}");
+    assert!(said.contains("reloaded generation=8 "), "{said}");
+    assert!(!said.contains("generation=9"), "{said}");
 }
 
 #[test]

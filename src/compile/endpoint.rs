@@ -56,15 +56,15 @@ pub(super) fn compile(
             claims.everywhere(&zone.zonal_name, zonal);
         }
     }
-    if endpoint.state.has_private_names() && model.vpc(endpoint.vpc).dns_hostnames {
+    if endpoint.state.has_private_names() && claims.has_private_names(index, endpoint) {
         for PrivateName { apex, at_apex, below_apex } in private_names {
             let coverage = Coverage { at_apex: *at_apex, below_apex: *below_apex };
             let zone = add_zone(zones, endpoint, ZoneKind::PrivateName, apex, coverage, &all);
             // S3's "private DNS only for inbound": from inside the name stays public (S3PL, DnsOptions).
             if !private_dns_only_for_inbound {
-                claims.zone(endpoint.vpc, Ingress::Inside, apex, zone);
+                claims.private_name(index, endpoint, Ingress::Inside, apex, zone);
             }
-            claims.zone(endpoint.vpc, Ingress::ViaInbound, apex, zone);
+            claims.private_name(index, endpoint, Ingress::ViaInbound, apex, zone);
         }
     }
 }

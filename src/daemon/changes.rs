@@ -25,7 +25,7 @@ pub(super) struct Inventory {
     rules: BTreeMap<Box<str>, Item>,
     names: BTreeMap<Box<str>, Names>,
     /// Everything else that decides answers, by what it is called.
-    rest: [(&'static str, u64); 4],
+    rest: [(&'static str, u64); 6],
 }
 
 /// One thing that VPCs have.
@@ -57,8 +57,6 @@ impl Inventory {
     /// What is in a model.
     pub(super) fn of(model: &Model) -> Self {
         let one = |vpc: VpcIndex| Box::from([vpc.0]);
-        let zones =
-            model.hosted_zones.iter().map(|zone| (zone.id.clone(), Names::of(zone), many(&zone.vpcs), &zone.apex));
         let mut inventory = Self {
             vpcs: model.vpcs.iter().map(|vpc| vpc.id.clone()).collect(),
             vpc_digests: model.vpcs.iter().map(digest).collect(),
@@ -66,16 +64,21 @@ impl Inventory {
                 ("upstream", digest(&(&model.upstream, model.upstream_is_system, &model.bootstrap))),
                 ("shared doors", digest(&model.shared)),
                 ("health checks", digest(&model.health_checks)),
+                ("profiles", digest(&model.profiles)),
+                ("compat", digest(&model.compat)),
                 ("EC2", digest(&(&model.instances, &model.network_interfaces, &model.vpc_peerings))),
             ],
             ..Self::default()
         };
-        for (id, names, vpcs, apex) in zones {
+        for zone in &model.hosted_zones {
+            let names = Names::of(zone);
             let mut hasher = DefaultHasher::new();
-            hasher.write(apex.as_wire());
+            names.hashes.iter().for_each(|hash| hasher.write_u64(*hash));
             names.digests.iter().for_each(|digest| hasher.write_u32(*digest));
-            inventory.zones.insert(id.clone(), Item { digest: hasher.finish(), vpcs });
-            inventory.names.insert(id, names);
+            hasher.write_u64(digest(&(&zone.apex, &zone.delegations, zone.falls_through)));
+            let item = Item { digest: hasher.finish(), vpcs: many(&zone.vpcs) };
+            inventory.zones.insert(zone.id.clone(), item);
+            inventory.names.insert(zone.id.clone(), names);
         }
         for endpoint in &model.endpoints {
             let digest = digest(&(&endpoint.service, &endpoint.kind, &endpoint.state));
@@ -104,20 +107,25 @@ impl Inventory {
         }
     }
 
+    /// The numbers of the VPCs themselves.
+    fn vpcs_by_id(&self) -> BTreeMap<&str, u64> {
+        self.vpcs.iter().map(|vpc| &**vpc).zip(self.vpc_digests.iter().copied()).collect()
+    }
+
     /// What is different in the one that comes after this; `model` is the one that it was made of.
     pub(super) fn changes(&self, after: &Self, model: &Model) -> Changes {
         let mut changes = Changes::default();
         let mut named = Vec::new();
-        for (name, before) in self.vpcs.iter().zip(&self.vpc_digests) {
-            match after.vpcs.iter().position(|vpc| vpc == name) {
-                None => changes.vpc(name).itself = Some(Kind::Removed),
-                Some(index) if after.vpc_digests[index] != *before => changes.vpc(name).itself = Some(Kind::Changed),
+        let (was, is) = (self.vpcs_by_id(), after.vpcs_by_id());
+        for (id, digest) in &was {
+            match is.get(id) {
+                None => changes.vpc(id).itself = Some(Kind::Removed),
+                Some(now) if now != digest => changes.vpc(id).itself = Some(Kind::Changed),
                 Some(_) => {}
             }
         }
-        let before: BTreeSet<&str> = self.vpcs.iter().map(|vpc| &**vpc).collect();
-        for name in after.vpcs.iter().filter(|vpc| !before.contains(&***vpc)) {
-            changes.vpc(name).itself = Some(Kind::Added);
+        for id in is.keys().filter(|id| !was.contains_key(*id)) {
+            changes.vpc(id).itself = Some(Kind::Added);
         }
         let mut of_kind = |before: &BTreeMap<Box<str>, Item>,
                            now: &BTreeMap<Box<str>, Item>,

@@ -1,18 +1,19 @@
-//! `[server] workers` and `watch`, `[cache]`, `[limits]` and `[log]`; what `[upstream]` sets is `upstream`'s.
+//! `[server] workers` and `watch`, `[cache]`, `[limits]`, `[log]` and `[admin]`; what `[upstream]` sets is `upstream`'s.
 
+use super::admin;
 use super::document::SettingsTables;
 use super::source::{At, Reading};
 use super::table::Text;
 use crate::config::diagnostic::{nearest, quoted};
 use crate::config::settings::{
-    AdminSettings, CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
+    CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
     CACHE_SERVE_STALE_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits,
     LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
     UpstreamSettings, WATCH, WORKERS, parse_octets, ttl,
 };
 use std::time::Duration;
 
-/// Settles what decides no answer, but for `[upstream]`, `[admin]` and the cache's file.
+/// Settles what decides no answer, but for `[upstream]` and the cache's file.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
@@ -25,7 +26,7 @@ pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>)
             .and_then(|level| word(level, &LogLevel::WORDS, "[log]", "level", reading))
             .unwrap_or(LOG_LEVEL),
         watch: tables.watch.map_or(WATCH, |watch| watch.value),
-        admin: AdminSettings::default(),
+        admin: admin::settle(tables, reading),
     }
 }
 

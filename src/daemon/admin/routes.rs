@@ -480,11 +480,12 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(octets).map_err(|_| format!("{text:?} is not UTF-8"))
 }
 
-/// What a context is called: `upstream`, or the id of its rule.
+/// What a context is called: `upstream`, the id of its rule, or the zone that delegates and the name at which it does.
 fn name_of(context: &ForwardContext) -> String {
     match &context.kind {
         ContextKind::Upstream => "upstream".to_owned(),
         ContextKind::Rule(id) => id.to_string(),
+        ContextKind::Delegation { zone, owner } => format!("{zone} {owner}"),
     }
 }
 
