@@ -29,7 +29,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// Words that have a home, and the homes. Test modules are exempt.
 const HOMES: &[(Word, &[&str])] = &[
-    (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs"]),
+    (
+        Word::Prefix("hickory_"),
+        &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs", "src/cli/query.rs"],
+    ),
     (Word::Prefix("hyper"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
     (Word::Prefix("http_body_util"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
     (Word::Keyword("notify"), &["src/daemon/watch.rs"]),
@@ -41,7 +44,10 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),
-    (Word::Path("Instant", "now"), &["src/serve/", "src/forward/clock.rs", "src/forward/streams/", "src/daemon/"]),
+    (
+        Word::Path("Instant", "now"),
+        &["src/serve/", "src/forward/clock.rs", "src/forward/streams/", "src/daemon/", "src/cli/query.rs"],
+    ),
     (Word::Keyword("unsafe"), &["src/udp/"]),
 ];
 

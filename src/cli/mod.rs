@@ -1,6 +1,7 @@
 //! Words and exit codes: 0 fine, 1 problems, 2 usage.
 
 mod admin;
+mod query;
 
 use crate::config::{self, Severity};
 use crate::daemon::{self, RunOptions, Source};
@@ -34,6 +35,8 @@ enum Verb {
     Run(Running),
     /// Reads a configuration and says everything that is wrong with it
     Check(Configured),
+    /// Asks a door one question, and shows the reply as dig does
+    Query(query::Query),
     #[command(flatten)]
     Ask(admin::Question),
 }
@@ -99,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(problems) => fail(&problems),
         },
         Verb::Check(configured) => check(&configured.source()),
+        Verb::Query(asked) => query::query(&asked),
         Verb::Ask(question) => admin::ask(question),
     }
 }
