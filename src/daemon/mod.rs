@@ -74,7 +74,7 @@ pub struct Reloaded {
 pub struct Daemon {
     server: Server,
     workers: Workers,
-    streams: Option<Streams>,
+    streams: Streams,
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
@@ -129,7 +129,7 @@ impl Daemon {
         Ok(Self {
             server,
             workers,
-            streams: Some(streams),
+            streams,
             lanes,
             streams_to_targets,
             cache_file,
@@ -176,7 +176,6 @@ impl Daemon {
         if settings.admin != self.settings.admin {
             return Err(ReloadError::Admin);
         }
-        let Some(streams) = &mut self.streams else { return Err(ReloadError::Doors(Vec::new())) };
         let next = self.doors.prepare(&compile::door_addresses(model))?;
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
@@ -184,16 +183,16 @@ impl Daemon {
         // In this order a query finds its door known, whichever snapshot it is answered from.
         let _entered = self.runtime.enter();
         let places = next.places.clone();
-        self.doors.close(&next, streams, Duration::from_secs(DRAIN_SECONDS_MAX));
+        self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
-        let DoorChanges { opened, closed } = self.doors.open(next, streams);
+        let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
     }
 
-    /// What streams have counted, to be read while they go on; none once they are over.
-    pub fn stream_counters(&self) -> Option<Arc<StreamCounters>> {
-        self.streams.as_ref().map(|streams| Arc::clone(streams.counters()))
+    /// What streams have counted, to be read while they go on.
+    pub fn stream_counters(&self) -> Arc<StreamCounters> {
+        Arc::clone(self.streams.counters())
     }
 
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
@@ -230,9 +229,7 @@ impl Daemon {
         let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
         self.workers.stop();
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        if let Some(streams) = self.streams.take() {
-            self.runtime.block_on(streams.drain(left(until)));
-        }
+        self.runtime.block_on(self.streams.drain(left(until)));
         let in_flight = self.server.in_flight.clone();
         self.runtime.block_on(async move {
             // Those that are left hold a permit each; the last one to go says so.

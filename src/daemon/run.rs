@@ -98,7 +98,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     let service = Service {
         server: daemon.server().clone(),
         loading: loading.clone(),
-        streams: daemon.stream_counters().unwrap_or_default(),
+        streams: daemon.stream_counters(),
         commands,
         metrics: None,
         is_leaving: Arc::clone(&is_leaving),
