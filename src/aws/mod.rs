@@ -18,7 +18,9 @@ pub mod vpc;
 pub mod vpc_peering;
 
 pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
-pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};
+pub use health_check::{
+    HealthCheck, HealthCheckIndex, HealthCheckKind, MonitoredEndpoint, MonitoredHost, MonitoringProtocol,
+};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use instance::{HostnameType, Instance, PrivateDnsNameOptions};

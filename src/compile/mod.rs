@@ -14,6 +14,7 @@ mod routing_policy;
 mod zone;
 
 pub use contexts::Contexts;
+pub use health_check::probes;
 
 use crate::aws::{Model, VpcIndex};
 use crate::dns::HashSeed;

@@ -1,6 +1,8 @@
 //! What is served, in words: doors, VPCs, zones, endpoints, rules.
 
-use crate::aws::{EndpointKind, HealthCheckKind, Model, RuleAction, VpcIndex};
+use crate::aws::{
+    EndpointKind, HealthCheckKind, Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, RuleAction, VpcIndex,
+};
 use crate::dns::{TargetGroup, TargetOrder};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -23,8 +25,16 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "private hosted zones", zones);
     let checks = model.health_checks.iter().map(|check| {
         let what = match &check.kind {
-            HealthCheckKind::Manual { healthy: true } => "set to healthy".to_owned(),
-            HealthCheckKind::Manual { healthy: false } => "set to unhealthy".to_owned(),
+            HealthCheckKind::Manual { healthy, routing_control_arn } => {
+                let status = match healthy {
+                    Some(true) => "set to healthy",
+                    Some(false) => "set to unhealthy",
+                    None => "as it was last, for want of data",
+                };
+                let arn = routing_control_arn.as_deref().map(|arn| format!(", in place of {arn}"));
+                format!("{status}{}", arn.unwrap_or_default())
+            }
+            HealthCheckKind::Monitored(endpoint) => monitored(endpoint),
             HealthCheckKind::Calculated { health_threshold, children } => {
                 let children = children.iter().map(|child| &model.health_check(*child).id);
                 format!("healthy while {health_threshold} of {} are", list(children))
@@ -98,6 +108,28 @@ fn targets(group: &TargetGroup) -> String {
         TargetOrder::Random => " in random order",
     };
     format!("{}{order}", list(&group.targets))
+}
+
+/// What a health check asks, and how often.
+fn monitored(endpoint: &MonitoredEndpoint) -> String {
+    let address = match &endpoint.host {
+        MonitoredHost::Address { ip_address, .. } => SocketAddr::new(*ip_address, endpoint.port).to_string(),
+        MonitoredHost::Name(name) => format!("{name}:{}", endpoint.port),
+    };
+    let what = match &endpoint.protocol {
+        MonitoringProtocol::Tcp => format!("asks for a connection to {address}"),
+        MonitoringProtocol::Http { is_https, resource_path, search_string, .. } => {
+            let scheme = if *is_https { "https" } else { "http" };
+            let name = match &endpoint.host {
+                MonitoredHost::Address { name: Some(name), .. } => format!(" as {name}"),
+                MonitoredHost::Address { name: None, .. } | MonitoredHost::Name(_) => String::new(),
+            };
+            let search = search_string.as_ref().map(|search| format!(" for {search:?}"));
+            format!("asks {scheme}://{address}{resource_path}{name}{}", search.unwrap_or_default())
+        }
+    };
+    let MonitoredEndpoint { request_interval, failure_threshold, .. } = endpoint;
+    format!("{what}, every {} s, turned by {failure_threshold} in a row", request_interval.as_secs())
 }
 
 /// Doors, each with whose it is.
