@@ -11,7 +11,8 @@ use plustwo::aws::record_set::push_rdata;
 use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
     AliasTarget, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind, HostedZone, Model,
-    RecordData, RecordSet, Routing, RoutingPolicy, SharedDoors, Vpc, VpcEndpoint, VpcIndex, ZonalAddresses,
+    RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
+    ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -135,6 +136,31 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
         })
         .collect();
     model
+}
+
+/// A world of one VPC whose view has that many hosted zones of one name each, and as many rules beside them.
+pub(crate) fn authorities_model(zones: usize) -> Model {
+    let mut model = model(1, Vec::new());
+    let zone = |index: usize| HostedZone {
+        id: format!("Z{index:08}").into(),
+        apex: name(&sized_zone(index)),
+        vpcs: vec![VpcIndex(0)],
+        record_sets: vec![records(&authority_name(index), Rtype::A, [[192, 0, 2, 1].as_slice()])],
+    };
+    let rule = |index: usize| ResolverRule {
+        id: format!("rslvr-rr-{index:017x}").into(),
+        domain: name(&format!("rule{index}.corp.example")),
+        action: RuleAction::Forward(TargetGroup::do53(vec![([192, 0, 2, 53], 53).into()])),
+        vpcs: vec![VpcIndex(0)],
+    };
+    model.hosted_zones = (0..zones).map(zone).collect();
+    model.resolver_rules = (0..zones).map(rule).collect();
+    model
+}
+
+/// The name in a zone of such a world.
+pub(crate) fn authority_name(index: usize) -> String {
+    format!("host.{}", sized_zone(index))
 }
 
 /// The record sets of a name.
