@@ -4,7 +4,7 @@
 mod support;
 
 use hickory_proto::op::Message;
-use plustwo::aws::{HealthCheckKind, MonitoredEndpoint};
+use plustwo::aws::{EndpointKind, HealthCheckKind, MonitoredEndpoint};
 use plustwo::config::{self, Configuration, Surroundings};
 use plustwo::daemon::Daemon;
 use plustwo::probe::Prober;
@@ -102,16 +102,22 @@ fn configuration(door: &str, check: &str) -> String {
     )
 }
 
-/// The same, loaded; checks ask every 100 ms, which no file may say.
-fn quick(check: &str) -> Configuration {
+/// A configuration of one VPC, whose door is on a free port.
+fn loaded(text: &str) -> Configuration {
     let surroundings = Surroundings {
         read_file: &|_| Err("there are no files".to_owned()),
         system_nameservers: &|| Ok(Vec::new()),
         is_own_address: &|_| false,
     };
-    let loaded = config::load("health.toml", &configuration("127.0.0.1:5300", check), &surroundings);
+    let loaded = config::load("health.toml", text, &surroundings);
     let mut configuration = loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics)));
     configuration.model.vpcs[0].listen = vec![free_address()];
+    configuration
+}
+
+/// The same, loaded; checks ask every 100 ms, which no file may say.
+fn quick(check: &str) -> Configuration {
+    let mut configuration = loaded(&configuration("127.0.0.1:5300", check));
     for check in &mut configuration.model.health_checks {
         if let HealthCheckKind::Monitored(MonitoredEndpoint { request_interval, .. }) = &mut check.kind {
             *request_interval = Duration::from_millis(100);
@@ -120,13 +126,23 @@ fn quick(check: &str) -> Configuration {
     configuration
 }
 
-/// The one address of a name.
-fn address(daemon: &Daemon, name: &str) -> String {
+/// The addresses of a name, in order.
+fn addresses(daemon: &Daemon, name: &str) -> Vec<String> {
     let query = Question::new(name, "A").octets(rand::random());
     let reply = ask::over_udp(LOOPBACK, daemon.door_addresses()[0], &query).expect("a reply");
     let message = Message::from_vec(&reply).expect("hickory-proto reads it");
-    let [record] = &message.answers[..] else { panic!("{message:?}") };
-    present(record).rsplit(' ').next().expect("rdata").to_owned()
+    let rdata = |record| present(record).rsplit(' ').next().expect("rdata").to_owned();
+    let mut addresses: Vec<String> = message.answers.iter().map(rdata).collect();
+    addresses.sort();
+    addresses
+}
+
+/// The one address of a name.
+#[track_caller]
+fn address(daemon: &Daemon, name: &str) -> String {
+    let addresses = addresses(daemon, name);
+    let [address] = &addresses[..] else { panic!("{name}: {addresses:?}") };
+    address.clone()
 }
 
 #[test]
@@ -170,9 +186,7 @@ fn a_reload_keeps_what_was_seen_of_checks_that_stay_the_same() {
     };
     let mut daemon = Daemon::start(&quick(&check(dead, ""))).unwrap_or_else(|error| panic!("{error}"));
     let reload = |daemon: &mut Daemon, check: &str| {
-        let mut configuration = quick(check);
-        configuration.model.vpcs[0].listen = vec![free_address()];
-        daemon.reload(&configuration).unwrap_or_else(|error| panic!("{error}"));
+        daemon.reload(&quick(check)).unwrap_or_else(|error| panic!("{error}"));
     };
     let counts = |daemon: &Daemon| daemon.probe_counts();
     wait_until("it is seen to be dead", || counts(&daemon).became_unhealthy == 1);
@@ -226,6 +240,95 @@ fn a_reload_keeps_how_often_an_endpoint_has_failed() {
     });
     assert!(reloads > 3, "{reloads} reloads");
     assert_eq!(address(&daemon, "www.corp.example"), "10.0.0.2");
+    daemon.stop();
+}
+
+/// An endpoint with two network interfaces in two zones, asked every 100 ms, and names that lead to it.
+fn endpoint(addresses: [SocketAddr; 2]) -> Configuration {
+    let text = format!(
+        "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = []\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"127.0.0.1:5300\"]\n\
+         [[vpc_endpoint]]\nid = \"vpce-0a\"\nvpc = \"vpc-0a\"\nservice = \"com.amazonaws.eu-central-1.kms\"\n\
+         dns_name = \"vpce-0a-x.kms.eu-central-1.vpce.amazonaws.com\"\nprivate_dns = true\nprobe_port = {}\n\
+         addresses = {{ eu-central-1a = [\"{}\"], eu-central-1b = [\"{}\"] }}\n\
+         [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example\"\nvpcs = [\"vpc-0a\"]\nrecords = [\n\
+         {{ name = \"keys\", type = \"A\", alias = \"vpce-0a-x.kms.eu-central-1.vpce.amazonaws.com\" }},\n\
+         {{ name = \"any\", type = \"A\", set_identifier = \"1\", weight = 1, evaluate_target_health = true, alias = \"vpce-0a-x.kms.eu-central-1.vpce.amazonaws.com\" }},\n\
+         {{ name = \"any\", type = \"A\", ttl = 60, set_identifier = \"2\", weight = 0, values = [\"10.0.0.9\"] }},\n]\n",
+        addresses[0].port(),
+        addresses[0].ip(),
+        addresses[1].ip()
+    );
+    let mut configuration = loaded(&text);
+    let probe = configuration.model.endpoints[0].interface_probe.as_mut().expect("it is asked");
+    assert_eq!((probe.request_interval, probe.failure_threshold), (Duration::from_secs(10), 3));
+    probe.request_interval = Duration::from_millis(100);
+    configuration
+}
+
+/// Scenario S8: addresses behind which nobody takes connections are not handed out, unless there are no others.
+#[test]
+fn network_interfaces_that_take_no_connection_are_left_out_of_regional_answers() {
+    let first = WebServer::start(SocketAddr::new([127, 0, 0, 2].into(), 0), OK);
+    let at = [first.address, SocketAddr::new([127, 0, 0, 3].into(), first.address.port())];
+    let second = WebServer::start(at[1], OK);
+    let daemon = Daemon::start(&endpoint(at)).unwrap_or_else(|error| panic!("{error}"));
+    const REGIONAL: [&str; 3] =
+        ["vpce-0a-x.kms.eu-central-1.vpce.amazonaws.com", "kms.eu-central-1.amazonaws.com", "keys.corp.example"];
+    let check = |regional: &[&str], any: &[&str]| {
+        for name in REGIONAL {
+            assert_eq!(addresses(&daemon, name), regional, "{name}");
+        }
+        assert_eq!(addresses(&daemon, "any.corp.example"), any);
+        for (zone, ip) in ["a", "b"].into_iter().zip(at.map(|address| address.ip())) {
+            let zonal = format!("vpce-0a-x-eu-central-1{zone}.kms.eu-central-1.vpce.amazonaws.com");
+            assert_eq!(addresses(&daemon, &zonal), [ip.to_string()], "zonal names answer whatever is seen");
+        }
+    };
+    let (both, only) = (["127.0.0.2", "127.0.0.3"], "127.0.0.3");
+    wait_until("both are asked", || daemon.probe_counts().healthy >= 4);
+    check(&both, &both);
+    drop(first);
+    wait_until("the first is seen to be dead", || daemon.probe_counts().became_unhealthy == 1);
+    check(&[only], &[only]);
+    drop(second);
+    wait_until("the second is seen to be dead", || daemon.probe_counts().became_unhealthy == 2);
+    check(&both, &["10.0.0.9"]);
+    let _first = WebServer::start(at[0], OK);
+    wait_until("the first is seen to be back", || daemon.probe_counts().became_healthy == 1);
+    check(&["127.0.0.2"], &["127.0.0.2"]);
+    daemon.stop();
+}
+
+/// More than the eight that a multivalue policy answers with.
+#[test]
+fn all_network_interfaces_that_are_healthy_are_answered_however_many() {
+    let mut configuration = endpoint([1, 2].map(|last| SocketAddr::from(([10, 0, 0, last], 443))));
+    let endpoint = &mut configuration.model.endpoints[0];
+    // Asked once an hour: what is said by hand stays.
+    endpoint.interface_probe.as_mut().expect("it is asked").request_interval = Duration::from_secs(3600);
+    let EndpointKind::Interface { zonal, .. } = &mut endpoint.kind else { panic!("{endpoint:?}") };
+    zonal[1].addresses = (2..=12).map(|last| IpAddr::from([10, 0, 0, last])).collect();
+    zonal[1].addresses.push("2001:db8::1".parse().expect("an address"));
+    let daemon = Daemon::start(&configuration).unwrap_or_else(|error| panic!("{error}"));
+    let answered = || addresses(&daemon, "kms.eu-central-1.amazonaws.com");
+    let all: Vec<String> = {
+        let mut all: Vec<String> = (1..=12).map(|last| format!("10.0.0.{last}")).collect();
+        all.sort();
+        all
+    };
+    let mut left = all.clone();
+    assert_eq!(answered(), all);
+    for last in [5, 12, 1, 9, 8] {
+        assert!(daemon.health().seen(&format!("vpce-0a 10.0.0.{last}:443"), false));
+        left.retain(|address| *address != format!("10.0.0.{last}"));
+        assert_eq!(answered(), left);
+    }
+    // Of the other type nothing is left: there, all are answered.
+    assert!(daemon.health().seen("vpce-0a [2001:db8::1]:443", false));
+    assert_eq!(answered(), left);
+    let query = Question::new("kms.eu-central-1.amazonaws.com", "AAAA").octets(1);
+    let reply = ask::over_udp(LOOPBACK, daemon.door_addresses()[0], &query).expect("a reply");
+    assert_eq!(Message::from_vec(&reply).expect("hickory-proto reads it").answers.len(), 1);
     daemon.stop();
 }
 

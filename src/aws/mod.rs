@@ -17,7 +17,7 @@ pub mod service_name;
 pub mod vpc;
 pub mod vpc_peering;
 
-pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
+pub use endpoint::{EndpointKind, EndpointState, InterfaceProbe, PrivateName, VpcEndpoint, ZonalAddresses};
 pub use health_check::{
     HealthCheck, HealthCheckIndex, HealthCheckKind, MonitoredEndpoint, MonitoredHost, MonitoringProtocol,
 };

@@ -1,5 +1,6 @@
 //! Health checks: the entries of the health table that stand for them, and what is asked for them.
 
+use super::endpoint::interface_probes;
 use crate::aws::health_check::{HTTP_PORT, HTTPS_PORT};
 use crate::aws::{HealthCheck, HealthCheckKind, Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol};
 use crate::snapshot::{HealthIndex, HealthPlan, HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
@@ -26,7 +27,9 @@ pub(super) fn compile(model: &Model, plan: &mut HealthPlan) -> Vec<HealthIndex> 
 
 /// Everything that is to be asked whether it is healthy. Disabled checks ask nobody (HealthCheckConfig: Disabled).
 pub fn probes(model: &Model) -> Vec<Probe> {
-    model.health_checks.iter().filter(|check| !check.disabled).filter_map(probe).collect()
+    let of_checks = model.health_checks.iter().filter(|check| !check.disabled).filter_map(probe);
+    let of_endpoints = model.endpoints.iter().flat_map(interface_probes).map(|(_, probe)| probe);
+    of_checks.chain(of_endpoints).collect()
 }
 
 /// What is asked for a check.

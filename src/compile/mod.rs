@@ -33,7 +33,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
     for (index, endpoint) in model.endpoints.iter().enumerate() {
-        endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
+        endpoint::compile(model, index, endpoint, &mut zones, &mut policies, &mut claims);
     }
     for hosted_zone in &model.hosted_zones {
         hosted_zone::compile(hosted_zone, &mut zones, &mut policies, &mut claims, model);

@@ -54,7 +54,9 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
             EndpointKind::Gateway => "gateway: no DNS".to_owned(),
             EndpointKind::GatewayLoadBalancer => "gateway load balancer: no DNS".to_owned(),
         };
-        format!("{} in {}, {}, {what}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
+        let probe = endpoint.interface_probe.map(|probe| format!(", its addresses asked at port {}", probe.port));
+        let probe = probe.unwrap_or_default();
+        format!("{} in {}, {}, {what}{probe}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
     });
     section(&mut text, "endpoints", endpoints);
     let interfaces = model.network_interfaces.iter().map(|interface| {

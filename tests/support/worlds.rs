@@ -288,6 +288,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
             private_dns_only_for_inbound: false,
         },
         state: EndpointState::Available,
+        interface_probe: None,
     }];
     model
 }

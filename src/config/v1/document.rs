@@ -136,6 +136,7 @@ pub(super) struct EndpointTable<'t> {
     pub(super) private_dns_only_for_inbound: Option<At<bool>>,
     pub(super) kind: Option<Text<'t>>,
     pub(super) state: Option<Text<'t>>,
+    pub(super) probe_port: Option<At<u64>>,
     /// None if the key is absent or unusable; by Availability Zone in the order of the file.
     pub(super) addresses: Option<At<Lists<'t>>>,
     /// Whether the key is there, right or wrong.
@@ -445,6 +446,7 @@ fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Endpoin
         private_dns_only_for_inbound: table.boolean(reading, "private_dns_only_for_inbound"),
         kind: table.text(reading, "type"),
         state: table.text(reading, "state"),
+        probe_port: table.number(reading, "probe_port"),
         addresses: table
             .table(reading, "addresses", label)
             .map(|table| At { at: table.at, value: table.into_lists(reading) }),

@@ -4,11 +4,12 @@ use super::super::Builder;
 use super::super::document::HealthCheckTable;
 use super::super::source::At;
 use super::super::table::Text;
+use crate::aws::endpoint::{INTERFACE_PROBE_SECONDS, INTERFACE_PROBE_THRESHOLD, INTERFACES_PROBED_MAX};
 use crate::aws::health_check::{
     CHARACTERS_MAX, FAILURE_THRESHOLD, FAILURE_THRESHOLD_MAX, HTTP_PORT, HTTPS_PORT, REQUEST_INTERVAL_SECONDS,
     REQUEST_INTERVALS_SECONDS,
 };
-use crate::aws::{MonitoredEndpoint, MonitoredHost, MonitoringProtocol};
+use crate::aws::{EndpointKind, InterfaceProbe, MonitoredEndpoint, MonitoredHost, MonitoringProtocol};
 use crate::config::diagnostic::quoted;
 use crate::dns::target::host_name;
 use std::net::IpAddr;
@@ -112,7 +113,9 @@ impl<'t> Builder<'t, '_> {
             Protocol::Http { is_https: true, .. } => Some(HTTPS_PORT),
         };
         match (table.port, default) {
-            (Some(port), _) => self.number_in(table, "port", port, (1, u64::from(u16::MAX))).map(|port| port as u16),
+            (Some(port), _) => {
+                self.number_in(&table.label, "port", port, (1, u64::from(u16::MAX))).map(|port| port as u16)
+            }
             (None, _) if table.of_types.contains(&"port") => None,
             (None, Some(default)) => Some(default),
             (None, None) => {
@@ -196,21 +199,39 @@ impl<'t> Builder<'t, '_> {
         let Some(written) = table.failure_threshold else {
             return (!table.of_types.contains(&"failure_threshold")).then_some(FAILURE_THRESHOLD);
         };
-        self.number_in(table, "failure_threshold", written, (1, FAILURE_THRESHOLD_MAX)).map(|number| number as u8)
+        self.number_in(&table.label, "failure_threshold", written, (1, FAILURE_THRESHOLD_MAX))
+            .map(|number| number as u8)
+    }
+
+    /// How the network interfaces of an endpoint are asked.
+    pub(in super::super) fn interface_probe(
+        &mut self,
+        port: At<u64>,
+        label: &str,
+        kind: Option<&EndpointKind>,
+    ) -> Option<InterfaceProbe> {
+        if let Some(EndpointKind::Interface { zonal, .. }) = kind {
+            let interfaces = zonal.iter().map(|zone| zone.addresses.len()).sum::<usize>();
+            if interfaces > INTERFACES_PROBED_MAX {
+                let problem = format!("`probe_port` for {interfaces} network interfaces");
+                let rule = format!("at most {INTERFACES_PROBED_MAX} of an endpoint are asked");
+                self.reading.report(self.reading.error(port.at, label, problem).rule(rule).hint("remove `probe_port`"));
+            }
+        }
+        let port = self.number_in(label, "probe_port", port, (1, u64::from(u16::MAX)))?;
+        Some(InterfaceProbe {
+            port: port as u16,
+            request_interval: Duration::from_secs(INTERFACE_PROBE_SECONDS),
+            failure_threshold: INTERFACE_PROBE_THRESHOLD,
+        })
     }
 
     /// A number from the first of these to the last.
-    fn number_in(
-        &mut self,
-        table: &HealthCheckTable<'t>,
-        key: &str,
-        written: At<u64>,
-        (first, last): (u64, u64),
-    ) -> Option<u64> {
+    fn number_in(&mut self, label: &str, key: &str, written: At<u64>, (first, last): (u64, u64)) -> Option<u64> {
         if (first..=last).contains(&written.value) {
             return Some(written.value);
         }
-        let error = self.reading.error(written.at, &table.label, format!("`{key}` is {}", written.value));
+        let error = self.reading.error(written.at, label, format!("`{key}` is {}", written.value));
         self.reading.report(error.hint(format!("write {first} to {last}")));
         None
     }
