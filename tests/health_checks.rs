@@ -332,6 +332,37 @@ fn all_network_interfaces_that_are_healthy_are_answered_however_many() {
     daemon.stop();
 }
 
+/// Of two reloads in a row the first may leave a check out: its task never hears of that one, and the newest table has
+/// forgotten what was seen.
+#[test]
+fn what_the_newest_table_has_forgotten_is_said_again() {
+    let dead = TcpListener::bind(free_address()).expect("a free port").local_addr().expect("it is bound");
+    let probe = Probe {
+        id: "web".into(),
+        host: ProbeHost::Address(dead.ip()),
+        port: dead.port(),
+        request: ProbeRequest::Connect,
+        interval: Duration::from_millis(100),
+        threshold: 2,
+    };
+    let health = HealthStates::default();
+    let table = || {
+        let mut plan = HealthPlan::default();
+        let entry = plan.seen("web", None);
+        (health.table(plan), entry)
+    };
+    let (first, entry) = table();
+    let prober = Prober::start(health.clone(), vec![probe.clone()], 1).expect("a thread");
+    wait_until("it is seen to be dead", || !first.is_healthy(entry));
+    let _without = health.table(HealthPlan::default());
+    let (newest, entry) = table();
+    assert!(newest.is_healthy(entry), "nothing is known of it");
+    prober.replace(vec![probe]);
+    wait_until("it is said again", || !newest.is_healthy(entry));
+    assert_eq!(prober.counts().became_unhealthy, 1, "it did not turn again");
+    prober.stop();
+}
+
 /// The program itself, with what a file may say: what the operator reads, and that nothing is said twice.
 #[test]
 fn the_operator_reads_what_turned_and_why() {

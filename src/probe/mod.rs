@@ -108,24 +108,42 @@ struct Room {
     is_short_of_sockets: AtomicBool,
 }
 
+/// An endpoint that is being watched.
+struct Watched {
+    probe: Arc<Probe>,
+    /// What its task makes of it.
+    is_healthy: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Watched {
+    /// Begins to watch an endpoint, of which nothing is known.
+    fn begin(probe: &Arc<Probe>, room: &Arc<Room>, tasks: &mut JoinSet<()>) -> Self {
+        let is_healthy = Arc::new(AtomicBool::new(true));
+        let task = tasks.spawn(watch_one(Arc::clone(probe), Arc::clone(room), Arc::clone(&is_healthy)));
+        Self { probe: Arc::clone(probe), is_healthy, task }
+    }
+}
+
 /// Keeps a task for each probe of the newest list, until nobody can send another list.
 async fn watch_all(mut lists: latest::Receiver<Arc<[Arc<Probe>]>>, room: Arc<Room>) {
     let mut tasks = JoinSet::new();
-    let mut watched: HashMap<Box<str>, (Arc<Probe>, AbortHandle)> = HashMap::new();
+    let mut watched: HashMap<Box<str>, Watched> = HashMap::new();
     loop {
         let probes = Arc::clone(&lists.borrow_and_update());
         let wanted: HashMap<&str, &Arc<Probe>> = probes.iter().map(|probe| (&*probe.id, probe)).collect();
-        watched.retain(|id, (probe, task)| {
-            let is_wanted = wanted.get(&**id).is_some_and(|wanted| *wanted == probe);
+        watched.retain(|id, watched| {
+            let is_wanted = wanted.get(&**id).is_some_and(|wanted| **wanted == watched.probe);
             if !is_wanted {
-                task.abort();
+                watched.task.abort();
             }
             is_wanted
         });
-        for probe in probes.iter().filter(|probe| !watched.contains_key(&probe.id)).collect::<Vec<_>>() {
-            room.health.seen(&probe.id, true);
-            let task = tasks.spawn(watch_one(Arc::clone(probe), Arc::clone(&room)));
-            watched.insert(probe.id.clone(), (Arc::clone(probe), task));
+        for probe in probes.iter() {
+            let begin = || Watched::begin(probe, &room, &mut tasks);
+            let watched = watched.entry(probe.id.clone()).or_insert_with(begin);
+            // Said again, because of two reloads in a row the first may have made the newest table forget it.
+            room.health.seen(&probe.id, watched.is_healthy.load(Ordering::Relaxed));
         }
         // A task ends only when it is aborted, or by a bug: then another one takes its place.
         loop {
@@ -141,15 +159,16 @@ async fn watch_all(mut lists: latest::Receiver<Arc<[Arc<Probe>]>>, room: Arc<Roo
                 continue;
             }
             room.counters.panics.add();
-            if let Some((probe, task)) = watched.values_mut().find(|(_, task)| task.id() == error.id()) {
-                *task = tasks.spawn(watch_one(Arc::clone(probe), Arc::clone(&room)));
+            if let Some(watched) = watched.values_mut().find(|watched| watched.task.id() == error.id()) {
+                *watched = Watched::begin(&watched.probe, &room, &mut tasks);
+                room.health.seen(&watched.probe.id, true);
             }
         }
     }
 }
 
 /// Asks one endpoint whenever it is due.
-async fn watch_one(probe: Arc<Probe>, room: Arc<Room>) {
+async fn watch_one(probe: Arc<Probe>, room: Arc<Room>, is_healthy: Arc<AtomicBool>) {
     let began = Instant::now();
     let mut watch = Watch::new(&probe);
     loop {
@@ -164,21 +183,22 @@ async fn watch_one(probe: Arc<Probe>, room: Arc<Room>) {
         // On the heap while it runs: ten thousand tasks that sleep are small.
         let outcome = Box::pin(room.attempter.attempt(&probe)).await;
         drop(place);
-        let elapsed = began.elapsed();
-        room.take_up(&probe, &mut watch, &outcome, elapsed);
+        if let Some(turned) = room.take_up(&probe, &mut watch, &outcome, began.elapsed()) {
+            is_healthy.store(turned, Ordering::Relaxed);
+        }
     }
 }
 
 impl Room {
-    /// Takes up how a request ended, a time after its watch began.
-    fn take_up(&self, probe: &Probe, watch: &mut Watch, outcome: &Outcome, elapsed: Duration) {
+    /// Takes up how a request ended, a time after its watch began; the new status, where it turns.
+    fn take_up(&self, probe: &Probe, watch: &mut Watch, outcome: &Outcome, elapsed: Duration) -> Option<bool> {
         let verdict = match outcome {
             Outcome::Healthy => Some(true),
             Outcome::Unhealthy(_) => Some(false),
             Outcome::NotAsked(_) => None,
         };
         self.count(outcome);
-        let Some(healthy) = watch.take_up(probe, verdict, elapsed, rand::random()) else { return };
+        let healthy = watch.take_up(probe, verdict, elapsed, rand::random())?;
         self.health.seen(&probe.id, healthy);
         match outcome {
             Outcome::Unhealthy(failure) => {
@@ -190,6 +210,7 @@ impl Room {
                 tracing::info!(health_check = %probe.id, "an endpoint is healthy again");
             }
         }
+        Some(healthy)
     }
 
     fn count(&self, outcome: &Outcome) {
