@@ -4,9 +4,9 @@ use plustwo::aws::record_set::rdatas;
 use plustwo::aws::region::{self, Code, Continent, Coordinates};
 use plustwo::aws::routing_policy::{Area, FailoverRole};
 use plustwo::aws::{
-    AliasTarget, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType, Model,
-    MonitoredEndpoint, MonitoredHost, MonitoringProtocol, PeeringStatus, RecordData, RecordSet, Routing, RoutingPolicy,
-    RuleAction, VpcIndex,
+    AliasTarget, Compat, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType,
+    Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, PeeringStatus, RecordData, RecordSet, Routing,
+    RoutingPolicy, RuleAction, VpcIndex,
 };
 use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
@@ -73,6 +73,7 @@ fn the_sample_means_what_its_comments_say() {
         (strings(["169.254.169.253:53", "tls://dns.example"]), false)
     );
     assert_eq!(strings(&model.bootstrap), ["192.0.2.53:53"]);
+    assert_eq!(model.compat, Compat::default());
     let [hub, a] = &model.vpcs[..] else { panic!("two VPCs") };
     assert_eq!((&*hub.id, hub.name.as_deref(), &*hub.region), ("vpc-0hub", Some("hub"), "ap-northeast-2"));
     assert_eq!((&*a.id, a.name.as_deref(), &*a.region), ("vpc-0a", None, "ap-northeast-2"));
@@ -274,7 +275,7 @@ fn targets_in_every_form() {
     assert_eq!(model.upstream.order, TargetOrder::InOrder);
     let groups = model.resolver_rules.iter().map(|rule| match &rule.action {
         RuleAction::Forward(group) => (strings(&group.targets), group.order),
-        RuleAction::System => panic!("forward"),
+        RuleAction::System | RuleAction::Delegate => panic!("forward"),
     });
     let tables = [
         "192.0.2.1:53",

@@ -9,7 +9,7 @@ use super::zone::{
     ENDPOINT_TTL, EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ZoneHead, ZonesBuilder, route_53_soa,
 };
 use crate::aws::endpoint::PrivateName;
-use crate::aws::{EndpointKind, Model, VpcEndpoint, ZonalAddresses};
+use crate::aws::{EndpointKind, VpcEndpoint, ZonalAddresses};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::{
     Contents, HealthIndex, HealthPlan, Ingress, Probe, ProbeHost, ProbeRequest, ZoneIndex, ZoneKind,
@@ -37,7 +37,6 @@ pub(super) fn address_rrsets(addresses: impl Iterator<Item = IpAddr>) -> Vec<(Rt
 
 /// Adds the names of one endpoint. Gateway and Gateway Load Balancer endpoints change no DNS answer.
 pub(super) fn compile(
-    model: &Model,
     index: usize,
     endpoint: &VpcEndpoint,
     zones: &mut ZonesBuilder,
@@ -60,15 +59,15 @@ pub(super) fn compile(
             claims.everywhere(&zone.zonal_name, zonal);
         }
     }
-    if endpoint.state.has_private_names() && model.vpc(endpoint.vpc).dns_hostnames {
+    if endpoint.state.has_private_names() && claims.has_private_names(index, endpoint) {
         for PrivateName { apex, at_apex, below_apex } in private_names {
             let coverage = Coverage { at_apex: *at_apex, below_apex: *below_apex };
             let zone = add_zone(zones, endpoint, ZoneKind::PrivateName, apex, coverage, &all);
             // S3's "private DNS only for inbound": from inside the name stays public (S3PL, DnsOptions).
             if !private_dns_only_for_inbound {
-                claims.zone(endpoint.vpc, Ingress::Inside, apex, zone);
+                claims.private_name(index, endpoint, Ingress::Inside, apex, zone);
             }
-            claims.zone(endpoint.vpc, Ingress::ViaInbound, apex, zone);
+            claims.private_name(index, endpoint, Ingress::ViaInbound, apex, zone);
         }
     }
 }

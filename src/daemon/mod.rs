@@ -179,6 +179,7 @@ impl Daemon {
                 ContextKind::Rule(id) => {
                     (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
                 }
+                ContextKind::Delegation { zone, owner } => (owner.clone(), format!("{zone}, NS of {owner}")),
             };
             LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
         };
@@ -227,7 +228,7 @@ fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result
     let model = &configuration.model;
     let rules = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
         RuleAction::Forward(group) => Some(group),
-        RuleAction::System => None,
+        RuleAction::System | RuleAction::Delegate => None,
     });
     let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
     if roots.count() == 0 && is_any_encrypted {

@@ -20,7 +20,9 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     });
     section(&mut text, "VPCs", vpcs);
     let zones = model.hosted_zones.iter().map(|zone| {
-        format!("{} ({}), {} record sets, for {}", zone.apex, zone.id, zone.record_sets.len(), ids(model, &zone.vpcs))
+        let falls_through = if zone.falls_through { ", falls through" } else { "" };
+        let sets = zone.record_sets.len();
+        format!("{} ({}), {sets} record sets, for {}{falls_through}", zone.apex, zone.id, ids(model, &zone.vpcs))
     });
     section(&mut text, "private hosted zones", zones);
     let checks = model.health_checks.iter().map(|check| {
@@ -86,10 +88,19 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
         let action = match &rule.action {
             RuleAction::Forward(group) => format!("forwarded to {}", targets(group)),
             RuleAction::System => "as AWS resolves it".to_owned(),
+            RuleAction::Delegate => "and below: name servers whom zones delegate to".to_owned(),
         };
         format!("{} ({}) {action}, for {}", rule.domain, rule.id, ids(model, &rule.vpcs))
     });
     section(&mut text, "resolver rules", rules);
+    let profiles = model.profiles.iter().map(|profile| {
+        let zones = profile.hosted_zones.iter().map(|zone| &model.hosted_zones[*zone].id);
+        let rules = profile.resolver_rules.iter().map(|rule| &model.resolver_rules[*rule].id);
+        let endpoints = profile.endpoints.iter().map(|endpoint| &model.endpoints[*endpoint].id);
+        let vpcs: Vec<VpcIndex> = profile.associations.iter().map(|association| association.vpc).collect();
+        format!("{} shares {}, with {}", profile.id, list(zones.chain(rules).chain(endpoints)), ids(model, &vpcs))
+    });
+    section(&mut text, "profiles", profiles);
     let upstream = match (&*model.upstream.targets, model.upstream_is_system) {
         ([], false) => "nobody: names that nobody here owns are refused".to_owned(),
         ([], true) => "nobody: resolv.conf names no other nameserver".to_owned(),

@@ -86,6 +86,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         dns_support: true,
         dns_hostnames: true,
         autodefined_reverse: true,
+        dns64: false,
     }
 }
 
@@ -132,6 +133,8 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
                 apex: name(&sized_zone(zone)),
                 vpcs: associated.clone(),
                 record_sets,
+                delegations: Vec::new(),
+                falls_through: false,
             }
         })
         .collect();
@@ -146,6 +149,8 @@ pub(crate) fn authorities_model(zones: usize) -> Model {
         apex: name(&sized_zone(index)),
         vpcs: vec![VpcIndex(0)],
         record_sets: vec![records(&authority_name(index), Rtype::A, [[192, 0, 2, 1].as_slice()])],
+        delegations: Vec::new(),
+        falls_through: false,
     };
     let rule = |index: usize| ResolverRule {
         id: format!("rslvr-rr-{index:017x}").into(),
@@ -250,6 +255,8 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
         apex: name(apex),
         vpcs: vec![VpcIndex(0)],
         record_sets,
+        delegations: Vec::new(),
+        falls_through: false,
     };
     model.hosted_zones = vec![
         zone(
