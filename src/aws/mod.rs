@@ -22,8 +22,10 @@ pub mod vpc_peering;
 
 pub use compat::{Compat, SoaInNegativeAnswers};
 pub use delegation::{Delegation, NameServer};
-pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
-pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};
+pub use endpoint::{EndpointKind, EndpointState, InterfaceProbe, PrivateName, VpcEndpoint, ZonalAddresses};
+pub use health_check::{
+    HealthCheck, HealthCheckIndex, HealthCheckKind, MonitoredEndpoint, MonitoredHost, MonitoringProtocol,
+};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use instance::{HostnameType, Instance, PrivateDnsNameOptions};

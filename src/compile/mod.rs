@@ -15,6 +15,7 @@ mod routing_policy;
 mod zone;
 
 pub use contexts::Contexts;
+pub use health_check::probes;
 
 use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
@@ -33,7 +34,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
     for (index, endpoint) in model.endpoints.iter().enumerate() {
-        endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
+        endpoint::compile(index, endpoint, &mut zones, &mut policies, &mut claims);
     }
     for (number, hosted_zone) in model.hosted_zones.iter().enumerate() {
         hosted_zone::compile(number, hosted_zone, &mut zones, &mut policies, &mut claims);

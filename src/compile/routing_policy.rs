@@ -1,16 +1,20 @@
 //! Routing policies: what can be settled without a query is settled here, once for a region and not for a VPC.
 
+use super::endpoint::{address_rrsets, interface_health};
 use super::hosted_zone::endpoint_addresses;
 use super::zone::EncodedRrset;
+use crate::aws::endpoint::INTERFACES_PROBED_MAX;
 use crate::aws::region;
 use crate::aws::routing_policy::{self, FailoverRole, MULTIVALUE_PARTS_MAX, ROUTED_SETS_MAX, biased_km};
-use crate::aws::{AliasTarget, Model, RecordData, RecordSet, Region, RoutingPolicy};
+use crate::aws::{AliasTarget, EndpointKind, Model, RecordData, RecordSet, Region, RoutingPolicy};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::routing_policy::{MULTIVALUE_SETS_MAX, Order, PolicySetData, PolicyTableBuilder, SETS_MAX};
 use crate::snapshot::{HealthIndex, HealthPlan, PolicyIndex, PolicyKind, PolicyTable, Records, RegionIndex};
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 const _: () = assert!(ROUTED_SETS_MAX <= SETS_MAX, "what Route 53 takes has room");
+const _: () = assert!(INTERFACES_PROBED_MAX <= SETS_MAX, "what is asked has room");
 const _: () = assert!(MULTIVALUE_SETS_MAX == routing_policy::MULTIVALUE_SETS_MAX, "one number on both sides");
 const _: () = assert!(MULTIVALUE_PARTS_MAX <= SETS_MAX, "values that sets have in common have room");
 
@@ -26,6 +30,10 @@ pub(super) struct PoliciesBuilder<'m> {
     plan: HealthPlan,
     /// The entry of each health check.
     checks: Vec<HealthIndex>,
+    /// The network interfaces of each endpoint that are asked whether they are healthy.
+    interfaces: Vec<Vec<(IpAddr, HealthIndex)>>,
+    /// What the regional names of endpoints answer with, of those endpoints: made once.
+    regional_answers: HashMap<usize, Vec<(Rtype, EncodedRrset)>>,
     regions: Vec<VpcRegion<'m>>,
     by_name: HashMap<&'m str, RegionIndex>,
 }
@@ -48,12 +56,58 @@ impl<'m> PoliciesBuilder<'m> {
         }
         let mut plan = HealthPlan::default();
         let checks = super::health_check::compile(model, &mut plan);
-        Self { model, table: PolicyTableBuilder::default(), plan, checks, regions, by_name }
+        let interfaces = model.endpoints.iter().map(|endpoint| interface_health(endpoint, &mut plan)).collect();
+        Self {
+            model,
+            table: PolicyTableBuilder::default(),
+            plan,
+            checks,
+            interfaces,
+            regional_answers: HashMap::new(),
+            regions,
+            by_name,
+        }
     }
 
     /// The region of a VPC.
     pub(super) fn region(&self, name: &str) -> RegionIndex {
         self.by_name[name]
+    }
+
+    /// What the regional name and the private names of an endpoint answer with: all addresses; of those that are asked, the
+    /// healthy ones, unless none is.
+    pub(super) fn regional_answer(&mut self, endpoint: usize) -> Vec<(Rtype, EncodedRrset)> {
+        let interfaces = &self.interfaces[endpoint];
+        if interfaces.is_empty() {
+            return endpoint_addresses(self.model, endpoint, None);
+        }
+        if let Some(answer) = self.regional_answers.get(&endpoint) {
+            return answer.clone();
+        }
+        let mut by_type: Vec<(Rtype, Vec<(HealthIndex, EncodedRrset)>)> = Vec::new();
+        for (ip, health) in interfaces {
+            for (rtype, rrset) in address_rrsets(std::iter::once(*ip)) {
+                match by_type.iter_mut().find(|(known, _)| *known == rtype) {
+                    Some((_, sets)) => sets.push((*health, rrset)),
+                    None => by_type.push((rtype, vec![(*health, rrset)])),
+                }
+            }
+        }
+        by_type.sort_unstable_by_key(|(rtype, _)| *rtype);
+        let policy = |(rtype, sets): (Rtype, Vec<(HealthIndex, EncodedRrset)>)| {
+            let all = self.plan.all(&sets.iter().map(|(health, _)| *health).collect::<Vec<_>>());
+            let sets = sets.iter().map(|(health, rrset)| PolicySetData {
+                health: *health,
+                weight: 1,
+                records: rrset.count,
+                octets: &rrset.octets,
+            });
+            let index = self.table.add(PolicyKind::AllHealthy, &sets.collect::<Vec<_>>(), &Order::None, all);
+            (rtype, EncodedRrset::policy(index))
+        };
+        let answer: Vec<(Rtype, EncodedRrset)> = by_type.into_iter().map(policy).collect();
+        self.regional_answers.insert(endpoint, answer.clone());
+        answer
     }
 
     pub(super) fn build(self) -> (PolicyTable, HealthPlan) {
@@ -132,7 +186,10 @@ impl<'m> PoliciesBuilder<'m> {
             match target {
                 AliasTarget::Forwarded(target) => return Some(EncodedRrset::alias(target)),
                 AliasTarget::Endpoint { endpoint, zonal } => {
-                    let rrsets = endpoint_addresses(self.model, *endpoint, *zonal);
+                    let rrsets = match zonal {
+                        None => self.regional_answer(*endpoint),
+                        Some(_) => endpoint_addresses(self.model, *endpoint, *zonal),
+                    };
                     let (_, rrset) = rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype)?;
                     return Some(self.shared(zone, End::Endpoint(*endpoint, *zonal, set.rtype), || rrset));
                 }
@@ -201,8 +258,14 @@ impl<'m> PoliciesBuilder<'m> {
     /// healthy while any set there is.
     fn health_of_target(&mut self, zone: &mut ZoneSets<'_, 'm>, set: &'m RecordSet) -> HealthIndex {
         let mut set = set;
-        while let RecordData::Alias { target: AliasTarget::SameZone(target), evaluate_target_health: true } = &set.data
-        {
+        while let RecordData::Alias { target, evaluate_target_health: true } = &set.data {
+            let target = match target {
+                AliasTarget::SameZone(target) => target,
+                AliasTarget::Endpoint { endpoint, zonal } => {
+                    return self.health_of_interfaces(*endpoint, *zonal, set.rtype);
+                }
+                AliasTarget::Forwarded(_) => break,
+            };
             match zone.by_name.get(&(target, set.rtype)).copied() {
                 Some([only]) if only.routing.is_none() => set = only,
                 Some(group) => return self.policy(zone, group).1,
@@ -210,6 +273,22 @@ impl<'m> PoliciesBuilder<'m> {
             }
         }
         HealthIndex::ALWAYS
+    }
+
+    /// How healthy an endpoint is, or what is in one of its Availability Zones: healthy while any network interface there is
+    /// that has an address of the type; always where nobody asks them.
+    fn health_of_interfaces(&mut self, endpoint: usize, zonal: Option<usize>, rtype: Rtype) -> HealthIndex {
+        let EndpointKind::Interface { zonal: zones, .. } = &self.model.endpoints[endpoint].kind else {
+            return HealthIndex::ALWAYS;
+        };
+        let is_meant = |ip: &IpAddr| {
+            ip.is_ipv4() == (rtype == Rtype::A) && zonal.is_none_or(|zone| zones[zone].addresses.contains(ip))
+        };
+        let interfaces = self.interfaces[endpoint].iter().filter(|(ip, _)| is_meant(ip));
+        match &interfaces.map(|(_, health)| *health).collect::<Vec<_>>()[..] {
+            [] => HealthIndex::ALWAYS,
+            healths => self.plan.any(healths),
+        }
     }
 
     /// Multivalue sets parted so that no value stands in two: an answer has a record once (RFC 2181 section 5). Values
@@ -254,7 +333,9 @@ impl<'m> PoliciesBuilder<'m> {
             }
         };
         let all = match kind {
-            PolicyKind::Multivalue => self.plan.all(&sets.iter().map(|set| set.health).collect::<Vec<_>>()),
+            PolicyKind::Multivalue | PolicyKind::AllHealthy => {
+                self.plan.all(&sets.iter().map(|set| set.health).collect::<Vec<_>>())
+            }
             PolicyKind::Weighted | PolicyKind::InOrder => HealthIndex::ALWAYS,
         };
         let sets = sets.iter().map(|set| PolicySetData {

@@ -36,6 +36,7 @@ use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
 use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
 use crate::forward::{ForwardLimits, Forwarder, Millis};
+use crate::probe::{ProbeCounts, Prober};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
@@ -78,6 +79,7 @@ pub struct Daemon {
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
+    prober: Prober,
     runtime: Runtime,
     /// Where the doors are, in the order of the model.
     addresses: Vec<SocketAddr>,
@@ -103,8 +105,8 @@ impl Daemon {
         let open_doors = OpenDoors::new(udp, worker_count.get()).map_err(StartError::Runtime)?;
         let limits = &settings.limits;
         let workers = worker_count.get();
-        let sockets_max = open_files::upstream_sockets(settings, configured.len() * (workers + 1), workers);
-        let forwarder = Forwarder::new(forward_limits(settings, sockets_max));
+        let shares = open_files::shares(settings, configured.len() * (workers + 1), workers);
+        let forwarder = Forwarder::new(forward_limits(settings, shares.upstream_sockets));
         let clock = Clock::at(Millis(0));
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
@@ -125,6 +127,8 @@ impl Daemon {
             };
             Streams::start(tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
+        let prober =
+            Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
         Ok(Self {
             server,
@@ -133,6 +137,7 @@ impl Daemon {
             lanes,
             streams_to_targets,
             cache_file,
+            prober,
             runtime,
             doors: DoorPlaces::new(&configured, &addresses, open_doors, worker_count),
             addresses,
@@ -153,7 +158,7 @@ impl Daemon {
         &self.server
     }
 
-    /// What is known of health checks: whoever owns one sets it there, and answers have it with the next query.
+    /// What is known of health checks: a hand may set one there, and answers have it with the next query.
     pub fn health(&self) -> &HealthStates {
         &self.health
     }
@@ -185,6 +190,8 @@ impl Daemon {
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        // After the new table is there: what is seen of a check that it does not know would be lost.
+        self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
@@ -224,6 +231,11 @@ impl Daemon {
         self.server.counters.iter().map(crate::serve::counters::WorkerCounters::snapshot).sum()
     }
 
+    /// What health checks have counted so far.
+    pub fn probe_counts(&self) -> ProbeCounts {
+        self.prober.counts()
+    }
+
     /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends.
     pub fn stop(mut self) {
         let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
@@ -235,6 +247,7 @@ impl Daemon {
             // Those that are left hold a permit each; the last one to go says so.
             let _ = tokio::time::timeout(left(until), in_flight.none_left()).await;
         });
+        self.prober.stop();
         // Who waits even now is told that nothing comes.
         self.lanes.stop();
         if let Some(file) = self.cache_file {

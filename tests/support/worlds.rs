@@ -237,7 +237,7 @@ impl Sets {
 /// A world of that many names with these sets, one VPC, and one health check, which is healthy.
 pub(crate) fn routed_model(names: usize, sets: Sets) -> Model {
     let mut model = sized_model(names, 1);
-    let kind = HealthCheckKind::Manual { healthy: true };
+    let kind = HealthCheckKind::Manual { healthy: Some(true), routing_control_arn: None };
     model.health_checks = vec![HealthCheck { id: "check".into(), kind, inverted: false, disabled: false }];
     for (zone, hosted_zone) in model.hosted_zones.iter_mut().enumerate() {
         let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
@@ -295,6 +295,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
             private_dns_only_for_inbound: false,
         },
         state: EndpointState::Available,
+        interface_probe: None,
     }];
     model
 }

@@ -145,6 +145,7 @@ pub(super) struct EndpointTable<'t> {
     pub(super) private_dns_only_for_inbound: Option<At<bool>>,
     pub(super) kind: Option<Text<'t>>,
     pub(super) state: Option<Text<'t>>,
+    pub(super) probe_port: Option<At<u64>>,
     /// None if the key is absent or unusable; by Availability Zone in the order of the file.
     pub(super) addresses: Option<At<Lists<'t>>>,
     /// Whether the key is there, right or wrong.
@@ -233,6 +234,16 @@ pub(super) struct HealthCheckTable<'t> {
     pub(super) status: Option<Text<'t>>,
     pub(super) child_health_checks: Option<Texts<'t>>,
     pub(super) health_threshold: Option<At<u64>>,
+    pub(super) insufficient_data_health_status: Option<Text<'t>>,
+    pub(super) routing_control_arn: Option<Text<'t>>,
+    pub(super) ip_address: Option<Text<'t>>,
+    pub(super) fully_qualified_domain_name: Option<Text<'t>>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) resource_path: Option<Text<'t>>,
+    pub(super) search_string: Option<Text<'t>>,
+    pub(super) enable_sni: Option<At<bool>>,
+    pub(super) request_interval: Option<At<u64>>,
+    pub(super) failure_threshold: Option<At<u64>>,
     pub(super) inverted: Option<At<bool>>,
     pub(super) disabled: Option<At<bool>>,
     /// Keys that belong to one type only, and are there, right or wrong.
@@ -443,6 +454,7 @@ fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Endpoin
         private_dns_only_for_inbound: table.boolean(reading, "private_dns_only_for_inbound"),
         kind: table.text(reading, "type"),
         state: table.text(reading, "state"),
+        probe_port: table.number(reading, "probe_port"),
         addresses: table
             .table(reading, "addresses", label)
             .map(|table| At { at: table.at, value: table.into_lists(reading) }),
@@ -559,8 +571,8 @@ fn read_geoproximity<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Geo
 
 fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> HealthCheckTable<'t> {
     let id = table.id(reading, "health check", "\"web-1\"");
-    table.require(reading, "type", "\"manual\"");
-    let of_types = ["status", "child_health_checks", "health_threshold"];
+    table.require(reading, "type", "\"HTTP\"");
+    let of_types = super::health_check::KEYS_OF_TYPES;
     let check = HealthCheckTable {
         label: table.label.clone(),
         at: table.at,
@@ -570,6 +582,16 @@ fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Hea
         status: table.text(reading, "status"),
         child_health_checks: table.texts(reading, "child_health_checks"),
         health_threshold: table.number(reading, "health_threshold"),
+        insufficient_data_health_status: table.text(reading, "insufficient_data_health_status"),
+        routing_control_arn: table.text(reading, "routing_control_arn"),
+        ip_address: table.text(reading, "ip_address"),
+        fully_qualified_domain_name: table.text(reading, "fully_qualified_domain_name"),
+        port: table.number(reading, "port"),
+        resource_path: table.text(reading, "resource_path"),
+        search_string: table.text(reading, "search_string"),
+        enable_sni: table.boolean(reading, "enable_sni"),
+        request_interval: table.number(reading, "request_interval"),
+        failure_threshold: table.number(reading, "failure_threshold"),
         inverted: table.boolean(reading, "inverted"),
         disabled: table.boolean(reading, "disabled"),
     };
