@@ -97,6 +97,8 @@ struct Worker {
     doors: OpenDoors,
     /// Which change of the doors is taken up.
     taken_up: u64,
+    /// Which one could not be, as the log has said.
+    complained: u64,
     /// The sockets of the doors that receive, by place.
     sockets: Vec<Option<Arc<UdpSocket>>>,
     stop: Arc<AtomicBool>,
@@ -145,8 +147,20 @@ impl Worker {
         let (work, orders) = (BatchWork::default(), server.lanes.orders());
         let (sockets, waiting) = (Vec::new(), WaitingPlace::AtDoor(0));
         let batch = Batch::new(PacketInfo::Absent);
-        let mut worker =
-            Self { server, index, doors, taken_up: 0, sockets, stop, waiting, batch, work, orders, reader };
+        let mut worker = Self {
+            server,
+            index,
+            doors,
+            taken_up: 0,
+            complained: 0,
+            sockets,
+            stop,
+            waiting,
+            batch,
+            work,
+            orders,
+            reader,
+        };
         worker.take_up_doors()?;
         Ok(worker)
     }
@@ -158,15 +172,8 @@ impl Worker {
             return Ok(());
         }
         let sockets = self.doors.table().receiving(self.index);
-        for door in 0..self.sockets.len() {
-            if sockets.get(door).is_none_or(Option::is_none) {
-                let answered = |worker: &mut Self| worker.serve_door(door, Wait::Poll) > 0;
-                (0..LAST_BATCHES_MAX).take_while(|_| answered(self)).for_each(drop);
-            }
-        }
-        self.sockets = sockets;
         let open: Vec<(usize, &UdpSocket)> =
-            self.sockets.iter().enumerate().filter_map(|(door, socket)| Some((door, &**socket.as_ref()?))).collect();
+            sockets.iter().enumerate().filter_map(|(door, socket)| Some((door, &**socket.as_ref()?))).collect();
         let is_wildcard = |socket: &UdpSocket| socket.local_addr().is_ok_and(|own| own.ip().is_unspecified());
         let has_wildcard = open.iter().any(|(_, socket)| is_wildcard(socket));
         let waiting = match *open {
@@ -183,7 +190,14 @@ impl Worker {
                 WaitingPlace::ForEvents(Box::new(events), Vec::with_capacity(BATCH))
             }
         };
-        self.waiting = waiting;
+        // Nothing fails from here on: until here the doors of before are served.
+        for door in 0..self.sockets.len() {
+            if sockets.get(door).is_none_or(Option::is_none) {
+                let answered = |worker: &mut Self| worker.serve_door(door, Wait::Poll) > 0;
+                (0..LAST_BATCHES_MAX).take_while(|_| answered(self)).for_each(drop);
+            }
+        }
+        (self.sockets, self.waiting) = (sockets, waiting);
         self.batch = Batch::new(if has_wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent });
         self.taken_up = version;
         self.doors.taken_up(self.index, version);
@@ -203,9 +217,12 @@ impl Worker {
     fn serve(&mut self) {
         loop {
             if let Err(error) = self.take_up_doors() {
-                // The doors that were taken up before are served on.
-                tracing::error!(worker = self.index, %error, "cannot take up other doors; trying again");
-                std::thread::sleep(RECEIVE_REST);
+                // Tried again with the next batch, and said once.
+                let version = self.doors.version();
+                if self.complained != version {
+                    self.complained = version;
+                    tracing::error!(worker = self.index, %error, "cannot take up other doors yet");
+                }
             }
             let is_stopping = self.stop.load(Ordering::Acquire);
             let received = match self.waiting {
