@@ -426,6 +426,9 @@ impl Serving {
                 }
             },
         }
-        self.watch(&files);
+        // An attempt that broke off before it read anything would only break off again: SIGHUP tries once more.
+        if !files.is_empty() {
+            self.watch(&files);
+        }
     }
 }
