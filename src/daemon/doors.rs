@@ -5,7 +5,7 @@ use crate::serve::doors::{Doors, is_wildcard_over};
 use crate::serve::open_doors::OpenDoors;
 use crate::serve::stream::Streams;
 use crate::snapshot::DoorIndex;
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -75,13 +75,13 @@ impl DoorPlaces {
 
     /// Binds what these doors need beside those that are open. An error means that nothing has changed.
     pub(super) fn prepare(&self, wanted: &[SocketAddr]) -> Result<NextDoors, ReloadError> {
-        let mut taken = BTreeSet::new();
+        let mut here = self.by_address();
+        let mut free = (0..).map(DoorIndex).filter(|door| self.at(*door).is_none());
         let mut places = Vec::new();
         let (mut revived, mut new) = (Vec::new(), Vec::new());
         for &configured in wanted {
-            let place = self.place_of(configured, &taken).unwrap_or_else(|| self.free_place(&taken));
-            taken.insert(place);
-            let door = DoorIndex(place as u32);
+            let door = here.get_mut(&configured).and_then(Vec::pop).or_else(|| free.next());
+            let Some(door) = door else { continue };
             places.push(door);
             match self.at(door) {
                 Some(Place { closed: None, .. }) => {}
@@ -89,9 +89,10 @@ impl DoorPlaces {
                 None => new.push((door, configured)),
             }
         }
-        let bound = || self.places.iter().flatten().map(|place| place.address);
-        if let Some((_, door)) = new.iter().find(|(_, door)| bound().any(|bound| is_wildcard_over(*door, bound))) {
-            return Err(ReloadError::WildcardDoor(*door));
+        for (_, door) in &new {
+            if self.places.iter().flatten().any(|place| is_wildcard_over(*door, place.address)) {
+                return Err(ReloadError::WildcardDoor(*door));
+            }
         }
         let mut opened = Vec::new();
         for (door, configured, address) in revived {
@@ -105,9 +106,9 @@ impl DoorPlaces {
         {
             opened.push(Opened { door, place: Place { configured, address, closed: None }, udp: Some(udp), tcp });
         }
-        let is_gone =
-            |door: &DoorIndex| !places.contains(door) && self.at(*door).is_some_and(|place| place.closed.is_none());
-        let gone = (0..self.places.len()).map(|place| DoorIndex(place as u32)).filter(is_gone).collect();
+        // What is left of those that are here is named no more.
+        let is_open = |door: &DoorIndex| self.at(*door).is_some_and(|place| place.closed.is_none());
+        let gone = here.into_values().flatten().filter(is_open).collect();
         Ok(NextDoors { places, opened, gone })
     }
 
@@ -118,9 +119,12 @@ impl DoorPlaces {
                 place.closed = Some(Instant::now());
             }
             streams.close_door(door, drain);
-            self.open.receive(door, false);
         }
-        if !next.gone.is_empty() && !self.open.wait_until_taken_up(LAST_ANSWERS_WITHIN) {
+        if next.gone.is_empty() {
+            return;
+        }
+        self.open.close(&next.gone);
+        if !self.open.wait_until_taken_up(LAST_ANSWERS_WITHIN) {
             tracing::warn!("a UDP worker is slow to close a door: what it had not answered there is refused");
         }
     }
@@ -128,6 +132,7 @@ impl DoorPlaces {
     /// Opens what is to be opened; what is served now knows it.
     pub(super) fn open(&mut self, next: NextDoors, streams: &mut Streams) -> DoorChanges {
         let changes = DoorChanges { opened: next.opened.len(), closed: next.gone.len() };
+        let mut sockets = Vec::with_capacity(next.opened.len());
         for Opened { door, place, udp, tcp } in next.opened {
             let index = door.0 as usize;
             if self.places.len() <= index {
@@ -135,28 +140,31 @@ impl DoorPlaces {
             }
             let address = place.address;
             self.places[index] = Some(place);
-            match udp {
-                Some(sockets) => self.open.open(door, sockets),
-                None => self.open.receive(door, true),
-            }
+            sockets.push((door, udp));
             if let Err(error) = streams.open_door(door, tcp) {
                 tracing::error!(%address, %error, "the door is open over UDP only: the system refuses to watch its TCP side");
             }
+        }
+        if !sockets.is_empty() {
+            self.open.open(sockets);
         }
         changes
     }
 
     /// Lets go of the sockets of doors that closed long enough ago; how many are left to go.
     pub(super) fn sweep(&mut self) -> usize {
-        let mut left = 0;
-        for (index, place) in self.places.iter_mut().enumerate() {
+        let (mut left, mut over) = (0, Vec::new());
+        for (door, place) in (0..).map(DoorIndex).zip(&mut self.places) {
             let Some(closed) = place.as_ref().and_then(|place| place.closed) else { continue };
             if closed.elapsed() < LINGER {
                 left += 1;
             } else {
                 *place = None;
-                self.open.close(DoorIndex(index as u32));
+                over.push(door);
             }
+        }
+        if !over.is_empty() {
+            self.open.forget(&over);
         }
         left
     }
@@ -170,19 +178,17 @@ impl DoorPlaces {
         self.places.get(door.0 as usize)?.as_ref()
     }
 
-    /// Where a door of this address is, one that is open before one that is closing.
-    fn place_of(&self, configured: SocketAddr, taken: &BTreeSet<usize>) -> Option<usize> {
-        let is_it = |index: &usize| {
-            !taken.contains(index) && self.places[*index].as_ref().is_some_and(|place| place.configured == configured)
-        };
-        let is_open = |index: &usize| self.places[*index].as_ref().is_some_and(|place| place.closed.is_none());
-        let all = 0..self.places.len();
-        all.clone().filter(is_it).find(is_open).or_else(|| all.clone().find(is_it))
-    }
-
-    /// The first place where nothing is.
-    fn free_place(&self, taken: &BTreeSet<usize>) -> usize {
-        let is_free = |index: &usize| !taken.contains(index) && self.places.get(*index).is_none_or(Option::is_none);
-        (0..).find(is_free).unwrap_or(self.places.len())
+    /// Where the doors of each address of the file are; the last one is to be used first: one that is open before one that
+    /// is closing, and those in front before those behind.
+    fn by_address(&self) -> HashMap<SocketAddr, Vec<DoorIndex>> {
+        let mut doors: HashMap<SocketAddr, Vec<DoorIndex>> = HashMap::new();
+        for is_open in [false, true] {
+            for (index, place) in self.places.iter().enumerate().rev() {
+                if let Some(place) = place.as_ref().filter(|place| place.closed.is_none() == is_open) {
+                    doors.entry(place.configured).or_default().push(DoorIndex(index as u32));
+                }
+            }
+        }
+        doors
     }
 }

@@ -67,31 +67,42 @@ impl OpenDoors {
         })))
     }
 
-    /// Receives at another door: the sockets of all workers, at a place where no door is.
-    pub fn open(&self, door: DoorIndex, sockets: Vec<Arc<UdpSocket>>) {
+    /// Receives at these doors too: those that come with the sockets of all workers, at a place where no door is, and those
+    /// that are here and received nothing.
+    pub fn open(&self, doors: Vec<(DoorIndex, Option<Vec<Arc<UdpSocket>>>)>) {
         self.change(|table| {
-            let place = door.0 as usize;
-            if table.0.len() <= place {
-                table.0.resize(place + 1, None);
-            }
-            table.0[place] = Some(OpenDoor { sockets: sockets.into(), receives: true });
-        });
-    }
-
-    /// Receives at a door, or no more: what has arrived there is answered, and replies leave by it as before.
-    pub fn receive(&self, door: DoorIndex, receives: bool) {
-        self.change(|table| {
-            if let Some(Some(door)) = table.0.get_mut(door.0 as usize) {
-                door.receives = receives;
+            for (door, sockets) in doors {
+                let place = door.0 as usize;
+                if table.0.len() <= place {
+                    table.0.resize(place + 1, None);
+                }
+                match (sockets, &mut table.0[place]) {
+                    (Some(sockets), place) => *place = Some(OpenDoor { sockets: sockets.into(), receives: true }),
+                    (None, Some(door)) => door.receives = true,
+                    (None, None) => {}
+                }
             }
         });
     }
 
-    /// Lets go of the sockets of a door that receives nothing.
-    pub fn close(&self, door: DoorIndex) {
+    /// Receives nothing more at these doors: what has arrived there is answered, and replies leave by them as before.
+    pub fn close(&self, doors: &[DoorIndex]) {
         self.change(|table| {
-            if let Some(door) = table.0.get_mut(door.0 as usize) {
-                *door = None;
+            for door in doors {
+                if let Some(Some(door)) = table.0.get_mut(door.0 as usize) {
+                    door.receives = false;
+                }
+            }
+        });
+    }
+
+    /// Lets go of the sockets of doors that receive nothing.
+    pub fn forget(&self, doors: &[DoorIndex]) {
+        self.change(|table| {
+            for door in doors {
+                if let Some(door) = table.0.get_mut(door.0 as usize) {
+                    *door = None;
+                }
             }
         });
     }
