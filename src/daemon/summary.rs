@@ -16,7 +16,8 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     doors(&mut text, model, addresses);
     let vpcs = model.vpcs.iter().map(|vpc| {
         let name = vpc.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
-        format!("{}{name}, {}, {}", vpc.id, vpc.region, list(vpc.cidrs.iter().chain(&vpc.clients)))
+        let clients = list(vpc.cidrs.iter().chain(&vpc.clients));
+        format!("{}{name}, {}, {clients}{}", vpc.id, vpc.region, with_dns64(vpc.dns64))
     });
     section(&mut text, "VPCs", vpcs);
     let zones = model.hosted_zones.iter().map(|zone| {
@@ -151,12 +152,18 @@ fn doors(text: &mut String, model: &Model, addresses: &[SocketAddr]) {
     let shared = model.shared.listen.iter().map(|_| "shared: the client's address picks the VPC".to_owned());
     let plus_two = model.vpcs.iter().flat_map(|vpc| vpc.listen.iter().map(|_| format!("plus-two door of {}", vpc.id)));
     let inbound = model.inbound_endpoints.iter().flat_map(|endpoint| {
-        let of = format!("inbound endpoint {} of {}", endpoint.id, model.vpc(endpoint.vpc).id);
+        let vpc = &model.vpc(endpoint.vpc).id;
+        let of = format!("inbound endpoint {} of {vpc}{}", endpoint.id, with_dns64(endpoint.dns64));
         endpoint.listen.iter().map(move |_| of.clone())
     });
     let doors = shared.chain(plus_two).chain(inbound);
     let lines = doors.filter_map(|whose| Some(format!("{} {whose}", addresses.next()?)));
     section(text, "listening on (UDP and TCP)", lines);
+}
+
+/// Whether there is DNS64, behind whatever it belongs to.
+fn with_dns64(has_dns64: bool) -> &'static str {
+    if has_dns64 { ", DNS64" } else { "" }
 }
 
 /// A heading and its lines, the first ones of them; nothing where there is none.
@@ -200,7 +207,8 @@ pub(super) fn questions() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::ResolverRule;
+    use crate::aws::profile::PROFILE_PRIORITY;
+    use crate::aws::{Profile, ProfileAssociation, ResolverRule, Vpc};
     use crate::dns::Name;
 
     #[test]
@@ -225,6 +233,30 @@ mod tests {
                         order, for none\nupstream\n  https://dns.example/dns-query\n\
                         addresses of targets that are host names\n  asked of 192.0.2.53:53\n";
         assert_eq!(summary(&model, &[]), expected);
+        let vpc = Vpc {
+            id: "vpc-six".into(),
+            name: None,
+            region: "us-west-2".into(),
+            cidrs: Vec::new(),
+            clients: Vec::new(),
+            listen: Vec::new(),
+            allow: Vec::new(),
+            dns_support: true,
+            dns_hostnames: true,
+            autodefined_reverse: true,
+            dns64: true,
+        };
+        model.vpcs.push(vpc);
+        model.profiles.push(Profile {
+            id: "rp-a".into(),
+            hosted_zones: Vec::new(),
+            resolver_rules: vec![0],
+            endpoints: Vec::new(),
+            associations: vec![ProfileAssociation { vpc: VpcIndex(0), priority: PROFILE_PRIORITY }],
+        });
+        let said = summary(&model, &[]);
+        assert!(said.contains("VPCs\n  vpc-six, us-west-2, none, DNS64\n"), "{said}");
+        assert!(said.contains("profiles\n  rp-a shares rslvr-rr-a, with vpc-six\n"), "{said}");
         model.upstream.order = TargetOrder::Random;
         assert!(summary(&model, &[]).contains("upstream\n  https://dns.example/dns-query in random order\n"));
     }
