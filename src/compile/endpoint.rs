@@ -48,7 +48,7 @@ pub(super) fn compile(
     else {
         return;
     };
-    let all = policies.regional_answer(index);
+    let all = policies.regional_answer(index, zonal.iter().flat_map(|zone| zone.addresses.iter().copied()).collect());
     if endpoint.state.has_dns_names() {
         let below = Coverage { at_apex: true, below_apex: *has_subdomains };
         let regional = add_zone(zones, endpoint, ZoneKind::EndpointName, regional_name, below, &all);

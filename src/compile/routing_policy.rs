@@ -6,7 +6,7 @@ use super::zone::EncodedRrset;
 use crate::aws::endpoint::INTERFACES_PROBED_MAX;
 use crate::aws::region;
 use crate::aws::routing_policy::{self, FailoverRole, MULTIVALUE_PARTS_MAX, ROUTED_SETS_MAX, biased_km};
-use crate::aws::{AliasTarget, EndpointKind, Model, RecordData, RecordSet, Region, RoutingPolicy};
+use crate::aws::{AliasTarget, Model, RecordData, RecordSet, Region, RoutingPolicy};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::routing_policy::{MULTIVALUE_SETS_MAX, Order, PolicySetData, PolicyTableBuilder, SETS_MAX};
 use crate::snapshot::{HealthIndex, HealthPlan, PolicyIndex, PolicyKind, PolicyTable, Records, RegionIndex};
@@ -32,8 +32,8 @@ pub(super) struct PoliciesBuilder<'m> {
     checks: Vec<HealthIndex>,
     /// The network interfaces of each endpoint that are asked whether they are healthy.
     interfaces: Vec<Vec<(IpAddr, HealthIndex)>>,
-    /// What the regional names of endpoints answer with, of those endpoints: made once.
-    regional_answers: HashMap<usize, Vec<(Rtype, EncodedRrset)>>,
+    /// The policies that are made among the addresses of an endpoint.
+    among_addresses: HashMap<(usize, Vec<IpAddr>), EncodedRrset>,
     regions: Vec<VpcRegion<'m>>,
     by_name: HashMap<&'m str, RegionIndex>,
 }
@@ -63,7 +63,7 @@ impl<'m> PoliciesBuilder<'m> {
             plan,
             checks,
             interfaces,
-            regional_answers: HashMap::new(),
+            among_addresses: HashMap::new(),
             regions,
             by_name,
         }
@@ -74,40 +74,41 @@ impl<'m> PoliciesBuilder<'m> {
         self.by_name[name]
     }
 
-    /// What the regional name and the private names of an endpoint answer with: all addresses; of those that are asked, the
-    /// healthy ones, unless none is.
-    pub(super) fn regional_answer(&mut self, endpoint: usize) -> Vec<(Rtype, EncodedRrset)> {
-        let interfaces = &self.interfaces[endpoint];
-        if interfaces.is_empty() {
-            return endpoint_addresses(self.model, endpoint, None);
+    /// What a name of an endpoint answers with that stands for these addresses of it in all zones: all of them; where they are
+    /// asked, the healthy ones of each type, unless none is.
+    pub(super) fn regional_answer(&mut self, endpoint: usize, addresses: Vec<IpAddr>) -> Vec<(Rtype, EncodedRrset)> {
+        if self.interfaces[endpoint].is_empty() {
+            return address_rrsets(addresses.into_iter());
         }
-        if let Some(answer) = self.regional_answers.get(&endpoint) {
-            return answer.clone();
+        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.into_iter().partition(IpAddr::is_ipv4);
+        let of_types = [(Rtype::A, v4), (Rtype::AAAA, v6)].into_iter().filter(|(_, addresses)| !addresses.is_empty());
+        of_types.map(|(rtype, addresses)| (rtype, self.healthy_addresses(endpoint, addresses))).collect()
+    }
+
+    /// The policy that answers with those of an endpoint's addresses that are healthy; all of one type.
+    fn healthy_addresses(&mut self, endpoint: usize, addresses: Vec<IpAddr>) -> EncodedRrset {
+        let key = (endpoint, addresses);
+        if let Some(made) = self.among_addresses.get(&key) {
+            return made.clone();
         }
-        let mut by_type: Vec<(Rtype, Vec<(HealthIndex, EncodedRrset)>)> = Vec::new();
-        for (ip, health) in interfaces {
-            for (rtype, rrset) in address_rrsets(std::iter::once(*ip)) {
-                match by_type.iter_mut().find(|(known, _)| *known == rtype) {
-                    Some((_, sets)) => sets.push((*health, rrset)),
-                    None => by_type.push((rtype, vec![(*health, rrset)])),
-                }
-            }
-        }
-        by_type.sort_unstable_by_key(|(rtype, _)| *rtype);
-        let policy = |(rtype, sets): (Rtype, Vec<(HealthIndex, EncodedRrset)>)| {
-            let all = self.plan.all(&sets.iter().map(|(health, _)| *health).collect::<Vec<_>>());
-            let sets = sets.iter().map(|(health, rrset)| PolicySetData {
-                health: *health,
-                weight: 1,
-                records: rrset.count,
-                octets: &rrset.octets,
-            });
-            let index = self.table.add(PolicyKind::AllHealthy, &sets.collect::<Vec<_>>(), &Order::None, all);
-            (rtype, EncodedRrset::policy(index))
-        };
-        let answer: Vec<(Rtype, EncodedRrset)> = by_type.into_iter().map(policy).collect();
-        self.regional_answers.insert(endpoint, answer.clone());
-        answer
+        let healths: Vec<HealthIndex> = key.1.iter().map(|ip| self.health_of_interface(endpoint, *ip)).collect();
+        let rrsets: Vec<_> = key.1.iter().flat_map(|ip| address_rrsets(std::iter::once(*ip))).collect();
+        let sets = healths.iter().zip(&rrsets).map(|(health, (_, rrset))| PolicySetData {
+            health: *health,
+            weight: 1,
+            records: rrset.count,
+            octets: &rrset.octets,
+        });
+        let (sets, all) = (sets.collect::<Vec<_>>(), self.plan.all(&healths));
+        let made = EncodedRrset::policy(self.table.add(PolicyKind::AllHealthy, &sets, &Order::None, all));
+        self.among_addresses.insert(key, made.clone());
+        made
+    }
+
+    /// How healthy a network interface of an endpoint is, by its address.
+    fn health_of_interface(&self, endpoint: usize, ip: IpAddr) -> HealthIndex {
+        let known = self.interfaces[endpoint].iter().find(|(known, _)| *known == ip);
+        known.map_or(HealthIndex::ALWAYS, |(_, health)| *health)
     }
 
     pub(super) fn build(self) -> (PolicyTable, HealthPlan) {
@@ -186,9 +187,10 @@ impl<'m> PoliciesBuilder<'m> {
             match target {
                 AliasTarget::Forwarded(target) => return Some(EncodedRrset::alias(target)),
                 AliasTarget::Endpoint { endpoint, zonal } => {
+                    let addresses = endpoint_addresses(self.model, *endpoint, *zonal);
                     let rrsets = match zonal {
-                        None => self.regional_answer(*endpoint),
-                        Some(_) => endpoint_addresses(self.model, *endpoint, *zonal),
+                        None => self.regional_answer(*endpoint, addresses),
+                        Some(_) => address_rrsets(addresses.into_iter()),
                     };
                     let (_, rrset) = rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype)?;
                     return Some(self.shared(zone, End::Endpoint(*endpoint, *zonal, set.rtype), || rrset));
@@ -278,17 +280,10 @@ impl<'m> PoliciesBuilder<'m> {
     /// How healthy an endpoint is, or what is in one of its Availability Zones: healthy while any network interface there is
     /// that has an address of the type; always where nobody asks them.
     fn health_of_interfaces(&mut self, endpoint: usize, zonal: Option<usize>, rtype: Rtype) -> HealthIndex {
-        let EndpointKind::Interface { zonal: zones, .. } = &self.model.endpoints[endpoint].kind else {
-            return HealthIndex::ALWAYS;
-        };
-        let is_meant = |ip: &IpAddr| {
-            ip.is_ipv4() == (rtype == Rtype::A) && zonal.is_none_or(|zone| zones[zone].addresses.contains(ip))
-        };
-        let interfaces = self.interfaces[endpoint].iter().filter(|(ip, _)| is_meant(ip));
-        match &interfaces.map(|(_, health)| *health).collect::<Vec<_>>()[..] {
-            [] => HealthIndex::ALWAYS,
-            healths => self.plan.any(healths),
-        }
+        let addresses = endpoint_addresses(self.model, endpoint, zonal);
+        let of_type = addresses.into_iter().filter(|ip| ip.is_ipv4() == (rtype == Rtype::A));
+        let healths: Vec<HealthIndex> = of_type.map(|ip| self.health_of_interface(endpoint, ip)).collect();
+        if healths.is_empty() { HealthIndex::ALWAYS } else { self.plan.any(&healths) }
     }
 
     /// Multivalue sets parted so that no value stands in two: an answer has a record once (RFC 2181 section 5). Values
