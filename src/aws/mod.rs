@@ -2,6 +2,7 @@
 
 pub mod autodefined;
 pub mod endpoint;
+pub mod endpoint_service;
 pub mod health_check;
 pub mod hosted_zone;
 pub mod inbound_endpoint;
@@ -18,7 +19,11 @@ pub mod service_name;
 pub mod vpc;
 pub mod vpc_peering;
 
-pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
+pub use endpoint::{
+    DnsRecordIpType, EndpointAssociation, EndpointKind, EndpointState, IpAddressType, PrivateDnsPreference,
+    PrivateName, VpcEndpoint, ZonalAddresses,
+};
+pub use endpoint_service::DnsNameState;
 pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
@@ -31,5 +36,5 @@ pub use region::Region;
 pub use resolver_rule::{ResolverRule, RuleAction};
 pub use routing_policy::{Routing, RoutingPolicy};
 pub use service_name::{ServiceName, ServiceOwner};
-pub use vpc::Vpc;
+pub use vpc::{Subnet, Vpc};
 pub use vpc_peering::{PeeringSide, PeeringStatus, VpcPeering};

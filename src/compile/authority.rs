@@ -1,6 +1,7 @@
 //! Claims by view: the one longest match of a VPC (R53:resolver-overview-forward-vpc-to-network-domain-name-matches).
 
 use super::autodefined::Autodefined;
+use super::same_az::{SameAzViews, SameAzZones};
 use super::view_index;
 use crate::aws::{Model, ResolverRule, RuleAction, Vpc, VpcIndex};
 use crate::dns::name::name_hash;
@@ -19,6 +20,8 @@ pub(super) struct ClaimsByView<'m> {
     built_in: Vec<(Name, Authority)>,
     /// What else is autodefined in a region: only with `enableDnsHostnames`.
     regions: BTreeMap<Box<str>, RegionClaims>,
+    /// What is different for clients of known Availability Zones.
+    same_az: SameAzZones,
 }
 
 /// What is autodefined for all VPCs of a region.
@@ -75,7 +78,8 @@ impl<'m> ClaimsByView<'m> {
             })
         });
         let views = views.collect();
-        Self { seed, views, everywhere: Vec::new(), built_in: Vec::new(), regions: BTreeMap::new() }
+        let same_az = SameAzZones::default();
+        Self { seed, views, everywhere: Vec::new(), built_in: Vec::new(), regions: BTreeMap::new(), same_az }
     }
 
     fn view(&mut self, vpc: VpcIndex, ingress: Ingress) -> &mut ViewClaims<'m> {
@@ -90,6 +94,22 @@ impl<'m> ClaimsByView<'m> {
     /// A `vpce-…` name.
     pub(super) fn everywhere(&mut self, apex: &Name, zone: ZoneIndex) {
         self.everywhere.push((apex.clone(), Authority::Zone(zone)));
+    }
+
+    /// A private name's zone as clients of an Availability Zone see it.
+    pub(super) fn same_az(&mut self, availability_zone: &str, zone: ZoneIndex, same: ZoneIndex) {
+        self.same_az.add(availability_zone, zone, same);
+    }
+
+    /// The same of a `vpce-…` name.
+    pub(super) fn same_az_everywhere(
+        &mut self,
+        availability_zone: &str,
+        apex: &Name,
+        zone: ZoneIndex,
+        same: ZoneIndex,
+    ) {
+        self.same_az.add_everywhere(availability_zone, apex, zone, same);
     }
 
     /// The built-in names.
@@ -132,18 +152,32 @@ impl<'m> ClaimsByView<'m> {
         }
     }
 
-    /// Makes the tables: claims and whole tables that are equal are made once.
-    pub(super) fn build(self, upstream: Authority, autodefined: &Autodefined) -> (AuthorityTables, Vec<ViewTables>) {
+    /// Makes the tables: claims and whole tables that are equal are made once. The views of Availability Zones come behind
+    /// the others.
+    pub(super) fn build(
+        self,
+        upstream: Authority,
+        autodefined: &Autodefined,
+        same_az_views: &SameAzViews<'_>,
+    ) -> (AuthorityTables, Vec<ViewTables>) {
         let mut interner = Interner::new(self.seed);
         let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
-        let views = self.views.iter().map(|view| {
+        let all = self.views.iter().map(|view| (view, None)).chain(same_az_views.iter().map(|(vpc, zone)| {
+            let inside = &self.views[view_index(vpc, Ingress::Inside).0 as usize];
+            (inside, Some(zone))
+        }));
+        let views = all.map(|(view, availability_zone)| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
             let base = bases.entry(region).or_insert_with(|| {
                 let claims = self.base_claims(region);
                 let table = interner.base_table(&claims);
                 Base { claims, table }
             });
-            let own = interner.table(&view.settle(&base.claims, upstream, autodefined));
+            let mut claims = view.settle(&base.claims, upstream, autodefined);
+            if let Some(availability_zone) = availability_zone {
+                self.same_az.put_in(availability_zone, &mut claims, &base.claims);
+            }
+            let own = interner.table(&claims);
             ViewTables { vpc: view.index, ingress: view.ingress, own, base: base.table }
         });
         let views = views.collect();

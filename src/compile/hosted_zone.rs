@@ -77,12 +77,19 @@ fn own_soa(set: &RecordSet) -> Option<(u32, &[u8])> {
     }
 }
 
-/// The address records that a name of an endpoint answers with: those of one Availability Zone, or all.
+/// The address records that a name of an endpoint answers with: those of one Availability Zone or one
+/// association, or all.
 pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<(Rtype, EncodedRrset)> {
     match &model.endpoints[endpoint].kind {
-        EndpointKind::Interface { zonal, .. } => {
+        EndpointKind::Interface { zonal, dns_record_ip_type, .. } => {
             let wanted = zonal.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
-            address_rrsets(wanted.flat_map(|(_, zone)| zone.addresses.iter().copied()))
+            let addresses = wanted.flat_map(|(_, zone)| zone.addresses.iter().copied());
+            address_rrsets(addresses.filter(|address| dns_record_ip_type.answers(*address)))
+        }
+        EndpointKind::Lattice { associations, dns_record_ip_type } => {
+            let wanted = only.and_then(|only| associations.get(only)).into_iter();
+            let addresses = wanted.flat_map(|association| association.addresses.iter().copied());
+            address_rrsets(addresses.filter(|address| dns_record_ip_type.answers(*address)))
         }
         EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => Vec::new(),
     }

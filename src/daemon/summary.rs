@@ -37,14 +37,15 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "health checks", checks);
     let endpoints = model.endpoints.iter().map(|endpoint| {
         let what = match &endpoint.kind {
-            EndpointKind::Interface { private_names, .. } if private_names.is_empty() => "private DNS off".to_owned(),
-            EndpointKind::Interface { private_names, .. } => {
-                format!("private DNS for {}", list(private_names.iter().map(|name| &name.apex)))
-            }
+            EndpointKind::Interface { .. } | EndpointKind::Lattice { .. } => match endpoint.private_names().count() {
+                0 => "private DNS off".to_owned(),
+                _ => format!("private DNS for {}", list(endpoint.private_names().map(|name| &name.apex))),
+            },
             EndpointKind::Gateway => "gateway: no DNS".to_owned(),
             EndpointKind::GatewayLoadBalancer => "gateway load balancer: no DNS".to_owned(),
         };
-        format!("{} in {}, {}, {what}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
+        let service = if endpoint.service.is_empty() { "VPC Lattice" } else { &endpoint.service };
+        format!("{} in {}, {service}, {what}", endpoint.id, model.vpc(endpoint.vpc).id)
     });
     section(&mut text, "endpoints", endpoints);
     let interfaces = model.network_interfaces.iter().map(|interface| {
