@@ -67,7 +67,7 @@ impl Workload {
         match self {
             Self::HotName | Self::Names => Some(1.10),
             Self::ManyNames | Self::Nxdomain | Self::Views => Some(1.15),
-            Self::CachedForward => Some(1.25),
+            Self::CachedForward => Some(1.15),
             Self::UncachedForward => Some(3.00),
             Self::Stream => None,
         }

@@ -84,13 +84,14 @@ pub(crate) struct Generator<'a> {
     files: &'a Files,
     tool: PathBuf,
     interval: Duration,
+    ports: usize,
     /// Intervals so far: each asks for unique names of its own.
     runs: Cell<u32>,
 }
 
 impl<'a> Generator<'a> {
-    pub(crate) fn new(tools: &Path, files: &'a Files, workload: Workload, interval: Duration) -> Self {
-        Self { workload, files, tool: tools.join("load"), interval, runs: Cell::new(0) }
+    pub(crate) fn new(tools: &Path, files: &'a Files, workload: Workload, interval: Duration, ports: usize) -> Self {
+        Self { workload, files, tool: tools.join("load"), interval, ports, runs: Cell::new(0) }
     }
 
     /// One interval from a core, as fast as the window allows or at a rate.
@@ -151,6 +152,7 @@ impl<'a> Generator<'a> {
         command.extend(["--server".to_owned(), format!("127.0.0.1:{}", server.port)]);
         command.extend(["--names".to_owned(), self.files.queries(self.workload).display().to_string()]);
         command.extend(["--pids".to_owned(), pids.join(",")]);
+        command.extend(["--sockets".to_owned(), self.ports.to_string()]);
         if !self.files.clients.is_empty() {
             command.extend(["--clients".to_owned(), self.files.client_list().display().to_string()]);
         }

@@ -55,6 +55,8 @@ struct Options {
     /// Each takes the raw responder and every server in turn.
     repetitions: usize,
     interval: Duration,
+    /// Source ports that the 256 unanswered queries are spread over.
+    ports: usize,
     scale: Scale,
     keeps_results: bool,
 }
@@ -71,6 +73,7 @@ impl Options {
         let mut quick = std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|value| value != "0");
         let (mut workloads, mut servers) = (Vec::new(), None);
         let (mut repetitions, mut seconds, mut keeps_results) = (REPETITIONS, INTERVAL_SECONDS, true);
+        let mut ports = PORTS;
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
             match argument.as_str() {
@@ -78,6 +81,7 @@ impl Options {
                 "--no-results" => keeps_results = false,
                 "--reps" => repetitions = value()?.parse().map_err(|_| "--reps wants a number")?,
                 "--seconds" => seconds = value()?.parse().map_err(|_| "--seconds wants a number")?,
+                "--ports" => ports = value()?.parse().map_err(|_| "--ports wants a number")?,
                 "--servers" => servers = Some(value()?.split(',').map(Server::from_name).collect::<Result<_, _>>()?),
                 letter => workloads.push(Workload::from_letter(letter)?),
             }
@@ -94,7 +98,7 @@ impl Options {
             Scale::Full => Server::ALL.to_vec(),
         });
         let interval = Duration::try_from_secs_f64(seconds).map_err(|_| "--seconds wants a length of time")?;
-        Ok(Some(Self { workloads, servers, repetitions: repetitions.max(1), interval, scale, keeps_results }))
+        Ok(Some(Self { workloads, servers, repetitions: repetitions.max(1), interval, ports, scale, keeps_results }))
     }
 }
 
@@ -105,7 +109,7 @@ fn run(options: &Options) -> Result<Report, String> {
     fs::create_dir_all(&tools).map_err(|e| format!("{}: {e}", tools.display()))?;
     build_tool("raw", &tools)?;
     build_tool("load", &tools)?;
-    let mut report = Report::default();
+    let mut report = Report { ports: options.ports, ..Report::default() };
     for world in World::ALL {
         let workloads: Vec<_> = options.workloads.iter().copied().filter(|w| w.world() == world).collect();
         if !workloads.is_empty() {
@@ -159,7 +163,7 @@ fn measure_world(
     }
     let raw = Running::raw(&tools, "round", Core::Server)?;
     for workload in workloads {
-        let generator = Generator::new(&tools, &files, *workload, options.interval);
+        let generator = Generator::new(&tools, &files, *workload, options.interval, options.ports);
         if *workload == Workload::Stream {
             measure_streams(options, &tools, &generator, &servers, report)?;
         } else {
@@ -254,6 +258,8 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
 const REPETITIONS: usize = 5;
 /// Seconds of one measured interval: short, so that the raw responder is measured close in time.
 const INTERVAL_SECONDS: f64 = 0.6;
+/// Source ports of the generator: those of busy forwarders, each with a few queries unanswered.
+const PORTS: usize = 64;
 /// Seconds of the one interval of `--quick`.
 const QUICK_INTERVAL_SECONDS: f64 = 0.2;
 /// How often raw and each server are measured over TCP, at most: dnsperf's intervals are long.
@@ -268,4 +274,5 @@ usage: cargo bench --bench daemon [-- [WORKLOAD…] [OPTION…]]
   --servers A,B      of plustwo, nsd, unbound, dnsdist
   --reps N           repetitions (5)
   --seconds S        length of each measured interval (0.6)
+  --ports N          source ports of the 256 queries that are unanswered at a time (64)
   --no-results       do not write benches/results/";

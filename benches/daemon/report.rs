@@ -15,6 +15,8 @@ use crate::servers::Server;
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) loads: Vec<Load>,
+    /// Source ports of the generator.
+    pub(crate) ports: usize,
 }
 
 /// One workload of one server.
@@ -112,7 +114,9 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         if !self.rows.is_empty() {
-            text += &format!("Unit of the third column: {}, over the raw responder's.\n\n", self.measure());
+            let (measure, ports) = (self.measure(), self.ports);
+            text +=
+                &format!("Unit of the third column: {measure}, over the raw responder's. {ports} source ports.\n\n");
             text += "| workload | server | × raw (lowest–highest) | target | CPU µs, raw's | user instructions | \
                      thousand/s, other core | busy | p50, p99 µs at half rate | lost | wrong |\n\
                      |---|---|---|---|---|---|---|---|---|---|---|\n";

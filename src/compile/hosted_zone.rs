@@ -1,7 +1,6 @@
 //! Private hosted zones: record sets encoded (see `routing_policy.rs`), the apex completed, the zone claimed.
 
 use super::authority::ClaimsByView;
-use super::endpoint::address_rrsets;
 use super::routing_policy::{PoliciesBuilder, ZoneSets};
 use super::zone::{
     EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ROUTE_53_SOA_TTL, ZoneHead, ZonesBuilder, route_53_soa,
@@ -9,15 +8,16 @@ use super::zone::{
 use crate::aws::record_set::rdatas;
 use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Contents, Ingress, ZoneKind};
+use crate::snapshot::{Contents, ZoneKind};
+use std::net::IpAddr;
 
-/// Adds one zone: its data once, its claim in the views of every associated VPC.
+/// Adds one zone: its data once, its claim in every associated VPC and profile.
 pub(super) fn compile<'m>(
+    number: usize,
     zone: &'m HostedZone,
     zones: &mut ZonesBuilder,
     policies: &mut PoliciesBuilder<'m>,
-    claims: &mut ClaimsByView<'_>,
-    model: &Model,
+    claims: &mut ClaimsByView<'m>,
 ) {
     // Sets of one owner stand together, and of these those of one type, which their identifiers will put in order.
     let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
@@ -51,10 +51,7 @@ pub(super) fn compile<'m>(
         + names.iter().map(|(name, _)| name.as_wire().len() + 12).sum::<usize>();
     zones.reserve(names.len(), octets);
     let index = zones.add(&head, &names);
-    for &vpc in zone.vpcs.iter().filter(|vpc| model.vpc(**vpc).dns_hostnames) {
-        claims.zone(vpc, Ingress::Inside, &zone.apex, index);
-        claims.zone(vpc, Ingress::ViaInbound, &zone.apex, index);
-    }
+    claims.hosted_zone(number, zone, index);
 }
 
 /// Puts in what every private hosted zone is born with, where the operator gave none (R53:hosted-zones-private).
@@ -77,19 +74,19 @@ fn own_soa(set: &RecordSet) -> Option<(u32, &[u8])> {
     }
 }
 
-/// The address records that a name of an endpoint answers with: those of one Availability Zone or one
-/// association, or all.
-pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<(Rtype, EncodedRrset)> {
+/// The addresses that a name of an endpoint answers with: those of one Availability Zone or one association, or all.
+pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<IpAddr> {
+    let is_wanted = |index: usize| only.is_none_or(|only| only == index);
     match &model.endpoints[endpoint].kind {
         EndpointKind::Interface { zonal, dns_record_ip_type, .. } => {
-            let wanted = zonal.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
+            let wanted = zonal.iter().enumerate().filter(|(index, _)| is_wanted(*index));
             let addresses = wanted.flat_map(|(_, zone)| zone.addresses.iter().copied());
-            address_rrsets(addresses.filter(|address| dns_record_ip_type.answers(*address)))
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
         }
         EndpointKind::Lattice { associations, dns_record_ip_type } => {
-            let wanted = only.and_then(|only| associations.get(only)).into_iter();
-            let addresses = wanted.flat_map(|association| association.addresses.iter().copied());
-            address_rrsets(addresses.filter(|address| dns_record_ip_type.answers(*address)))
+            let wanted = associations.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            let addresses = wanted.flat_map(|(_, association)| association.addresses.iter().copied());
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
         }
         EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => Vec::new(),
     }

@@ -39,6 +39,11 @@ impl<'m> SameAzViews<'m> {
         self.views.iter().copied()
     }
 
+    /// The number of the first view behind them.
+    pub(super) fn end(&self) -> u32 {
+        (self.model.vpcs.len() * 2 + self.views.len()) as u32
+    }
+
     /// The subnets of a VPC that have views of their own.
     pub(super) fn subnets(&self, vpc: VpcIndex) -> impl Iterator<Item = (IpNet, ViewIndex)> {
         let first = self.views.partition_point(|(of, _)| *of < vpc);

@@ -5,28 +5,24 @@
 #![expect(unsafe_code, reason = "sendmmsg has no safe wrapper that is correct and as fast: see udp/sys.rs")]
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::ptr::{NonNull, addr_of_mut, null_mut};
-
-use libc::{iovec, mmsghdr, socklen_t};
+use std::ptr::{NonNull, addr_of_mut};
 
 use super::connected::allocate;
-use super::sys::{Address, BATCH, Control, REPLY_OCTETS, SendReport, encode_address, reply_control, send_all};
+use super::replies::Replies;
+use super::sys::{Address, BATCH, REPLY_OCTETS, SendReport, encode_address};
 
 /// Replies that are to leave by one door; allocates nothing after construction.
-// Invariant: written <= BATCH, and the headers of the first `written` replies lead to what `push` wrote for each.
+// Invariant: what `replies` holds leads to the first places of `memory`, as `push` wrote them.
 pub struct Answers {
     memory: NonNull<Memory>,
-    written: usize,
+    replies: Box<Replies>,
 }
 
-/// All that the kernel reads for the replies.
+/// The replies and whom they are for.
 #[repr(C)]
 struct Memory {
     octets: [[u8; REPLY_OCTETS]; BATCH],
     clients: [Address; BATCH],
-    controls: [Control; BATCH],
-    parts: [iovec; BATCH],
-    headers: [mmsghdr; BATCH],
 }
 
 // SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
@@ -34,32 +30,19 @@ unsafe impl Send for Answers {}
 
 impl Default for Answers {
     fn default() -> Self {
-        let memory = allocate::<Memory>();
-        let m = memory.as_ptr();
-        for place in 0..BATCH {
-            // SAFETY: `m` is valid for reads and writes of a whole zeroed `Memory`, which is a value of that type, and
-            // `place` is below the length of each array; no reference into it exists yet.
-            unsafe {
-                (*m).parts[place] = iovec { iov_base: addr_of_mut!((*m).octets[place]).cast(), iov_len: 0 };
-                let header = addr_of_mut!((*m).headers[place].msg_hdr);
-                (*header).msg_name = addr_of_mut!((*m).clients[place]).cast();
-                (*header).msg_iov = addr_of_mut!((*m).parts[place]);
-                (*header).msg_iovlen = 1;
-            }
-        }
-        Self { memory, written: 0 }
+        Self { memory: allocate::<Memory>(), replies: Box::default() }
     }
 }
 
 impl Answers {
     /// Whether there is nothing to be sent.
     pub fn is_empty(&self) -> bool {
-        self.written == 0
+        self.replies.len() == 0
     }
 
     /// Whether there is room for one more.
     pub fn has_room(&self) -> bool {
-        self.written < BATCH
+        self.replies.len() < BATCH
     }
 
     /// Adds the reply that `write` writes, for this client and from `local` where that is given; it says how many
@@ -75,7 +58,7 @@ impl Answers {
         write: impl FnOnce(&mut [u8; REPLY_OCTETS]) -> usize,
     ) {
         assert!(self.has_room(), "the batch has room for one more reply");
-        let (m, place) = (self.memory.as_ptr(), self.written);
+        let (m, place) = (self.memory.as_ptr(), self.replies.len());
         // SAFETY: `place` is below BATCH. This is the only reference to the buffer, for as long as it borrows `self`.
         let octets = unsafe { &mut *addr_of_mut!((*m).octets[place]) };
         let written = write(octets);
@@ -83,30 +66,22 @@ impl Answers {
         if written == 0 {
             return;
         }
-        let (name, name_octets): (Address, socklen_t) = encode_address(client);
-        // SAFETY: as above, and the reference to the buffer is gone. The lengths are those of what was just written.
+        let (name, name_octets) = encode_address(client);
+        // SAFETY: as above, and the reference to the buffer is gone. Both places stay as they are until `send` has sent
+        // them: only `push` writes to them, and to the next ones.
         unsafe {
             (*m).clients[place] = name;
-            (*m).parts[place].iov_len = written;
-            let header = addr_of_mut!((*m).headers[place].msg_hdr);
-            (*header).msg_namelen = name_octets;
-            (*header).msg_control = null_mut();
-            (*header).msg_controllen = 0;
-            if let Some(local) = local {
-                let control = addr_of_mut!((*m).controls[place]);
-                (*header).msg_controllen = reply_control(&mut *control, local, 0) as _;
-                (*header).msg_control = control.cast();
-            }
+            let reply = NonNull::new_unchecked(addr_of_mut!((*m).octets[place])).cast();
+            let client = NonNull::new_unchecked(addr_of_mut!((*m).clients[place]));
+            self.replies.add((reply, written as u16), (client, name_octets), local.map(|local| (local, 0)));
         }
-        self.written += 1;
     }
 
     /// Sends what was collected and forgets it; waits for room as [`super::sys::Batch::send`] does.
     pub fn send(&mut self, socket: &UdpSocket) -> SendReport {
-        let total = std::mem::take(&mut self.written);
-        // SAFETY: the first `total` headers lead to live parts of `memory`, filled in by `push`; `&mut self` means that
-        // no reference into it is alive.
-        unsafe { send_all(socket, addr_of_mut!((*self.memory.as_ptr()).headers).cast(), total) }
+        // SAFETY: what was added leads to live parts of `memory`, filled in by `push`; `&mut self` means that no reference
+        // into it is alive.
+        unsafe { self.replies.send(socket) }
     }
 }
 

@@ -14,14 +14,14 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
-use std::mem::offset_of;
 use std::net::UdpSocket;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
-use libc::{c_uint, cmsghdr, iovec, mmsghdr};
+use libc::{c_uint, iovec, mmsghdr};
 
+use super::segment::{self, SegmentControl};
 use super::sys::BATCH;
 
 /// Octets of one datagram to be sent at most.
@@ -43,8 +43,8 @@ const RECEIVED_STRIDE: usize = RECEIVED_OCTETS_MAX + 64;
 pub struct Outgoing {
     memory: NonNull<OutgoingMemory>,
     written: usize,
-    /// Whether messages are cut by the kernel; not again once it has refused to.
-    is_cut_by_kernel: bool,
+    /// Whether messages are cut by the kernel, once it has been asked; not again once it has refused to.
+    is_cut_by_kernel: Option<bool>,
 }
 
 /// All that the kernel reads for the datagrams that leave.
@@ -57,27 +57,12 @@ struct OutgoingMemory {
     controls: [SegmentControl; BATCH],
 }
 
-/// The control message that says how long the datagrams are which a message is cut into.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct SegmentControl {
-    header: cmsghdr,
-    octets: u16,
-}
-
-// The data of a control message starts where `CMSG_DATA` looks for it, and the buffer holds it padded.
-const _: () = {
-    // SAFETY: arithmetic on lengths.
-    let (start, room) = unsafe { (libc::CMSG_LEN(0), libc::CMSG_SPACE(size_of::<u16>() as c_uint)) };
-    assert!(start as usize == offset_of!(SegmentControl, octets) && room as usize == size_of::<SegmentControl>());
-};
-
 // SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
 unsafe impl Send for Outgoing {}
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { memory: allocate::<OutgoingMemory>(), written: 0, is_cut_by_kernel: true }
+        Self { memory: allocate::<OutgoingMemory>(), written: 0, is_cut_by_kernel: None }
     }
 }
 
@@ -132,6 +117,9 @@ impl Outgoing {
     /// had not been sent by then is not sent.
     pub fn send(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let total = std::mem::take(&mut self.written);
+        if total > 1 && self.is_cut_by_kernel.is_none() {
+            self.is_cut_by_kernel = Some(segment::is_cut_by_kernel(socket));
+        }
         self.parts(total).sort_unstable_by_key(|part| part.iov_len);
         let mut sent = 0;
         while sent < total {
@@ -153,7 +141,9 @@ impl Outgoing {
                 Err(_) => match io::Error::last_os_error() {
                     error if error.kind() == io::ErrorKind::Interrupted => {}
                     error if is_want_of_room(&error) => return Ok(total - sent),
-                    error if self.datagrams(1) > 1 && is_refusal_to_cut(&error) => self.is_cut_by_kernel = false,
+                    error if self.datagrams(1) > 1 && segment::is_refusal_to_cut(&error) => {
+                        self.is_cut_by_kernel = Some(false)
+                    }
                     error => return Err(error),
                 },
             }
@@ -174,7 +164,7 @@ impl Outgoing {
     /// # Panics
     /// When there are no such parts.
     fn address(&mut self, parts: Range<usize>) -> usize {
-        let is_cut_by_kernel = self.is_cut_by_kernel;
+        let is_cut_by_kernel = self.is_cut_by_kernel == Some(true);
         let m = self.memory.as_ptr();
         let (mut from, mut messages) = (parts.start, 0);
         while from < parts.end {
@@ -182,7 +172,7 @@ impl Outgoing {
             let length = rest[0].iov_len;
             let run = rest.iter().take_while(|part| is_cut_by_kernel && part.iov_len == length).count().max(1);
             // SAFETY: `messages` is not above `from`, which is below BATCH, the length of each array: `rest` is not empty.
-            // No reference into the memory is alive. CMSG_LEN is arithmetic on a length.
+            // No reference into the memory is alive.
             unsafe {
                 let header = addr_of_mut!((*m).headers[messages].msg_hdr);
                 (*header).msg_iov = addr_of_mut!((*m).parts[from]);
@@ -190,10 +180,7 @@ impl Outgoing {
                 ((*header).msg_control, (*header).msg_controllen) = (null_mut(), 0);
                 if run > 1 {
                     let control = addr_of_mut!((*m).controls[messages]);
-                    (*control).octets = length as u16;
-                    (*control).header.cmsg_level = libc::SOL_UDP;
-                    (*control).header.cmsg_type = libc::UDP_SEGMENT;
-                    (*control).header.cmsg_len = libc::CMSG_LEN(size_of::<u16>() as c_uint) as _;
+                    *control = SegmentControl::new(length as u16);
                     (*header).msg_control = control.cast();
                     (*header).msg_controllen = size_of::<SegmentControl>() as _;
                 }
@@ -211,11 +198,6 @@ impl Outgoing {
         let headers = unsafe { &*addr_of!((*self.memory.as_ptr()).headers) };
         headers[..messages].iter().map(|header| header.msg_hdr.msg_iovlen as usize).sum()
     }
-}
-
-/// Whether the kernel does not cut messages on this socket: it is too old, or the way out cannot.
-fn is_refusal_to_cut(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
 }
 
 impl Drop for Outgoing {

@@ -3,4 +3,6 @@
 pub mod answers;
 pub mod connected;
 pub mod events;
+mod replies;
+mod segment;
 pub mod sys;

@@ -1,6 +1,6 @@
 //! The system calls of the UDP workers: whole batches in, whole batches out, and the socket options std lacks.
 //!
-//! JUSTIFICATION of the only `unsafe` in the project. std receives and sends one datagram a call, which costs 1.3
+//! JUSTIFICATION of `unsafe`, which stands in `udp/` only. std receives and sends one datagram a call, which costs 1.3
 //! times the batched path at saturation. Of the safe wrappers, nix costs up to 1.5 % more and restores neither
 //! `msg_namelen` nor `msg_controllen` between two calls of its `recvmmsg`, so that with `IP_PKTINFO` the address a
 //! query was sent to vanishes from reused slots; quinn-udp switches on time stamps for the whole machine (3 %);
@@ -26,6 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
+use super::replies::Replies;
 use libc::{c_int, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// The most datagrams of one system call: 64 is where the measured cost per query levels out.
@@ -84,6 +85,8 @@ pub struct Batch {
     received: usize,
     /// Octets of each slot's reply; 0 is none.
     reply_octets: [usize; BATCH],
+    /// Those that leave with the next send.
+    replies: Box<Replies>,
 }
 
 // SAFETY: the memory is owned by this value alone, and nothing in it belongs to a thread.
@@ -96,7 +99,7 @@ impl Batch {
         // SAFETY: `Memory` is not zero-sized.
         let octets = unsafe { alloc_zeroed(layout) };
         let Some(memory) = NonNull::new(octets.cast::<Memory>()) else { handle_alloc_error(layout) };
-        let mut batch = Self { memory, packet_info, received: 0, reply_octets: [0; BATCH] };
+        let mut batch = Self { memory, packet_info, received: 0, reply_octets: [0; BATCH], replies: Box::default() };
         let m = memory.as_ptr();
         for slot in 0..BATCH {
             // SAFETY: `m` is valid for reads and writes of a whole zeroed `Memory`, which is a value of that type,
@@ -104,7 +107,6 @@ impl Batch {
             unsafe {
                 (*m).received_parts[slot] =
                     iovec { iov_base: addr_of_mut!((*m).queries[slot]).cast(), iov_len: QUERY_OCTETS };
-                (*m).reply_parts[slot] = iovec { iov_base: addr_of_mut!((*m).replies[slot]).cast(), iov_len: 0 };
                 let inward = addr_of_mut!((*m).receive[slot].msg_hdr);
                 (*inward).msg_name = addr_of_mut!((*m).clients[slot]).cast();
                 (*inward).msg_iov = addr_of_mut!((*m).received_parts[slot]);
@@ -215,10 +217,10 @@ impl Batch {
     /// A reply the kernel refuses is counted and passed over. While the socket's buffer is full this waits, at
     /// most [`SEND_WAITS_MAX`] times [`SEND_WAIT_MILLISECONDS`]; what has no room then is counted as failed.
     pub fn send(&mut self, socket: &UdpSocket) -> SendReport {
-        let total = self.prepare_send();
-        // SAFETY: the first `total` headers were just filled in and lead to live parts of `memory`; no reference into
-        // it is alive.
-        unsafe { send_all(socket, addr_of_mut!((*self.memory.as_ptr()).send).cast(), total) }
+        self.collect_replies();
+        // SAFETY: what was just added leads to live parts of `memory`, and `&mut self` means that no reference into it
+        // is alive.
+        unsafe { self.replies.send(socket) }
     }
 
     /// Restores what the kernel overwrote in the headers of the first slots, and forgets their replies.
@@ -240,40 +242,31 @@ impl Batch {
         }
     }
 
-    /// Fills in one header for each slot that has a reply, forgets the replies, and returns their number.
-    fn prepare_send(&mut self) -> usize {
+    /// Adds what each slot has as its reply to those that leave, and forgets it.
+    fn collect_replies(&mut self) {
         let m = self.memory.as_ptr();
-        let mut prepared = 0;
+        self.replies.clear();
         for slot in 0..self.received {
             let octets = std::mem::take(&mut self.reply_octets[slot]);
             if octets == 0 {
                 continue;
             }
-            // SAFETY: `prepared <= slot < BATCH`; `&mut self` means that no reference into the memory is alive. The
-            // name has the length the kernel gave with the query, at most that of `Address`; the reply's length is
-            // within its buffer (`set_reply`); the control part is as long as what `reply_control` wrote.
+            // SAFETY: `slot` is below BATCH; `&mut self` means that no reference into the memory is alive. The name has
+            // the length the kernel gave with the query, at most that of `Address`; the reply's length is within its
+            // buffer (`set_reply`). Both stay as they are until `send` has sent them.
             unsafe {
-                (*m).reply_parts[slot].iov_len = octets;
                 let query = addr_of!((*m).receive[slot].msg_hdr);
-                let header = addr_of_mut!((*m).send[prepared].msg_hdr);
-                (*header).msg_name = addr_of_mut!((*m).clients[slot]).cast();
-                (*header).msg_namelen = (*query).msg_namelen.min(size_of::<Address>() as socklen_t);
-                (*header).msg_iov = addr_of_mut!((*m).reply_parts[slot]);
-                (*header).msg_iovlen = 1;
-                (*header).msg_control = null_mut();
-                (*header).msg_controllen = 0;
-                if (*query).msg_controllen != 0 {
-                    let received = &*addr_of!((*m).received_controls[slot]);
-                    let control = addr_of_mut!((*m).reply_controls[slot]);
-                    if let Some(local) = local_of(received) {
-                        (*header).msg_controllen = reply_control(&mut *control, local, interface_of(received)) as _;
-                        (*header).msg_control = control.cast();
-                    }
-                }
+                let received = addr_of!((*m).received_controls[slot]);
+                let from = match (*query).msg_controllen {
+                    0 => None,
+                    _ => local_of(&*received).map(|local| (local, interface_of(&*received))),
+                };
+                let reply = NonNull::new_unchecked(addr_of_mut!((*m).replies[slot])).cast();
+                let client = NonNull::new_unchecked(addr_of_mut!((*m).clients[slot]));
+                let client_octets = (*query).msg_namelen.min(size_of::<Address>() as socklen_t);
+                self.replies.add((reply, octets as u16), (client, client_octets), from);
             }
-            prepared += 1;
         }
-        prepared
     }
 
     /// Makes the slot's datagram one of another sender.
@@ -290,41 +283,6 @@ impl Drop for Batch {
         // is freed once, here. Its type needs no drop.
         drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
     }
-}
-
-/// Sends the datagrams of the first headers. One that the kernel refuses is counted and passed over; for room it waits
-/// as [`Batch::send`] says.
-///
-/// # Safety
-/// `headers` leads to at least `total` headers, and they to live memory of the lengths that they state. The kernel only
-/// reads it, but for each header's `msg_len`.
-pub(super) unsafe fn send_all(socket: &UdpSocket, headers: *mut mmsghdr, total: usize) -> SendReport {
-    let mut report = SendReport::default();
-    let mut waits = 0;
-    while report.sent + report.failed < total {
-        let from = report.sent + report.failed;
-        // SAFETY: `from` is below `total`, and the rest is the caller's promise.
-        let count = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                headers.add(from),
-                (total - from) as c_uint,
-                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-            )
-        };
-        // A call that stops half-way returns the count before the stop; the next call meets the error itself.
-        match usize::try_from(count) {
-            Ok(0) => report.failed += 1,
-            Ok(count) => report.sent += count,
-            Err(_) => match io::Error::last_os_error().kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if waits < SEND_WAITS_MAX && wait_for_room(socket) => waits += 1,
-                io::ErrorKind::WouldBlock => report.failed = total - report.sent,
-                _ => report.failed += 1,
-            },
-        }
-    }
-    report
 }
 
 /// Sends one reply outside a batch, from `local` where that is given; does not wait for room.
@@ -493,11 +451,8 @@ struct Memory {
     replies: [[u8; REPLY_OCTETS]; BATCH],
     clients: [Address; BATCH],
     received_controls: [Control; BATCH],
-    reply_controls: [Control; BATCH],
     received_parts: [iovec; BATCH],
-    reply_parts: [iovec; BATCH],
     receive: [mmsghdr; BATCH],
-    send: [mmsghdr; BATCH],
 }
 
 /// A socket address of either family as the kernel has it.
@@ -652,7 +607,7 @@ pub(super) fn reply_control(control: &mut Control, local: IpAddr, interface: c_u
 }
 
 /// Waits a little for room in the socket's send buffer; says whether there is some.
-fn wait_for_room(socket: &UdpSocket) -> bool {
+pub(super) fn wait_for_room(socket: &UdpSocket) -> bool {
     let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one live local that poll reads and writes.
     unsafe { libc::poll(&mut wanted, 1, c_int::from(SEND_WAIT_MILLISECONDS)) == 1 }

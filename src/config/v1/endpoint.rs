@@ -149,6 +149,10 @@ impl<'t> Builder<'t, '_> {
             }
             (None, _) => None,
         };
+        let interface_probe = match table.probe_port {
+            None => Some(None),
+            Some(port) => self.interface_probe(port, &table.label, kind.as_ref()).map(Some),
+        };
         Some(VpcEndpoint {
             id: table.id.as_ref()?.value.as_ref().into(),
             vpc: vpc?,
@@ -156,6 +160,7 @@ impl<'t> Builder<'t, '_> {
             service: service.map(|service| service.text).filter(|_| !is_lattice).unwrap_or_default().into(),
             kind: kind?,
             state: state?,
+            interface_probe: interface_probe?,
         })
     }
 
@@ -624,6 +629,7 @@ fn place_of(table: &EndpointTable<'_>, key: &str) -> Option<usize> {
         "private_dns_names" => table.private_dns_names.as_ref().map(|list| list.at),
         "private_dns_only_for_inbound" => set(table.private_dns_only_for_inbound),
         "prefer_same_az" => set(table.prefer_same_az),
+        "probe_port" => table.probe_port.map(|port| port.at),
         "service_region" => table.service_region.as_ref().map(|text| text.at),
         "private_dns_preference" => table.private_dns_preference.as_ref().map(|text| text.at),
         "private_dns_specified_domains" => table.private_dns_specified_domains.as_ref().map(|list| list.at),
@@ -633,8 +639,8 @@ fn place_of(table: &EndpointTable<'_>, key: &str) -> Option<usize> {
 }
 
 /// Keys that only interface endpoints have, besides `addresses` and `private_dns`.
-pub(super) const INTERFACE_KEYS: [&str; 5] =
-    ["dns_name", "private_dns_names", "private_dns_only_for_inbound", "prefer_same_az", "service_region"];
+pub(super) const INTERFACE_KEYS: [&str; 6] =
+    ["dns_name", "private_dns_names", "private_dns_only_for_inbound", "prefer_same_az", "service_region", "probe_port"];
 /// Keys that only endpoints of VPC Lattice have.
 const LATTICE_KEYS: [&str; 3] = ["private_dns_preference", "private_dns_specified_domains", "associations"];
 
