@@ -74,12 +74,19 @@ fn own_soa(set: &RecordSet) -> Option<(u32, &[u8])> {
     }
 }
 
-/// The addresses that a name of an endpoint stands for: those of one Availability Zone, or all.
+/// The addresses that a name of an endpoint answers with: those of one Availability Zone or one association, or all.
 pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<IpAddr> {
+    let is_wanted = |index: usize| only.is_none_or(|only| only == index);
     match &model.endpoints[endpoint].kind {
-        EndpointKind::Interface { zonal, .. } => {
-            let wanted = zonal.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
-            wanted.flat_map(|(_, zone)| zone.addresses.iter().copied()).collect()
+        EndpointKind::Interface { zonal, dns_record_ip_type, .. } => {
+            let wanted = zonal.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            let addresses = wanted.flat_map(|(_, zone)| zone.addresses.iter().copied());
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
+        }
+        EndpointKind::Lattice { associations, dns_record_ip_type } => {
+            let wanted = associations.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            let addresses = wanted.flat_map(|(_, association)| association.addresses.iter().copied());
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
         }
         EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => Vec::new(),
     }

@@ -1,12 +1,12 @@
 //! Routing policies: what can be settled without a query is settled here, once for a region and not for a VPC.
 
-use super::endpoint::{address_rrsets, interface_health};
+use super::endpoint::{AddressRrsets, address_rrsets, interface_health};
 use super::hosted_zone::endpoint_addresses;
 use super::zone::EncodedRrset;
 use crate::aws::endpoint::INTERFACES_PROBED_MAX;
 use crate::aws::region;
 use crate::aws::routing_policy::{self, FailoverRole, MULTIVALUE_PARTS_MAX, ROUTED_SETS_MAX, biased_km};
-use crate::aws::{AliasTarget, Model, RecordData, RecordSet, Region, RoutingPolicy};
+use crate::aws::{AliasTarget, EndpointKind, Model, RecordData, RecordSet, Region, RoutingPolicy};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::routing_policy::{MULTIVALUE_SETS_MAX, Order, PolicySetData, PolicyTableBuilder, SETS_MAX};
 use crate::snapshot::{HealthIndex, HealthPlan, PolicyIndex, PolicyKind, PolicyTable, Records, RegionIndex};
@@ -32,8 +32,8 @@ pub(super) struct PoliciesBuilder<'m> {
     checks: Vec<HealthIndex>,
     /// The network interfaces of each endpoint that are asked whether they are healthy.
     interfaces: Vec<Vec<(IpAddr, HealthIndex)>>,
-    /// The policies that are made among the addresses of an endpoint.
-    among_addresses: HashMap<(usize, Vec<IpAddr>), EncodedRrset>,
+    /// What addresses of those endpoints come to: made once.
+    endpoint_answers: HashMap<(usize, Vec<IpAddr>), AddressRrsets>,
     regions: Vec<VpcRegion<'m>>,
     by_name: HashMap<&'m str, RegionIndex>,
 }
@@ -63,7 +63,7 @@ impl<'m> PoliciesBuilder<'m> {
             plan,
             checks,
             interfaces,
-            among_addresses: HashMap::new(),
+            endpoint_answers: HashMap::new(),
             regions,
             by_name,
         }
@@ -74,41 +74,74 @@ impl<'m> PoliciesBuilder<'m> {
         self.by_name[name]
     }
 
-    /// What a name of an endpoint answers with that stands for these addresses of it in all zones: all of them; where they are
-    /// asked, the healthy ones of each type, unless none is.
-    pub(super) fn regional_answer(&mut self, endpoint: usize, addresses: Vec<IpAddr>) -> Vec<(Rtype, EncodedRrset)> {
+    /// What the regional name of an endpoint answers with.
+    fn regional_answer(&mut self, endpoint: usize) -> AddressRrsets {
+        let addresses = endpoint_addresses(self.model, endpoint, None);
+        self.endpoint_answer(endpoint, &addresses)
+    }
+
+    /// What a name of an endpoint answers with that has these addresses: all of them; of those that are asked, the healthy
+    /// ones, unless none is.
+    pub(super) fn endpoint_answer(&mut self, endpoint: usize, addresses: &[IpAddr]) -> AddressRrsets {
         if self.interfaces[endpoint].is_empty() {
-            return address_rrsets(addresses.into_iter());
+            return address_rrsets(addresses.iter().copied());
         }
-        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.into_iter().partition(IpAddr::is_ipv4);
-        let of_types = [(Rtype::A, v4), (Rtype::AAAA, v6)].into_iter().filter(|(_, addresses)| !addresses.is_empty());
-        of_types.map(|(rtype, addresses)| (rtype, self.healthy_addresses(endpoint, addresses))).collect()
+        let key = (endpoint, addresses.to_vec());
+        if let Some(answer) = self.endpoint_answers.get(&key) {
+            return answer.clone();
+        }
+        let mut by_type: Vec<(Rtype, Vec<(HealthIndex, EncodedRrset)>)> = Vec::new();
+        for (ip, health) in self.interfaces[endpoint].iter().filter(|(ip, _)| addresses.contains(ip)) {
+            for (rtype, rrset) in address_rrsets(std::iter::once(*ip)) {
+                match by_type.iter_mut().find(|(known, _)| *known == rtype) {
+                    Some((_, sets)) => sets.push((*health, rrset)),
+                    None => by_type.push((rtype, vec![(*health, rrset)])),
+                }
+            }
+        }
+        by_type.sort_unstable_by_key(|(rtype, _)| *rtype);
+        let policy = |(rtype, sets): (Rtype, Vec<(HealthIndex, EncodedRrset)>)| {
+            let all = self.plan.all(&sets.iter().map(|(health, _)| *health).collect::<Vec<_>>());
+            let sets = sets.iter().map(|(health, rrset)| PolicySetData {
+                health: *health,
+                weight: 1,
+                records: rrset.count,
+                octets: &rrset.octets,
+            });
+            let index = self.table.add(PolicyKind::AllHealthy, &sets.collect::<Vec<_>>(), &Order::None, all);
+            (rtype, EncodedRrset::policy(index))
+        };
+        let answer: AddressRrsets = by_type.into_iter().map(policy).collect();
+        self.endpoint_answers.insert(key, answer.clone());
+        answer
     }
 
-    /// The policy that answers with those of an endpoint's addresses that are healthy; all of one type.
-    fn healthy_addresses(&mut self, endpoint: usize, addresses: Vec<IpAddr>) -> EncodedRrset {
-        let key = (endpoint, addresses);
-        if let Some(made) = self.among_addresses.get(&key) {
-            return made.clone();
+    /// The same for clients of an Availability Zone: of each type the addresses `there`; `all` where there are none, or
+    /// while none of those that are asked is healthy.
+    pub(super) fn same_az_answer(&mut self, endpoint: usize, there: &[IpAddr], all: &[IpAddr]) -> AddressRrsets {
+        let of_there = self.endpoint_answer(endpoint, there);
+        let mut answer = self.endpoint_answer(endpoint, all);
+        for (rtype, rrset) in &mut answer {
+            let Some((_, near)) = of_there.iter().find(|(of_there, _)| of_there == rtype) else { continue };
+            let is_asked =
+                |(ip, _): &&(IpAddr, HealthIndex)| there.contains(ip) && ip.is_ipv4() == (*rtype == Rtype::A);
+            let asked = self.interfaces[endpoint].iter().filter(is_asked);
+            let asked: Vec<HealthIndex> = asked.map(|(_, health)| *health).collect();
+            if asked.is_empty() {
+                *rrset = near.clone();
+                continue;
+            }
+            let is_any_healthy = self.plan.at_least(1, &asked, false);
+            let sets = [(is_any_healthy, near), (HealthIndex::ALWAYS, &*rrset)].map(|(health, rrset)| PolicySetData {
+                health,
+                weight: 1,
+                records: rrset.count,
+                octets: &rrset.octets,
+            });
+            let index = self.table.add(PolicyKind::InOrder, &sets, &Order::AsAdded, HealthIndex::ALWAYS);
+            *rrset = EncodedRrset::policy(index);
         }
-        let healths: Vec<HealthIndex> = key.1.iter().map(|ip| self.health_of_interface(endpoint, *ip)).collect();
-        let rrsets: Vec<_> = key.1.iter().flat_map(|ip| address_rrsets(std::iter::once(*ip))).collect();
-        let sets = healths.iter().zip(&rrsets).map(|(health, (_, rrset))| PolicySetData {
-            health: *health,
-            weight: 1,
-            records: rrset.count,
-            octets: &rrset.octets,
-        });
-        let (sets, all) = (sets.collect::<Vec<_>>(), self.plan.all(&healths));
-        let made = EncodedRrset::policy(self.table.add(PolicyKind::AllHealthy, &sets, &Order::None, all));
-        self.among_addresses.insert(key, made.clone());
-        made
-    }
-
-    /// How healthy a network interface of an endpoint is, by its address.
-    fn health_of_interface(&self, endpoint: usize, ip: IpAddr) -> HealthIndex {
-        let known = self.interfaces[endpoint].iter().find(|(known, _)| *known == ip);
-        known.map_or(HealthIndex::ALWAYS, |(_, health)| *health)
+        answer
     }
 
     pub(super) fn build(self) -> (PolicyTable, HealthPlan) {
@@ -187,10 +220,9 @@ impl<'m> PoliciesBuilder<'m> {
             match target {
                 AliasTarget::Forwarded(target) => return Some(EncodedRrset::alias(target)),
                 AliasTarget::Endpoint { endpoint, zonal } => {
-                    let addresses = endpoint_addresses(self.model, *endpoint, *zonal);
                     let rrsets = match zonal {
-                        None => self.regional_answer(*endpoint, addresses),
-                        Some(_) => address_rrsets(addresses.into_iter()),
+                        None => self.regional_answer(*endpoint),
+                        Some(_) => address_rrsets(endpoint_addresses(self.model, *endpoint, *zonal).into_iter()),
                     };
                     let (_, rrset) = rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype)?;
                     return Some(self.shared(zone, End::Endpoint(*endpoint, *zonal, set.rtype), || rrset));
@@ -280,10 +312,17 @@ impl<'m> PoliciesBuilder<'m> {
     /// How healthy an endpoint is, or what is in one of its Availability Zones: healthy while any network interface there is
     /// that has an address of the type; always where nobody asks them.
     fn health_of_interfaces(&mut self, endpoint: usize, zonal: Option<usize>, rtype: Rtype) -> HealthIndex {
-        let addresses = endpoint_addresses(self.model, endpoint, zonal);
-        let of_type = addresses.into_iter().filter(|ip| ip.is_ipv4() == (rtype == Rtype::A));
-        let healths: Vec<HealthIndex> = of_type.map(|ip| self.health_of_interface(endpoint, ip)).collect();
-        if healths.is_empty() { HealthIndex::ALWAYS } else { self.plan.any(&healths) }
+        let EndpointKind::Interface { zonal: zones, .. } = &self.model.endpoints[endpoint].kind else {
+            return HealthIndex::ALWAYS;
+        };
+        let is_meant = |ip: &IpAddr| {
+            ip.is_ipv4() == (rtype == Rtype::A) && zonal.is_none_or(|zone| zones[zone].addresses.contains(ip))
+        };
+        let interfaces = self.interfaces[endpoint].iter().filter(|(ip, _)| is_meant(ip));
+        match &interfaces.map(|(_, health)| *health).collect::<Vec<_>>()[..] {
+            [] => HealthIndex::ALWAYS,
+            healths => self.plan.any(healths),
+        }
     }
 
     /// Multivalue sets parted so that no value stands in two: an answer has a record once (RFC 2181 section 5). Values
