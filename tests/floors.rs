@@ -35,6 +35,7 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("h2"), &["src/forward/streams/"]),
     (Word::Prefix("quinn"), &["src/forward/streams/"]),
     (Word::Prefix("tokio"), &["src/forward/", "src/serve/", "src/daemon/", "src/cli/"]),
+    (Word::Prefix("metrics"), &["src/daemon/"]),
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),

@@ -7,6 +7,7 @@ mod authority;
 mod autodefined;
 mod builtin;
 mod contexts;
+mod counter_slots;
 mod endpoint;
 mod health_check;
 mod hosted_zone;
@@ -17,8 +18,9 @@ pub use contexts::Contexts;
 
 use crate::aws::{Model, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Sizes, Snapshot, View, ViewIndex};
 use authority::ClaimsByView;
+use counter_slots::CounterSlots;
 use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
 use zone::ZonesBuilder;
@@ -28,6 +30,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
+    let doors = doors(model, &mut contexts.counter_slots);
+    let slots_of_vpcs = contexts.counter_slots.of_vpcs(model);
     let contexts = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
@@ -46,6 +50,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         View {
             vpc: vpc.id.clone(),
             ingress: tables.ingress,
+            slot: slots_of_vpcs[tables.vpc.0 as usize].view(tables.ingress),
             region: policies.region(&vpc.region),
             dns_support: vpc.dns_support,
             table: tables.own,
@@ -60,7 +65,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
-        doors: doors(model).into(),
+        doors: doors.into(),
         clients: PrefixMap::new(clients(model)),
         views,
         authorities,
@@ -71,6 +76,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         policies,
         health: health.table(plan),
         contexts: contexts.contexts.into(),
+        sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
 }
 
@@ -89,15 +95,19 @@ fn clients(model: &Model) -> impl Iterator<Item = (ipnet::IpNet, ViewIndex)> {
 
 /// The addresses of all doors in the order of [`Snapshot::doors`]: shared ones, plus-two doors, inbound endpoints.
 pub fn door_addresses(model: &Model) -> Vec<SocketAddr> {
-    doors(model).into_iter().map(|door| door.address).collect()
+    doors(model, &mut CounterSlots::default()).into_iter().map(|door| door.address).collect()
 }
 
 /// All doors: shared ones, then each VPC's plus-two doors, then those of inbound endpoints.
-fn doors(model: &Model) -> Vec<Door> {
+fn doors(model: &Model, slots: &mut CounterSlots) -> Vec<Door> {
     let allow = |prefixes: &[ipnet::IpNet]| PrefixMap::new(prefixes.iter().map(|prefix| (*prefix, ())));
     let mut doors = Vec::new();
     let mut add = |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet]| {
-        doors.extend(addresses.iter().map(|address| Door { address: *address, kind, allow: allow(prefixes) }));
+        let door = |address: &SocketAddr| {
+            let (slot, allow) = (slots.of_door(*address), allow(prefixes));
+            Door { address: *address, kind, slot, allow }
+        };
+        doors.extend(addresses.iter().map(door));
     };
     let default = model.shared.default_vpc.map(|vpc| view_index(vpc, Ingress::Inside));
     add(&model.shared.listen, DoorKind::Shared { default }, &model.shared.allow);
