@@ -5,6 +5,7 @@ mod error;
 mod log;
 pub mod metrics;
 mod open_files;
+pub mod query_log;
 mod run;
 mod source;
 mod summary;
