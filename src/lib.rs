@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` shows the house. In one line: [`config`] reads the operator's files into [`aws::Model`],
 //! [`compile`] turns that into a [`snapshot`], [`resolve`] decides what a query in a view gets, [`serve`] brings
-//! queries in by doors, and [`forward`] asks others.
+//! queries in by doors, [`forward`] asks others, and [`probe`] asks endpoints whether they are healthy.
 
 pub mod aws;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod dns;
 pub mod forward;
+pub mod probe;
 pub mod resolve;
 pub mod serve;
 pub mod snapshot;

@@ -7,6 +7,7 @@ mod allocator;
 mod worlds;
 
 use allocator::Counting;
+use plustwo::aws::SoaInNegativeAnswers;
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::message::Message;
 use plustwo::dns::reply::Transport;
@@ -94,6 +95,36 @@ fn hold(world: (&Snapshot, &Forwarder), message: &[u8], client: IpAddr, expected
 }
 
 #[test]
+fn a_negative_answer_that_repeats_another_allocates_nothing() {
+    let mut model = worlds::small_model(Vec::new());
+    model.compat.soa_in_negative_answers = SoaInNegativeAnswers::First;
+    let (snapshot, forwarder) = (worlds::snapshot(&model), worlds::forwarder());
+    let (mut slot, mut scratch, mut out) = (Slot::default(), Scratch::default(), [0; 1232]);
+    for (round, name) in
+        ["a.nothing.corp.example", "A.nothing.corp.example", "b.nothing.corp.example"].iter().enumerate()
+    {
+        let message = worlds::query(1, name, Rtype::A, true);
+        let (allocations, outcome) = allocations_of(|| {
+            handle::begin(&mut slot, &snapshot, &message, DoorIndex(0), worlds::client(0));
+            let around = Surroundings {
+                snapshot: &snapshot,
+                forwarder: &forwarder,
+                now: Millis(1500),
+                pick: 0,
+                transport: Transport::Udp,
+                looked_up: LookedUp::NotYet,
+                fetched: &[],
+            };
+            handle::complete(&slot, &mut scratch, &around, &message, &mut out)
+        });
+        assert!(matches!(outcome, Outcome::Reply(reply) if reply.rcode == Rcode::NXDOMAIN), "{outcome:?}");
+        // The first carries its SOA, the same in other letters does not, another name's does.
+        assert_eq!(out[9], [1, 0, 1][round], "{name}");
+        assert!(round == 0 || allocations == 0, "{name}: {allocations} allocations for one query");
+    }
+}
+
+#[test]
 fn the_counter_counts() {
     let (allocations, _) = allocations_of(|| black_box(Vec::<u8>::with_capacity(black_box(10))));
     assert_eq!(allocations, 1);
@@ -142,6 +173,53 @@ fn an_answer_from_here_allocates_nothing() {
             let expected = Expected { rcode, answers, authority };
             hold(world, &message, worlds::client(0), Some(&expected), &format!("{what}, EDNS {edns}"));
         }
+    }
+}
+
+#[test]
+fn dns64_allocates_nothing() {
+    let mut model = worlds::small_model(Vec::new());
+    model.vpcs[0].dns64 = true;
+    let snapshot = worlds::snapshot(&model);
+    let forwarder = worlds::forwarder();
+    let reverse = "7.0.0.0.0.0.a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa";
+    let cases = [
+        ("a made address", "wWw.cOrp.eXample", Rtype::AAAA, Rcode::NOERROR, 1, 0),
+        ("five of them", "many.corp.example", Rtype::AAAA, Rcode::NOERROR, 5, 0),
+        ("behind CNAMEs", "chain.corp.example", Rtype::AAAA, Rcode::NOERROR, 3, 0),
+        ("an address that there is", "any.localhost", Rtype::AAAA, Rcode::NOERROR, 1, 0),
+        ("NODATA for both", "wild.corp.example", Rtype::AAAA, Rcode::NOERROR, 0, 1),
+        ("NXDOMAIN", "nothing.corp.example", Rtype::AAAA, Rcode::NXDOMAIN, 0, 1),
+        ("another type", "www.corp.example", Rtype::A, Rcode::NOERROR, 1, 0),
+        ("the reverse name of a made address", reverse, Rtype::PTR, Rcode::NOERROR, 2, 0),
+    ];
+    for (what, qname, qtype, rcode, answers, authority) in cases {
+        for edns in [false, true] {
+            let message = worlds::query(0xabcd, qname, qtype, edns);
+            let expected = Expected { rcode, answers, authority };
+            let world = (&snapshot, &forwarder);
+            hold(world, &message, worlds::client(0), Some(&expected), &format!("{what}, EDNS {edns}"));
+        }
+    }
+}
+
+#[test]
+fn a_zone_that_falls_through_allocates_nothing() {
+    let upstream = worlds::Upstream::start();
+    let mut model = worlds::small_model(vec![upstream.address]);
+    model.hosted_zones[0].falls_through = true;
+    let snapshot = worlds::snapshot(&model);
+    let forwarder = worlds::forwarder();
+    worlds::fill_cache(&forwarder, &snapshot, &["public.corp.example".to_owned()]);
+    for (what, qname, answers, authority) in [
+        ("a name of the zone", "www.corp.example", 1, 0),
+        ("a wildcard of the zone", "a.wild.corp.example", 1, 0),
+        ("NODATA of the zone", "wild.corp.example", 0, 1),
+        ("a cached name beneath it", "public.corp.example", 1, 0),
+    ] {
+        let message = worlds::query(0xabcd, qname, Rtype::A, true);
+        let expected = Expected { rcode: Rcode::NOERROR, answers, authority };
+        hold((&snapshot, &forwarder), &message, worlds::client(0), Some(&expected), what);
     }
 }
 

@@ -103,17 +103,19 @@ fn slowly(blocks: &[Ipv4Net], claims: &BTreeMap<String, Claimant>, name: &str, q
     };
     let (octets, is_whole) = octets_of(name);
     let address = (is_whole && octets.len() == 4).then(|| Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]));
+    let is_above_a_block = is_whole && blocks.iter().any(|block| begins(block, &octets));
     match claimant {
         Claimant::Rule => Expected::Rule,
         // Empty but for their apexes.
         Claimant::HostedZone | Claimant::PrivateRange if name == apex => Expected::NoData(apex.to_owned()),
-        Claimant::HostedZone | Claimant::PrivateRange => Expected::NxDomain(apex.to_owned()),
-        Claimant::Block => match address {
+        Claimant::HostedZone => Expected::NxDomain(apex.to_owned()),
+        // A block may be larger than a private range: its addresses have names in either zone.
+        Claimant::PrivateRange | Claimant::Block => match address {
             Some(address) if blocks.iter().any(|block| block.contains(&address)) => match qtype {
                 Rtype::PTR => Expected::Pointer(address),
                 _ => Expected::NoData(apex.to_owned()),
             },
-            None if is_whole && blocks.iter().any(|block| begins(block, &octets)) => Expected::NoData(apex.to_owned()),
+            None if is_above_a_block => Expected::NoData(apex.to_owned()),
             _ => Expected::NxDomain(apex.to_owned()),
         },
     }
@@ -137,6 +139,8 @@ fn snapshot(blocks: &[Ipv4Net], claims: &BTreeMap<String, Claimant>) -> plustwo:
                 apex: worlds::name(suffix),
                 vpcs,
                 record_sets: Vec::new(),
+                delegations: Vec::new(),
+                falls_through: false,
             }),
         }
     }

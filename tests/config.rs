@@ -127,7 +127,7 @@ fn sample() -> (PathBuf, String, String) {
 }
 
 fn is_key(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_')
+    !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_')
 }
 
 #[test]

@@ -4,8 +4,9 @@ use plustwo::aws::record_set::rdatas;
 use plustwo::aws::region::{self, Code, Continent, Coordinates};
 use plustwo::aws::routing_policy::{Area, FailoverRole};
 use plustwo::aws::{
-    AliasTarget, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType, Model,
-    PeeringStatus, RecordData, RecordSet, Routing, RoutingPolicy, RuleAction, VpcIndex,
+    AliasTarget, Compat, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType,
+    Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, PeeringStatus, RecordData, RecordSet, Routing,
+    RoutingPolicy, RuleAction, VpcIndex,
 };
 use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
@@ -13,6 +14,7 @@ use plustwo::dns::{Name, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// Loads a text in the folder of the accepted cases, where resolv.conf names these.
 fn load(text: &str, nameservers: &[&str]) -> Loaded {
@@ -71,6 +73,7 @@ fn the_sample_means_what_its_comments_say() {
         (strings(["169.254.169.253:53", "tls://dns.example"]), false)
     );
     assert_eq!(strings(&model.bootstrap), ["192.0.2.53:53"]);
+    assert_eq!(model.compat, Compat::default());
     let [hub, a] = &model.vpcs[..] else { panic!("two VPCs") };
     assert_eq!((&*hub.id, hub.name.as_deref(), &*hub.region), ("vpc-0hub", Some("hub"), "ap-northeast-2"));
     assert_eq!((&*a.id, a.name.as_deref(), &*a.region), ("vpc-0a", None, "ap-northeast-2"));
@@ -272,7 +275,7 @@ fn targets_in_every_form() {
     assert_eq!(model.upstream.order, TargetOrder::InOrder);
     let groups = model.resolver_rules.iter().map(|rule| match &rule.action {
         RuleAction::Forward(group) => (strings(&group.targets), group.order),
-        RuleAction::System => panic!("forward"),
+        RuleAction::System | RuleAction::Delegate => panic!("forward"),
     });
     let tables = [
         "192.0.2.1:53",
@@ -455,7 +458,7 @@ fn routing_policies_mean_what_they_say() {
     assert_eq!(ids, ["web", "none", "all"], "each behind those that it looks at");
     let flags: Vec<(bool, bool)> = model.health_checks.iter().map(|check| (check.inverted, check.disabled)).collect();
     assert_eq!(flags, [(false, true), (false, false), (true, false)]);
-    assert!(matches!(model.health_checks[0].kind, HealthCheckKind::Manual { healthy: false }));
+    assert!(matches!(model.health_checks[0].kind, HealthCheckKind::Manual { healthy: Some(false), .. }));
     let HealthCheckKind::Calculated { health_threshold, children } = &model.health_checks[2].kind else { panic!() };
     assert_eq!((*health_threshold, &**children), (2, &[HealthCheckIndex(0), HealthCheckIndex(1)][..]));
     let zone = &model.hosted_zones[0];
@@ -493,4 +496,47 @@ fn routing_policies_mean_what_they_say() {
     };
     assert_eq!(evaluates("f.corp.example.com", Rtype::A), [true]);
     assert_eq!(evaluates("s.corp.example.com", Rtype::AAAA), [false]);
+}
+
+#[test]
+fn health_checks_mean_what_they_say() {
+    let model = accepted("health-checks.toml");
+    let check = |id: &str| model.health_checks.iter().find(|check| &*check.id == id).expect("it is there");
+    let monitored = |id: &str| match &check(id).kind {
+        HealthCheckKind::Monitored(endpoint) => endpoint.clone(),
+        other => panic!("{id}: {other:?}"),
+    };
+    let at = |text: &str, name: Option<&str>| MonitoredHost::Address {
+        ip_address: text.parse().expect("an address"),
+        name: name.map(Box::from),
+    };
+    let http = |is_https, enable_sni, path: &str, search: Option<&str>| MonitoringProtocol::Http {
+        is_https,
+        enable_sni,
+        resource_path: path.into(),
+        search_string: search.map(Box::from),
+    };
+    let expected = |host, port, protocol, seconds, failure_threshold| MonitoredEndpoint {
+        host,
+        port,
+        protocol,
+        request_interval: Duration::from_secs(seconds),
+        failure_threshold,
+    };
+    assert_eq!(monitored("least"), expected(at("10.0.1.10", None), 80, http(false, false, "/", None), 30, 3));
+    let path = "/welcome.html?language=jp&login=y";
+    assert_eq!(
+        monitored("most"),
+        expected(at("2001:db8::10", Some("web.corp.example")), 8443, http(true, false, path, Some("fine")), 10, 10)
+    );
+    assert!(check("most").inverted && check("most").disabled);
+    let name = MonitoredHost::Name("web.corp.example".into());
+    assert_eq!(monitored("by-name"), expected(name, 443, http(true, true, "/", None), 30, 3));
+    assert_eq!(monitored("db"), expected(at("10.0.1.10", None), 5432, MonitoringProtocol::Tcp, 30, 1));
+    let switch = |id: &str| match &check(id).kind {
+        HealthCheckKind::Manual { healthy, .. } => *healthy,
+        other => panic!("{id}: {other:?}"),
+    };
+    let switches = ["alarm", "alarm-without-word", "alarm-that-is-quiet", "control"].map(switch);
+    assert_eq!(switches, [Some(false), None, Some(true), Some(false)]);
 }

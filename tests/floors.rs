@@ -19,10 +19,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("compile", &["dns", "aws", "snapshot"]),
     ("resolve", &["dns", "snapshot"]),
     ("forward", &["dns", "udp", "snapshot"]),
+    ("probe", &["dns", "snapshot"]),
     ("serve", &["dns", "udp", "snapshot", "resolve", "forward"]),
     ("config", &["dns", "aws"]),
-    ("daemon", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config"]),
-    ("cli", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "serve", "config", "daemon"]),
+    ("daemon", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "probe", "serve", "config"]),
+    ("cli", &["dns", "udp", "aws", "snapshot", "compile", "resolve", "forward", "probe", "serve", "config", "daemon"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -30,16 +31,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// Words that have a home, and the homes. Test modules are exempt.
 const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs"]),
-    (Word::Prefix("rustls"), &["src/forward/streams/", "src/daemon/system_roots.rs"]),
-    (Word::Prefix("tokio_rustls"), &["src/forward/streams/"]),
+    (Word::Prefix("rustls"), &["src/forward/streams/", "src/probe/tls.rs", "src/daemon/system_roots.rs"]),
+    (Word::Prefix("tokio_rustls"), &["src/forward/streams/", "src/probe/tls.rs"]),
     (Word::Prefix("h2"), &["src/forward/streams/"]),
     (Word::Prefix("quinn"), &["src/forward/streams/"]),
-    (Word::Prefix("tokio"), &["src/forward/", "src/serve/", "src/daemon/", "src/cli/"]),
     (Word::Prefix("metrics"), &["src/daemon/"]),
+    (Word::Prefix("httparse"), &["src/probe/http.rs"]),
+    (Word::Prefix("tokio"), &["src/forward/", "src/probe/", "src/serve/", "src/daemon/", "src/cli/"]),
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),
-    (Word::Path("Instant", "now"), &["src/serve/", "src/forward/clock.rs", "src/forward/streams/", "src/daemon/"]),
+    (
+        Word::Path("Instant", "now"),
+        &["src/serve/", "src/forward/clock.rs", "src/forward/streams/", "src/probe/", "src/daemon/"],
+    ),
     (Word::Keyword("unsafe"), &["src/udp/"]),
 ];
 

@@ -83,7 +83,13 @@ fn commented_keys_of_the_sample_are_right() {
             match key {
                 // Files that do not ship.
                 Some((_, "file" | "tls_roots")) => line,
-                Some((rest, key)) if key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_') => rest,
+                Some((rest, key))
+                    if key
+                        .bytes()
+                        .all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'_') =>
+                {
+                    rest
+                }
                 _ => line,
             }
         })

@@ -28,14 +28,15 @@ const NAMES: usize = 20_000;
 /// Reloads at least.
 const RELOADS_MIN: u32 = 5;
 
-/// The configuration and its zone in which every name has the two addresses of one generation.
+/// The configuration and its zone, half of it in a file that it includes, in which every name has the two addresses of
+/// one generation.
 fn write_world(folder: &Path, door: SocketAddr, generation: u32) {
     let [_, _, high, low] = generation.to_be_bytes();
-    let mut zone = String::new();
-    for name in 0..NAMES {
-        zone += &format!("n{name} 60 A 10.1.{high}.{low}\nn{name} 60 A 10.2.{high}.{low}\n");
-    }
-    replace(&folder.join("zone"), &zone);
+    let records = |names: std::ops::Range<usize>| -> String {
+        names.map(|name| format!("n{name} 60 A 10.1.{high}.{low}\nn{name} 60 A 10.2.{high}.{low}\n")).collect()
+    };
+    replace(&folder.join("included"), &records(NAMES / 2..NAMES));
+    replace(&folder.join("zone"), &(records(0..NAMES / 2) + "$INCLUDE included\n"));
     let configuration = format!(
         "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = []\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
          [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example.com\"\nvpcs = [\"vpc-0a\"]\nfile = \"zone\"\n"

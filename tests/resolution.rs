@@ -100,7 +100,14 @@ fn hosted_zone(zone: &Zone) -> HostedZone {
             }
         }
     }
-    HostedZone { id: "Z1".into(), apex: worlds::name(APEX), vpcs: vec![VpcIndex(0)], record_sets }
+    HostedZone {
+        id: "Z1".into(),
+        apex: worlds::name(APEX),
+        vpcs: vec![VpcIndex(0)],
+        record_sets,
+        delegations: Vec::new(),
+        falls_through: false,
+    }
 }
 
 /// Names at or below the apex out of few labels, so that they meet.

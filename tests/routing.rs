@@ -17,7 +17,7 @@ use plustwo::snapshot::{DoorIndex, HealthStates, Snapshot};
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use support::ask::{self, Question};
@@ -237,7 +237,7 @@ fn every_healthy_multivalue_set_has_the_same_chance() {
             assert_eq!(answer.len(), eligible.min(8));
             firsts[usize::from(answer[0])] += 1;
             answer.iter().for_each(|set| counts[usize::from(*set)] += 1);
-            let distinct: std::collections::BTreeSet<&u8> = answer.iter().collect();
+            let distinct: BTreeSet<&u8> = answer.iter().collect();
             assert_eq!(distinct.len(), answer.len());
         }
         for (number, (count, first)) in counts.iter().zip(&firsts).enumerate() {
@@ -361,6 +361,39 @@ proptest! {
         }
     }
 
+    /// Sets that have values in common: each value is answered once, while a set that has it is healthy.
+    #[test]
+    fn multivalue_sets_answer_each_value_once(
+        sets in prop::collection::vec((prop::collection::btree_set(0u8..12, 1..4), any::<bool>()), 1..14),
+        picks in prop::collection::vec(any::<u32>(), 20),
+    ) {
+        let mut records = String::new();
+        for (number, (values, is_healthy)) in sets.iter().enumerate() {
+            let values: Vec<String> = values.iter().map(|value| format!("\"10.0.0.{value}\"")).collect();
+            let check = if *is_healthy { "up" } else { "down" };
+            let _ = writeln!(
+                records,
+                "{{ name = \"m\", type = \"A\", set_identifier = \"{number}\", multivalue = true, \
+                 health_check = \"{check}\", values = [{}] }},",
+                values.join(", ")
+            );
+        }
+        let world = Pure::new(&records);
+        let is_any_healthy = sets.iter().any(|(_, is_healthy)| *is_healthy);
+        let answerable: BTreeSet<u8> = sets
+            .iter()
+            .filter(|(_, is_healthy)| *is_healthy || !is_any_healthy)
+            .flat_map(|(values, _)| values.iter().copied())
+            .collect();
+        for pick in picks {
+            let answered = world.ask("m.zone.example", 0, pick);
+            let distinct: BTreeSet<u8> = answered.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), answered.len(), "a value twice: {:?}", answered);
+            prop_assert!(distinct.is_subset(&answerable), "{:?} of {:?}", distinct, answerable);
+            prop_assert!(distinct.len() >= answerable.len().min(8), "{:?} of {:?}", distinct, answerable);
+        }
+    }
+
     #[test]
     fn trees_end_where_the_rules_say(names in trees(), pick in any::<u32>()) {
         for (records, evaluates_always) in [(tree(&names), true), (weighted_tree(&names), false)] {
@@ -446,9 +479,70 @@ fn a_tree_of_32_policies_ends_and_a_deeper_one_is_refused() {
     let loaded = load(&chain(33));
     assert!(loaded.configuration.is_none());
     let said = config::render(&loaded.diagnostics);
-    assert!(said.contains("`n0.zone.example.` leads through 33 routing policies"), "{said}");
+    assert!(said.contains("`n0.zone.example.` leads through 33 aliases and routing policies"), "{said}");
     assert_eq!(loaded.diagnostics.len(), 1, "{said}");
     assert_eq!(load(&chain(200)).diagnostics.len(), 1, "told once");
+}
+
+/// Eight multivalue sets of this many addresses each, all with different ones.
+fn long_multivalue(values: usize) -> String {
+    let mut records = String::new();
+    for set in 0..8 {
+        let values: Vec<String> =
+            (0..values).map(|value| format!("\"10.{set}.{}.{}\"", value / 256, value % 256)).collect();
+        let values = values.join(", ");
+        let _ = writeln!(
+            records,
+            "{{ name = \"long\", type = \"A\", set_identifier = \"{set}\", multivalue = true, values = [{values}] }},"
+        );
+    }
+    records
+}
+
+/// An answer of thousands of records stands once, however many aliases and policies lead to it.
+#[test]
+fn aliases_of_a_long_answer_have_no_copy_of_it() {
+    let world = |aliases: usize| {
+        let mut records = long_multivalue(400);
+        for number in 0..aliases {
+            let _ = writeln!(
+                records,
+                "{{ name = \"w\", type = \"A\", set_identifier = \"{number}\", weight = 1, alias = \"step.zone.example\" }},\n\
+                 {{ name = \"s{number}\", type = \"A\", alias = \"plain.zone.example\" }},"
+            );
+        }
+        let values: Vec<String> = (0..100).map(|value| format!("\"10.9.0.{value}\"")).collect();
+        let _ = writeln!(records, "{{ name = \"plain\", type = \"A\", values = [{}] }},", values.join(", "));
+        records += "{ name = \"step\", type = \"A\", alias = \"long.zone.example\" },\n";
+        Pure::new(&records)
+    };
+    let (few, many) = (world(2), world(100));
+    for world in [&few, &many] {
+        assert_eq!(world.ask("w.zone.example", 0, 3).len(), 3200);
+        assert_eq!(world.ask("s1.zone.example", 0, 3).len(), 100);
+    }
+    let octets = |world: &Pure| world.snapshot.nodes.octets() + world.snapshot.policies.octets();
+    let grown = octets(&many) - octets(&few);
+    assert!(grown < 98 * 2 * 200, "98 aliases of each took {grown} octets");
+}
+
+/// Whatever eight sets of a multivalue policy are chosen, they fit into a reply over TCP.
+#[test]
+fn multivalue_sets_of_which_eight_may_not_fit_are_refused() {
+    assert!(load(&long_multivalue(400)).configuration.is_some());
+    let values: Vec<String> = (0..33).map(|value| format!("\"\\\"{value}{}\\\"\"", "x".repeat(240))).collect();
+    let mut records = String::new();
+    for set in 0..9 {
+        let values = values.iter().map(|value| value.replacen("x", &set.to_string(), 1)).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            records,
+            "{{ name = \"text\", type = \"TXT\", set_identifier = \"{set}\", multivalue = true, values = [{values}] }},"
+        );
+    }
+    let loaded = load(&records);
+    assert!(loaded.configuration.is_none());
+    let said = config::render(&loaded.diagnostics);
+    assert!(said.contains("8 of the multivalue sets may take"), "{said}");
 }
 
 /// Trees in which each name leads to the next twice have 2^32 ways down: health must not walk them.

@@ -45,6 +45,8 @@ enum Asked {
     NxDomain,
     /// IP names of the VPC's addresses, which are computed.
     IpNames,
+    /// Names of a zone each, in a view that has as many zones, and rules beside them.
+    Authorities,
     /// Names that an upstream has answered for before.
     Cached,
     /// Names whose record sets are these.
@@ -61,6 +63,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false },
     Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
     Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
+    Case { name: "authorities_10", names: 5, vpcs: 1, asked: Asked::Authorities, edns: false },
+    Case { name: "authorities_2000", names: 1000, vpcs: 1, asked: Asked::Authorities, edns: false },
     Case { name: "ip_names", names: 256, vpcs: 1, asked: Asked::IpNames, edns: false },
     Case { name: "values_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Values(8)), edns: false },
     Case { name: "weighted_3", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Weighted(3)), edns: false },
@@ -110,6 +114,8 @@ impl Workload {
             snapshot
         } else if let Asked::Sets(sets) = case.asked {
             worlds::snapshot(&worlds::routed_model(names, sets))
+        } else if case.asked == Asked::Authorities {
+            worlds::snapshot(&worlds::authorities_model(names))
         } else {
             worlds::snapshot(&worlds::sized_model(names, vpcs))
         };
@@ -125,6 +131,7 @@ impl Workload {
                 Asked::Wildcard => format!("host{index}.any.{zone}"),
                 Asked::NxDomain => format!("nohost{index}.{zone}"),
                 Asked::IpNames => format!("ip-10-0-0-{}.ap-northeast-2.compute.internal", index % 256),
+                Asked::Authorities => worlds::authority_name(index),
                 Asked::Cached => cached(index),
             };
             messages.extend_from_slice(&worlds::query(id as u16, &qname, Rtype::A, case.edns));
@@ -134,7 +141,9 @@ impl Workload {
         let (rcode, answers) = match case.asked {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
             Asked::Sets(sets) => (Rcode::NOERROR, sets.answers()),
-            Asked::One | Asked::Names | Asked::Wildcard | Asked::IpNames | Asked::Cached => (Rcode::NOERROR, 1),
+            Asked::One | Asked::Names | Asked::Wildcard | Asked::Authorities | Asked::IpNames | Asked::Cached => {
+                (Rcode::NOERROR, 1)
+            }
         };
         Self { server, messages, starts, clients, rcode, answers }
     }

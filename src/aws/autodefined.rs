@@ -24,15 +24,17 @@ pub fn further_private_domain(region: &str) -> Option<Name> {
 pub fn public_domain(region: &str) -> Name {
     match region {
         FIRST_REGION => name(&["compute-1", "amazonaws", "com"]),
-        _ if is_in_china(region) => name(&[region, "compute", "amazonaws", "com", "cn"]),
-        _ => name(&[region, "compute", "amazonaws", "com"]),
+        _ => {
+            let suffix = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
+            let suffix = suffix.map_or(&["amazonaws", "com"][..], |(_, suffix)| suffix);
+            name(&[&[region, "compute"], suffix].concat())
+        }
     }
 }
 
-/// Whether a region is of the partition `aws-cn`.
-pub fn is_in_china(region: &str) -> bool {
-    region.starts_with("cn-")
-}
+/// What regions of the partitions begin with whose names do not end in `amazonaws.com`, and what these end in: China and
+/// the European Sovereign Cloud (botocore, data/partitions.json: dnsSuffix).
+const PARTITIONS: [(&str, &[&str]); 2] = [("cn-", &["amazonaws", "com", "cn"]), ("eusc-", &["amazonaws", "eu"])];
 
 fn name(labels: &[&str]) -> Name {
     Name::from_labels(labels.iter().map(|label| label.as_bytes())).expect("a region's name is a label")
@@ -48,6 +50,7 @@ mod tests {
             ("us-east-1", "ec2.internal.", "compute-1.amazonaws.com."),
             ("us-west-2", "us-west-2.compute.internal.", "us-west-2.compute.amazonaws.com."),
             ("cn-north-1", "cn-north-1.compute.internal.", "cn-north-1.compute.amazonaws.com.cn."),
+            ("eusc-de-east-1", "eusc-de-east-1.compute.internal.", "eusc-de-east-1.compute.amazonaws.eu."),
             ("us-gov-west-1", "us-gov-west-1.compute.internal.", "us-gov-west-1.compute.amazonaws.com."),
         ] {
             assert_eq!(

@@ -3,6 +3,7 @@
 use super::model::VpcIndex;
 use crate::dns::{Name, NameError};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One VPC endpoint.
 #[derive(Clone, Debug)]
@@ -17,6 +18,19 @@ pub struct VpcEndpoint {
     pub kind: EndpointKind,
     /// Where it is in its life.
     pub state: EndpointState,
+    /// How its network interfaces are asked whether they take connections; none: they are not, as in AWS.
+    pub interface_probe: Option<InterfaceProbe>,
+}
+
+/// How the network interfaces of an endpoint are asked whether they take connections. AWS does not ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceProbe {
+    /// The TCP port.
+    pub port: u16,
+    /// From one reply to the next request.
+    pub request_interval: Duration,
+    /// Replies in a row that turn what is known of one.
+    pub failure_threshold: u8,
 }
 
 /// Interface endpoints have names and addresses; the others change no DNS answer.
@@ -78,6 +92,13 @@ impl PrivateName {
         }
     }
 }
+
+/// Seconds from one reply of a network interface to the next request: the shorter of a health check's two intervals.
+pub const INTERFACE_PROBE_SECONDS: u64 = 10;
+/// Replies in a row that turn what is known of a network interface: as of a health check.
+pub const INTERFACE_PROBE_THRESHOLD: u8 = 3;
+/// Network interfaces of an endpoint that are asked; an endpoint has one in each Availability Zone.
+pub const INTERFACES_PROBED_MAX: usize = 100;
 
 /// The zonal name of a regional one: the Availability Zone's name behind the hash in the first label
 /// (PL:privatelink-access-aws-services).

@@ -1,5 +1,6 @@
 //! Private hosted zones.
 
+use super::delegation::Delegation;
 use super::model::VpcIndex;
 use super::record_set::RecordSet;
 use crate::dns::Name;
@@ -17,4 +18,8 @@ pub struct HostedZone {
     /// one set, or several that have the same routing policy and different identifiers.
     /// An SOA or NS set at the apex is there only if the operator gave it: Route 53's is put in by `compile`.
     pub record_sets: Vec<RecordSet>,
+    /// What of it is left to name servers of others, where a DELEGATE rule says so.
+    pub delegations: Vec<Delegation>,
+    /// Whether names that are not in it are asked as if it were not there. AWS has no such thing.
+    pub falls_through: bool,
 }

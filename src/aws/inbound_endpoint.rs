@@ -20,4 +20,6 @@ pub struct InboundEndpoint {
     pub listen: Vec<SocketAddr>,
     /// Its security group: who may ask; the default is already filled in.
     pub allow: Vec<IpNet>,
+    /// `Dns64Enabled`: as `EnableDns64` of subnets, for those who ask here.
+    pub dns64: bool,
 }

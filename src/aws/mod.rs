@@ -1,6 +1,8 @@
 //! The cloud's nouns: values that cannot be invalid. Knows DNS names and nothing of files, sockets or answers.
 
 pub mod autodefined;
+pub mod compat;
+pub mod delegation;
 pub mod endpoint;
 pub mod health_check;
 pub mod hosted_zone;
@@ -8,6 +10,7 @@ pub mod inbound_endpoint;
 pub mod instance;
 pub mod model;
 pub mod network_interface;
+pub mod profile;
 pub mod record_set;
 pub mod region;
 pub mod resolver_rule;
@@ -17,13 +20,18 @@ pub mod service_name;
 pub mod vpc;
 pub mod vpc_peering;
 
-pub use endpoint::{EndpointKind, EndpointState, PrivateName, VpcEndpoint, ZonalAddresses};
-pub use health_check::{HealthCheck, HealthCheckIndex, HealthCheckKind};
+pub use compat::{Compat, SoaInNegativeAnswers};
+pub use delegation::{Delegation, NameServer};
+pub use endpoint::{EndpointKind, EndpointState, InterfaceProbe, PrivateName, VpcEndpoint, ZonalAddresses};
+pub use health_check::{
+    HealthCheck, HealthCheckIndex, HealthCheckKind, MonitoredEndpoint, MonitoredHost, MonitoringProtocol,
+};
 pub use hosted_zone::HostedZone;
 pub use inbound_endpoint::InboundEndpoint;
 pub use instance::{HostnameType, Instance, PrivateDnsNameOptions};
 pub use model::{Model, SharedDoors, VpcIndex};
 pub use network_interface::{NetworkInterface, PrivateIpAddress};
+pub use profile::{Profile, ProfileAssociation, ProfileIndex};
 pub use record_set::{AliasSuffix, AliasTarget, RecordData, RecordSet};
 pub use region::Region;
 pub use resolver_rule::{ResolverRule, RuleAction};

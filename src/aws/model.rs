@@ -1,8 +1,8 @@
 //! The whole configuration as AWS would hold it, every reference settled.
 
 use super::{
-    HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, ResolverRule, Vpc,
-    VpcEndpoint, VpcPeering,
+    Compat, HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, Profile,
+    ResolverRule, Vpc, VpcEndpoint, VpcPeering,
 };
 use crate::dns::TargetGroup;
 use ipnet::IpNet;
@@ -23,6 +23,8 @@ pub struct Model {
     pub upstream_is_system: bool,
     /// Who is asked for the addresses of targets that are host names; none of our own doors.
     pub bootstrap: Vec<SocketAddr>,
+    /// What is done as AWS does it, though it need not be.
+    pub compat: Compat,
     /// VPCs, in the order of the file.
     pub vpcs: Vec<Vpc>,
     /// Peering connections between VPCs.
@@ -41,6 +43,8 @@ pub struct Model {
     pub hosted_zones: Vec<HostedZone>,
     /// Resolver rules.
     pub resolver_rules: Vec<ResolverRule>,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
 }
 
 /// Doors that belong to no VPC.

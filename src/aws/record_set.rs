@@ -41,7 +41,7 @@ pub enum RecordData {
 #[derive(Clone, Debug)]
 pub enum AliasTarget {
     /// The record sets of the same zone, of this name and of the alias's own type. They exist, no loop leads back, and
-    /// what they lead to passes at most [`super::routing_policy::POLICY_DEPTH_MAX`] policies.
+    /// the way from here has at most [`super::routing_policy::ALIAS_DEPTH_MAX`] aliases and policies.
     SameZone(Name),
     /// The regional or zonal name of an endpoint in this configuration (index into `Model::endpoints`).
     Endpoint {

@@ -8,7 +8,7 @@ use crate::dns::{Name, TargetGroup};
 pub struct ResolverRule {
     /// The id, `rslvr-rr-…`.
     pub id: Box<str>,
-    /// The domain: it and all below it.
+    /// The domain: it and all below it. Of a DELEGATE rule its `DelegationRecord`: the names of name servers.
     pub domain: Name,
     /// What happens to a query there.
     pub action: RuleAction,
@@ -23,4 +23,7 @@ pub enum RuleAction {
     Forward(TargetGroup),
     /// As if the FORWARD rules above were not there: what AWS's own sources say, else upstream.
     System,
+    /// Where a hosted zone delegates to name servers at or below the domain, ask these
+    /// (R53:outbound-delegation-tutorial).
+    Delegate,
 }

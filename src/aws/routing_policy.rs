@@ -102,8 +102,12 @@ pub fn biased_km(distance_km: f64, bias: i8) -> f64 {
 
 /// Sets of one name and type, geoproximity's excepted (Route 53 Developer Guide, DNSLimitations).
 pub const ROUTED_SETS_MAX: usize = 100;
-/// Policies that one question may lead through, one aliasing the next; AWS names no number.
-pub const POLICY_DEPTH_MAX: usize = 32;
+/// Sets that a multivalue policy answers with (Route 53 Developer Guide, routing-policy-multivalue).
+pub const MULTIVALUE_SETS_MAX: usize = 8;
+/// Parts of the sets of a multivalue policy of which no two have a value in common; AWS names no number.
+pub const MULTIVALUE_PARTS_MAX: usize = 127;
+/// Aliases and policies that one question may lead through, one after the other; AWS names no number.
+pub const ALIAS_DEPTH_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {

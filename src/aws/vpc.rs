@@ -26,6 +26,9 @@ pub struct Vpc {
     pub dns_hostnames: bool,
     /// `AutodefinedReverse` of its resolver configuration: without it no reverse name but the loopback's is autodefined.
     pub autodefined_reverse: bool,
+    /// `EnableDns64` of its subnets: clients get IPv6 addresses made of IPv4 ones where a name has none
+    /// (VPC:nat-gateway-nat64-dns64).
+    pub dns64: bool,
 }
 
 impl Vpc {
@@ -34,3 +37,6 @@ impl Vpc {
         self.dns_hostnames && self.autodefined_reverse
     }
 }
+
+/// CIDR blocks of one family that a VPC has (VPC user guide, amazon-vpc-limits: the quota can be raised to this).
+pub const CIDRS_MAX: usize = 50;

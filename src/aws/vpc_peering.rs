@@ -15,6 +15,9 @@ pub struct VpcPeering {
     pub status: PeeringStatus,
 }
 
+/// Active peering connections of one VPC (VPC user guide, amazon-vpc-limits: the quota can be raised to this).
+pub const PEERINGS_MAX: usize = 125;
+
 /// One of the two VPCs.
 #[derive(Clone, Copy, Debug)]
 pub struct PeeringSide {

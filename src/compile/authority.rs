@@ -1,24 +1,31 @@
 //! Claims by view: the one longest match of a VPC (R53:resolver-overview-forward-vpc-to-network-domain-name-matches).
 
 use super::autodefined::Autodefined;
+use super::profile::{Associated, Profiles};
 use super::view_index;
-use crate::aws::{Model, ResolverRule, RuleAction, Vpc, VpcIndex};
+use crate::aws::{Delegation, HostedZone, Model, NameServer, ProfileIndex, ResolverRule, Vpc, VpcEndpoint, VpcIndex};
 use crate::dns::name::name_hash;
-use crate::dns::{FoldedName, HashSeed, Name};
+use crate::dns::{FoldedName, HashSeed, Name, TargetGroup, TargetOrder};
 use crate::snapshot::authority::{ClaimIndex, TableClaim};
-use crate::snapshot::{Authority, AuthorityTable, AuthorityTables, ContextIndex, Ingress, ZoneIndex};
-use std::collections::{BTreeMap, HashMap};
+use crate::snapshot::targets::ContextKind;
+use crate::snapshot::{
+    Authority, AuthorityTable, AuthorityTables, ContextIndex, Ingress, Layer, LayerIndex, NetworksIndex, ZoneIndex,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What every view claims, in the making.
 pub(super) struct ClaimsByView<'m> {
     seed: HashSeed,
     views: Vec<ViewClaims<'m>>,
+    profiles: Profiles,
     /// `vpce-…` names: in every view at the rank of autodefined names, whatever the VPC's attributes.
     everywhere: Vec<(Name, Authority)>,
     /// `localhost` and the like: only with `enableDnsHostnames`.
     built_in: Vec<(Name, Authority)>,
     /// What else is autodefined in a region: only with `enableDnsHostnames`.
     regions: BTreeMap<Box<str>, RegionClaims>,
+    /// Hosted zones that delegate or fall through.
+    peculiar: HashMap<ZoneIndex, &'m HostedZone>,
 }
 
 /// What is autodefined for all VPCs of a region.
@@ -38,18 +45,23 @@ struct ViewClaims<'m> {
     autodefined: BTreeMap<Name, Authority>,
     /// The domains of public names, as far as the VPC has none there: what the upstream answers, whatever is claimed above.
     carved_out: BTreeMap<Name, Authority>,
-    /// Hosted zones and private names.
-    zones: BTreeMap<Name, Authority>,
-    /// FORWARD rules; on equal length they beat zones.
-    forward: BTreeMap<Name, Authority>,
-    /// The domains of SYSTEM rules.
-    system: Vec<Name>,
+    /// What is associated with the VPC itself.
+    own: Associated,
+    /// The profiles of the VPC, in the order of their priorities.
+    profiles: Vec<ProfileIndex>,
 }
 
 /// What everyone claims in a region, and the table of it.
 struct Base {
     claims: BTreeMap<Name, Authority>,
     table: AuthorityTable,
+}
+
+/// What all views claim.
+pub(super) struct Authorities {
+    pub(super) tables: AuthorityTables,
+    pub(super) layers: Vec<Layer>,
+    pub(super) of_views: Vec<ViewTables>,
 }
 
 /// The tables of one view.
@@ -62,29 +74,69 @@ pub(super) struct ViewTables {
 
 impl<'m> ClaimsByView<'m> {
     pub(super) fn new(model: &'m Model, seed: HashSeed) -> Self {
+        let profiles = Profiles::new(model);
         let views = (0..).zip(&model.vpcs).flat_map(|(index, vpc)| {
+            let profiles = profiles.of_vpc(VpcIndex(index));
             INGRESSES.map(|ingress| ViewClaims {
                 index: VpcIndex(index),
                 vpc,
                 ingress,
                 autodefined: BTreeMap::new(),
                 carved_out: BTreeMap::new(),
-                zones: BTreeMap::new(),
-                forward: BTreeMap::new(),
-                system: Vec::new(),
+                own: Associated::default(),
+                profiles: profiles.clone(),
             })
         });
         let views = views.collect();
-        Self { seed, views, everywhere: Vec::new(), built_in: Vec::new(), regions: BTreeMap::new() }
+        Self {
+            seed,
+            views,
+            profiles,
+            everywhere: Vec::new(),
+            built_in: Vec::new(),
+            regions: BTreeMap::new(),
+            peculiar: HashMap::new(),
+        }
     }
 
     fn view(&mut self, vpc: VpcIndex, ingress: Ingress) -> &mut ViewClaims<'m> {
         &mut self.views[view_index(vpc, ingress).0 as usize]
     }
 
-    /// A hosted zone or private name in one view.
-    pub(super) fn zone(&mut self, vpc: VpcIndex, ingress: Ingress, apex: &Name, zone: ZoneIndex) {
-        self.view(vpc, ingress).zones.insert(apex.clone(), Authority::Zone(zone));
+    /// A hosted zone in every VPC and profile that it is associated with.
+    pub(super) fn hosted_zone(&mut self, number: usize, hosted_zone: &'m HostedZone, zone: ZoneIndex) {
+        if hosted_zone.falls_through || !hosted_zone.delegations.is_empty() {
+            self.peculiar.insert(zone, hosted_zone);
+        }
+        for ingress in INGRESSES {
+            for &vpc in &hosted_zone.vpcs {
+                self.view(vpc, ingress).own.add_hosted_zone(hosted_zone, zone);
+            }
+            for associated in self.profiles.with_hosted_zone(number, ingress) {
+                associated.add_hosted_zone(hosted_zone, zone);
+            }
+        }
+    }
+
+    /// Whether anybody sees the private names of an endpoint.
+    pub(super) fn has_private_names(&mut self, number: usize, endpoint: &VpcEndpoint) -> bool {
+        let own = self.view(endpoint.vpc, Ingress::Inside).vpc.dns_hostnames;
+        own || self.profiles.with_endpoint(number, Ingress::Inside).next().is_some()
+    }
+
+    /// A private name in the VPC of its endpoint and the profiles that share it.
+    pub(super) fn private_name(
+        &mut self,
+        number: usize,
+        endpoint: &VpcEndpoint,
+        ingress: Ingress,
+        apex: &Name,
+        zone: ZoneIndex,
+    ) {
+        self.view(endpoint.vpc, ingress).own.zones.insert(apex.clone(), zone);
+        for associated in self.profiles.with_endpoint(number, ingress) {
+            associated.zones.insert(apex.clone(), zone);
+        }
     }
 
     /// A `vpce-…` name.
@@ -117,25 +169,30 @@ impl<'m> ClaimsByView<'m> {
         }
     }
 
-    /// A rule in both views of every VPC it is associated with.
-    pub(super) fn resolver_rule(&mut self, rule: &ResolverRule, context: Option<ContextIndex>) {
-        for &vpc in &rule.vpcs {
-            for ingress in INGRESSES {
-                let view = self.view(vpc, ingress);
-                match (&rule.action, context) {
-                    (RuleAction::Forward(_), Some(context)) => {
-                        view.forward.insert(rule.domain.clone(), Authority::Forward(context));
-                    }
-                    _ => view.system.push(rule.domain.clone()),
-                }
+    /// A rule in both views of every VPC, and in every profile, that it is associated with.
+    pub(super) fn resolver_rule(&mut self, number: usize, rule: &ResolverRule, context: Option<ContextIndex>) {
+        for ingress in INGRESSES {
+            for &vpc in &rule.vpcs {
+                self.view(vpc, ingress).own.add_rule(rule, context);
+            }
+            for associated in self.profiles.with_resolver_rule(number, ingress) {
+                associated.add_rule(rule, context);
             }
         }
     }
 
-    /// Makes the tables: claims and whole tables that are equal are made once.
-    pub(super) fn build(self, upstream: Authority, autodefined: &Autodefined) -> (AuthorityTables, Vec<ViewTables>) {
+    /// Makes the tables: claims and whole tables that are equal are made once. `delegated` gives the context of a
+    /// delegation to these targets.
+    pub(super) fn build(
+        self,
+        upstream: Authority,
+        autodefined: &Autodefined,
+        mut delegated: impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
+    ) -> Authorities {
         let mut interner = Interner::new(self.seed);
         let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
+        let mut layers = Layers::default();
+        let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
         let views = self.views.iter().map(|view| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
             let base = bases.entry(region).or_insert_with(|| {
@@ -143,11 +200,32 @@ impl<'m> ClaimsByView<'m> {
                 let table = interner.base_table(&claims);
                 Base { claims, table }
             });
-            let own = interner.table(&view.settle(&base.claims, upstream, autodefined));
+            let of_profiles = view.profiles.iter().map(|profile| self.profiles.associated(*profile, view.ingress));
+            let sources: Vec<&Associated> = std::iter::once(&view.own).chain(of_profiles).collect();
+            let leads_back = view.vpc.has_reverse_zones() && sources.iter().any(|source| source.leads_back());
+            let decisive = Decisive {
+                region,
+                blocks: leads_back.then_some(autodefined.of_vpcs[view.index.0 as usize]),
+                view: (&view.autodefined, &view.carved_out, &view.own),
+                profiles: (!view.profiles.is_empty()).then_some((&view.profiles, view.ingress)),
+            };
+            let own = *settled.entry(decisive).or_insert_with(|| {
+                let settling = Settling {
+                    view,
+                    sources,
+                    base: &base.claims,
+                    autodefined,
+                    upstream,
+                    peculiar: &self.peculiar,
+                    layers: &mut layers,
+                    looked_through: Vec::new(),
+                };
+                interner.table(&settling.claims(&mut delegated))
+            });
             ViewTables { vpc: view.index, ingress: view.ingress, own, base: base.table }
         });
-        let views = views.collect();
-        (interner.tables, views)
+        let of_views = views.collect();
+        Authorities { tables: interner.tables, layers: layers.made, of_views }
     }
 
     /// What everyone claims who has this region and these reverse names; none: who has no autodefined names.
@@ -163,41 +241,195 @@ impl<'m> ClaimsByView<'m> {
 }
 
 /// Both ways into a VPC.
-const INGRESSES: [Ingress; 2] = [Ingress::Inside, Ingress::ViaInbound];
+pub(super) const INGRESSES: [Ingress; 2] = [Ingress::Inside, Ingress::ViaInbound];
 
 /// Zones as those who answer.
 fn authorities(zones: Vec<(Name, ZoneIndex)>) -> Vec<(Name, Authority)> {
     zones.into_iter().map(|(apex, zone)| (apex, Authority::Zone(zone))).collect()
 }
 
-impl ViewClaims<'_> {
-    /// Rule > hosted zone and private name > autodefined name on equal length; SYSTEM rules as if no FORWARD rule stood
-    /// above them.
-    fn settle(
-        &self,
-        base: &BTreeMap<Name, Authority>,
-        upstream: Authority,
-        autodefined: &Autodefined,
+/// All that decides what a view claims: where it is the same for many VPCs, it is settled once.
+#[derive(PartialEq, Eq, Hash)]
+struct Decisive<'a> {
+    region: Option<(&'a str, bool)>,
+    /// The blocks whose reverse zones it may lead back to.
+    blocks: Option<NetworksIndex>,
+    view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
+    profiles: Option<(&'a [ProfileIndex], Ingress)>,
+}
+
+/// One view while its claims are settled.
+struct Settling<'a, 'm> {
+    view: &'a ViewClaims<'m>,
+    /// What is associated with the VPC, then with its profiles: on equal length the first wins (R53:profiles).
+    sources: Vec<&'a Associated>,
+    base: &'a BTreeMap<Name, Authority>,
+    autodefined: &'a Autodefined,
+    upstream: Authority,
+    peculiar: &'a HashMap<ZoneIndex, &'m HostedZone>,
+    layers: &'a mut Layers,
+    /// Zones that fall through, while it is found out what is beneath them.
+    looked_through: Vec<ZoneIndex>,
+}
+
+impl Settling<'_, '_> {
+    /// Who answers for each suffix that the view claims beyond what everyone does.
+    fn claims(
+        mut self,
+        delegated: &mut impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) -> BTreeMap<Name, Authority> {
-        // Where nothing is claimed above them, public names go to the upstream by themselves.
-        let is_claimed = |name: Name| self.zones.contains_key(&name) || self.forward.contains_key(&name);
-        let carved_out = self.carved_out.iter().filter(|(domain, _)| ancestors(domain).any(is_claimed));
-        let own = self.autodefined.iter().chain(carved_out).chain(&self.zones);
-        let mut claims: BTreeMap<Name, Authority> = own.map(|(name, authority)| (name.clone(), *authority)).collect();
-        for domain in &self.system {
-            let aws_own = ancestors(domain).find_map(|name| self.aws_own(&name, base, autodefined));
-            claims.insert(domain.clone(), aws_own.unwrap_or(upstream));
+        let mut claims: BTreeMap<Name, Authority> = BTreeMap::new();
+        for index in 0..self.sources.len() {
+            let source = self.sources[index];
+            for suffix in source.zones.keys().chain(source.forward.keys()).chain(&source.system) {
+                // A zone that the view does not see is no claim.
+                if let Some(authority) = (!claims.contains_key(suffix)).then(|| self.claimed(suffix)).flatten() {
+                    claims.insert(suffix.clone(), authority);
+                }
+            }
         }
-        claims.extend(self.forward.iter().map(|(domain, authority)| (domain.clone(), *authority)));
+        // Where nothing is claimed above them, public names go to the upstream by themselves.
+        let is_claimed = |name: &Name| {
+            let mut sources = self.sources.iter();
+            sources.any(|source| source.zones.contains_key(name) || source.forward.contains_key(name))
+        };
+        let carved_out = self.view.carved_out.iter();
+        let carved_out = carved_out.filter(|(domain, _)| ancestors(domain).any(|name| is_claimed(&name)));
+        for (domain, authority) in self.view.autodefined.iter().chain(carved_out) {
+            claims.entry(domain.clone()).or_insert(*authority);
+        }
+        self.delegate(&mut claims, delegated);
         claims
     }
 
-    /// Who answers for exactly this suffix where no rule is: hosted zone and private name > autodefined name.
-    fn aws_own(&self, suffix: &Name, base: &BTreeMap<Name, Authority>, autodefined: &Autodefined) -> Option<Authority> {
-        let written =
-            [&self.zones, &self.autodefined, &self.carved_out].into_iter().find_map(|claims| claims.get(suffix));
-        let reverse = || autodefined.reverse_zone(self.index, suffix).filter(|_| self.vpc.has_reverse_zones());
-        written.copied().or_else(reverse).or_else(|| base.get(suffix).copied())
+    /// Who claims exactly this suffix: rule > hosted zone and private name, and what is associated with the VPC before what
+    /// its profiles bring.
+    fn claimed(&mut self, suffix: &Name) -> Option<Authority> {
+        for index in 0..self.sources.len() {
+            let source = self.sources[index];
+            if let Some(context) = source.forward.get(suffix) {
+                return Some(Authority::Forward(*context));
+            }
+            if source.system.contains(suffix) {
+                return Some(self.as_aws_itself(suffix));
+            }
+            if let Some(zone) = self.visible_zone(source, suffix) {
+                return Some(self.zone(zone, |this| this.longest(suffix)));
+            }
+        }
+        None
+    }
+
+    /// Who answers for this suffix: the longest match, and on equal length whoever claims it > autodefined name.
+    fn longest(&mut self, suffix: &Name) -> Authority {
+        let matches = |suffix: Name| self.claimed(&suffix).or_else(|| self.autodefined(&suffix));
+        ancestors(suffix).find_map(matches).unwrap_or(self.upstream)
+    }
+
+    /// The same as if there were no rules: what a SYSTEM rule goes back to.
+    fn as_aws_itself(&mut self, suffix: &Name) -> Authority {
+        for ancestor in ancestors(suffix) {
+            let zone = self.sources.iter().find_map(|source| self.visible_zone(source, &ancestor));
+            if let Some(zone) = zone {
+                return self.zone(zone, |this| this.as_aws_itself(suffix));
+            }
+            if let Some(authority) = self.autodefined(&ancestor) {
+                return authority;
+            }
+        }
+        self.upstream
+    }
+
+    /// The zone of a source that has exactly this apex, if the view sees it.
+    fn visible_zone(&self, source: &Associated, apex: &Name) -> Option<ZoneIndex> {
+        let zone = source.zones.get(apex).copied().filter(|_| self.view.vpc.dns_hostnames)?;
+        (!self.looked_through.contains(&zone)).then_some(zone)
+    }
+
+    /// A zone as it answers: if it falls through, with what is beneath it.
+    fn zone(&mut self, zone: ZoneIndex, beneath: impl FnOnce(&mut Self) -> Authority) -> Authority {
+        if !self.peculiar.get(&zone).is_some_and(|hosted_zone| hosted_zone.falls_through) {
+            return Authority::Zone(zone);
+        }
+        self.looked_through.push(zone);
+        let beneath = beneath(self);
+        self.looked_through.pop();
+        Authority::Layered(self.layers.index(Layer { zone, beneath }))
+    }
+
+    /// What is autodefined for exactly this suffix.
+    fn autodefined(&self, suffix: &Name) -> Option<Authority> {
+        let written = self.view.autodefined.get(suffix).or_else(|| self.view.carved_out.get(suffix));
+        let reverse = || {
+            let zone = self.autodefined.reverse_zone(self.view.index, suffix);
+            zone.filter(|_| self.view.vpc.has_reverse_zones())
+        };
+        written.copied().or_else(reverse).or_else(|| self.base.get(suffix).copied())
+    }
+
+    /// Leaves to their name servers what zones delegate, where a DELEGATE rule covers these and the zone itself would
+    /// answer (R53:outbound-delegation-tutorial). What anybody else claims is not the zone's to delegate, nor is what is
+    /// below another delegation.
+    fn delegate(
+        &self,
+        claims: &mut BTreeMap<Name, Authority>,
+        delegated: &mut impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
+    ) {
+        let records: Vec<&Name> = self.sources.iter().flat_map(|source| &source.delegation_records).collect();
+        if records.is_empty() {
+            return;
+        }
+        let zones: BTreeSet<ZoneIndex> =
+            claims.values().filter_map(|authority| self.layers.zone_of(*authority)).collect();
+        let zones = zones.into_iter().filter_map(|zone| Some((zone, *self.peculiar.get(&zone)?)));
+        let mut delegations: Vec<_> = zones
+            .flat_map(|(zone, hosted_zone)| hosted_zone.delegations.iter().map(move |one| (zone, hosted_zone, one)))
+            .collect();
+        delegations.sort_by_key(|(zone, _, delegation)| (delegation.owner.label_count(), *zone));
+        for (zone, hosted_zone, Delegation { owner, name_servers }) in delegations {
+            let is_covered = |server: &&NameServer| records.iter().any(|record| server.name.is_at_or_below(record));
+            let covered: Vec<&NameServer> = name_servers.iter().filter(is_covered).collect();
+            let answers =
+                ancestors(owner).find_map(|name| claims.get(&name).copied().or_else(|| self.autodefined(&name)));
+            let is_its_own = answers.and_then(|authority| self.layers.zone_of(authority)) == Some(zone);
+            // A SYSTEM rule of the same name takes it out.
+            if covered.is_empty() || !is_its_own || claims.contains_key(owner) {
+                continue;
+            }
+            let targets = covered.iter().flat_map(|server| &server.targets).take(DELEGATION_TARGETS_MAX);
+            let group = TargetGroup { targets: targets.cloned().collect(), order: TargetOrder::default() };
+            let kind = ContextKind::Delegation { zone: hosted_zone.id.clone(), owner: owner.clone() };
+            claims.insert(owner.clone(), Authority::Forward(delegated(kind, group)));
+        }
+    }
+}
+
+/// Addresses of one delegation that are asked: as many as a rule may have targets (Developer Guide, DNSLimitations).
+const DELEGATION_TARGETS_MAX: usize = 6;
+
+/// Layers in the making, equal ones once.
+#[derive(Default)]
+struct Layers {
+    made: Vec<Layer>,
+    indexes: HashMap<Layer, LayerIndex>,
+}
+
+impl Layers {
+    fn index(&mut self, layer: Layer) -> LayerIndex {
+        let next = LayerIndex(u32::try_from(self.made.len()).expect("fewer layers than 2^32"));
+        *self.indexes.entry(layer).or_insert_with(|| {
+            self.made.push(layer);
+            next
+        })
+    }
+
+    /// The zone that answers first, if it is one.
+    fn zone_of(&self, authority: Authority) -> Option<ZoneIndex> {
+        match authority {
+            Authority::Zone(zone) => Some(zone),
+            Authority::Layered(index) => Some(self.made[index.0 as usize].zone),
+            Authority::Forward(_) | Authority::Nothing => None,
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use crate::aws::autodefined::{further_private_domain, private_domain, public_dom
 use crate::aws::{Instance, Model, NetworkInterface, VpcIndex};
 use crate::dns::{FoldedName, HashSeed, Name, Rtype};
 use crate::snapshot::autodefined::{COMPUTED_TTL_SECONDS, REVERSE_ZONE_OCTETS_MAX, reverse_zone_labels};
-use crate::snapshot::{Authority, Contents, Network, Networks, NetworksIndex, ReverseName, ZoneIndex, ZoneKind};
+use crate::snapshot::{
+    Authority, Contents, Network, Networks, NetworksIndex, ReverseName, StoredNames, ZoneIndex, ZoneKind,
+};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -25,9 +27,9 @@ const METADATA_LABEL: &[u8] = b"instance-data";
 
 /// What of the autodefined names is neither a zone nor a claim.
 pub(super) struct Autodefined {
-    /// The blocks of all views, equal ones once.
+    /// What the views see of VPCs, equal things once.
     pub(super) networks: Vec<Networks>,
-    /// Which of them are those of each VPC.
+    /// Which of them each VPC sees.
     pub(super) of_vpcs: Vec<NetworksIndex>,
     /// The reverse zones of blocks, by octets of an address in the apex.
     pub(super) reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
@@ -48,10 +50,8 @@ impl Autodefined {
 /// What all VPCs of a region have in common.
 struct Region {
     private_domain: Name,
-    /// The zone of the private domain as those see it who have no instance there.
     private_zone: ZoneIndex,
     public_domain: Name,
-    /// The zone of the public domain as those see it who have no public name there.
     public_zone: ZoneIndex,
 }
 
@@ -62,6 +62,13 @@ struct Addresses<'m> {
     interfaces: Vec<&'m NetworkInterface>,
 }
 
+/// The zones in which the names of one VPC stand, if it has any.
+#[derive(Default)]
+struct NamesOfVpc {
+    resource_names: Option<ZoneIndex>,
+    public_names: Option<ZoneIndex>,
+}
+
 /// Adds the autodefined zones and claims.
 pub(super) fn compile(model: &Model, zones: &mut ZonesBuilder, claims: &mut ClaimsByView<'_>) -> Autodefined {
     let reverse_zones = std::array::from_fn(|octets| add_reverse_zone(zones, octets));
@@ -70,14 +77,20 @@ pub(super) fn compile(model: &Model, zones: &mut ZonesBuilder, claims: &mut Clai
     for vpc in &model.vpcs {
         regions.entry(&vpc.region).or_insert_with(|| add_region(&vpc.region, &private_reverse, zones, claims));
     }
-    let addresses = addresses_by_vpc(model);
-    let seen = seen_by_vpc(model);
+    let names: Vec<NamesOfVpc> = addresses_by_vpc(model)
+        .iter()
+        .zip(&model.vpcs)
+        .map(|(addresses, vpc)| match vpc.dns_hostnames {
+            true => add_names(zones, &regions[&*vpc.region], addresses),
+            false => NamesOfVpc::default(),
+        })
+        .collect();
     let mut networks = NetworksInterner::default();
     let mut of_vpcs = Vec::with_capacity(model.vpcs.len());
-    for (index, seen) in (0..).map(VpcIndex).zip(&seen) {
-        of_vpcs.push(networks.index(model, seen, &regions));
+    for (index, seen) in (0..).map(VpcIndex).zip(&seen_by_vpc(model)) {
+        of_vpcs.push(networks.index(model, seen, &names, &regions));
         if model.vpc(index).dns_hostnames {
-            add_vpc(model, index, seen, &addresses, &regions, zones, claims);
+            claim_domains(model, index, seen, &names, &regions, claims);
         }
     }
     Autodefined { networks: networks.made, of_vpcs, reverse_zones }
@@ -105,35 +118,41 @@ fn seen_by_vpc(model: &Model) -> Vec<Vec<VpcIndex>> {
     seen
 }
 
-/// Adds what is stored of the names that a VPC sees, and its claims beyond those of its region.
-fn add_vpc(
+/// Adds the names of a VPC that are stored. They stand once, whoever sees them.
+fn add_names(zones: &mut ZonesBuilder, region: &Region, addresses: &Addresses<'_>) -> NamesOfVpc {
+    let mut add = |domain: &Name, names: Names| {
+        let is_one = !names.is_empty();
+        is_one.then(|| add_zone(zones, domain, Contents::Stored, names))
+    };
+    NamesOfVpc {
+        resource_names: add(&region.private_domain, resource_names(&region.private_domain, addresses)),
+        public_names: add(&region.public_domain, public_names(&region.public_domain, addresses)),
+    }
+}
+
+/// Claims the domains of the names that a VPC sees, beyond what all of its region claim.
+fn claim_domains(
     model: &Model,
     vpc: VpcIndex,
     seen: &[VpcIndex],
-    addresses: &[Addresses<'_>],
+    names: &[NamesOfVpc],
     regions: &BTreeMap<&str, Region>,
-    zones: &mut ZonesBuilder,
     claims: &mut ClaimsByView<'_>,
 ) {
-    let mut by_region: BTreeMap<&str, Vec<&Addresses<'_>>> = BTreeMap::new();
+    // Whether a VPC that is seen has public names there.
+    let mut has_public_names: BTreeMap<&str, bool> = BTreeMap::new();
     for of in seen {
-        by_region.entry(&model.vpc(*of).region).or_default().push(&addresses[of.0 as usize]);
+        *has_public_names.entry(&model.vpc(*of).region).or_default() |= names[of.0 as usize].public_names.is_some();
     }
-    for (name, addresses) in by_region {
+    for (name, has_public_names) in has_public_names {
         let region = &regions[name];
-        let resource_names = resource_names(&region.private_domain, &addresses);
-        if !resource_names.is_empty() {
-            let zone = add_private_zone(zones, &region.private_domain, resource_names);
-            claims.autodefined(vpc, &region.private_domain, zone);
-        } else if name != &*model.vpc(vpc).region {
+        if name != &*model.vpc(vpc).region {
             claims.autodefined(vpc, &region.private_domain, region.private_zone);
         }
-        let public_names = public_names(&region.public_domain, &addresses);
-        if public_names.is_empty() {
-            claims.carved_out(vpc, &region.public_domain, region.public_zone);
+        if has_public_names {
+            claims.autodefined(vpc, &region.public_domain, region.public_zone);
         } else {
-            let zone = add_zone(zones, &region.public_domain, Contents::PublicNames, public_names);
-            claims.autodefined(vpc, &region.public_domain, zone);
+            claims.carved_out(vpc, &region.public_domain, region.public_zone);
         }
     }
 }
@@ -143,9 +162,9 @@ type Names = BTreeMap<Name, Vec<(Rtype, EncodedRrset)>>;
 
 /// `i-….ap-northeast-2.compute.internal`: A and AAAA as the instance's options say (EC2 user guide,
 /// ec2-instance-naming).
-fn resource_names(domain: &Name, addresses: &[&Addresses<'_>]) -> Names {
+fn resource_names(domain: &Name, addresses: &Addresses<'_>) -> Names {
     let mut names = Names::new();
-    for instance in addresses.iter().flat_map(|addresses| &addresses.instances) {
+    for instance in &addresses.instances {
         let options = instance.private_dns_name_options;
         let a = instance.private_ip_address.filter(|_| options.enable_resource_name_dns_a_record);
         let aaaa = instance.ipv6_address.filter(|_| options.enable_resource_name_dns_aaaa_record);
@@ -161,11 +180,10 @@ fn resource_names(domain: &Name, addresses: &[&Addresses<'_>]) -> Names {
 
 /// `ec2-203-0-113-25.ap-northeast-2.compute.amazonaws.com`: the private address behind the public one (VPC user guide,
 /// vpc-dns).
-fn public_names(domain: &Name, addresses: &[&Addresses<'_>]) -> Names {
-    let of_instances = addresses.iter().flat_map(|addresses| &addresses.instances);
+fn public_names(domain: &Name, addresses: &Addresses<'_>) -> Names {
+    let of_instances = addresses.instances.iter();
     let of_instances = of_instances.map(|instance| (instance.public_ip_address, instance.private_ip_address));
-    let of_interfaces = addresses.iter().flat_map(|addresses| &addresses.interfaces);
-    let of_interfaces = of_interfaces.flat_map(|interface| &interface.private_ip_addresses);
+    let of_interfaces = addresses.interfaces.iter().flat_map(|interface| &interface.private_ip_addresses);
     let of_interfaces = of_interfaces.map(|address| (address.public_ip, Some(address.private_ip_address)));
     let pairs = of_instances.chain(of_interfaces).filter_map(|(public, private)| public.zip(private));
     let name = |public: Ipv4Addr| {
@@ -188,7 +206,7 @@ fn add_region(
     claims: &mut ClaimsByView<'_>,
 ) -> Region {
     let (private_domain, public_domain) = (private_domain(name), public_domain(name));
-    let private_zone = add_private_zone(zones, &private_domain, Names::new());
+    let private_zone = add_private_zone(zones, &private_domain);
     let public_zone = add_zone(zones, &public_domain, Contents::PublicNames, Names::new());
     let mut forward = vec![(private_domain.clone(), private_zone)];
     if let Some(domain) = further_private_domain(name) {
@@ -202,10 +220,10 @@ fn add_region(
     Region { private_domain, private_zone, public_domain, public_zone }
 }
 
-/// Adds a zone of IP names, with the name of the metadata service and these.
-fn add_private_zone(zones: &mut ZonesBuilder, domain: &Name, mut names: Names) -> ZoneIndex {
+/// Adds a zone of IP names, with the name of the metadata service.
+fn add_private_zone(zones: &mut ZonesBuilder, domain: &Name) -> ZoneIndex {
     let metadata = domain.child(METADATA_LABEL).expect("a short label");
-    names.insert(metadata, vec![(Rtype::A, record(Rtype::A, &METADATA_ADDRESS.octets()))]);
+    let names = Names::from([(metadata, vec![(Rtype::A, record(Rtype::A, &METADATA_ADDRESS.octets()))])]);
     add_zone(zones, domain, Contents::IpNames, names)
 }
 
@@ -219,11 +237,11 @@ fn add_metadata_reverse_zone(zones: &mut ZonesBuilder, private_domain: &Name) ->
 }
 
 /// Adds the reverse zones of RFC 1918's blocks, in which there is nothing but what blocks of VPCs have (RFC 6303 section
-/// 4.1).
+/// 4.1): what is above the zone of a block exists with it.
 fn add_private_reverse_zones(zones: &mut ZonesBuilder) -> Vec<(Name, ZoneIndex)> {
     let of_172 = (16..=31).map(|second| reverse_name(&[172, second]));
     let apexes = std::iter::once(reverse_name(&[10])).chain(of_172).chain([reverse_name(&[192, 168])]);
-    apexes.map(|apex| (apex.clone(), add_zone(zones, &apex, Contents::Stored, Names::new()))).collect()
+    apexes.map(|apex| (apex.clone(), add_zone(zones, &apex, Contents::ReverseNames, Names::new()))).collect()
 }
 
 /// Adds the zone that stands for all reverse zones of blocks with so many octets of an address in the apex.
@@ -250,31 +268,42 @@ fn add_zone(zones: &mut ZonesBuilder, apex: &Name, contents: Contents, mut names
     zones.add(&ZoneHead { kind: ZoneKind::Autodefined, apex, id: "autodefined", soa, contents }, &names)
 }
 
-/// The blocks of views in the making.
+/// What views see of VPCs, in the making.
 #[derive(Default)]
 struct NetworksInterner<'m> {
     made: Vec<Networks>,
-    indexes: HashMap<Vec<Network>, NetworksIndex>,
+    indexes: HashMap<(Vec<Network>, Vec<StoredNames>), NetworksIndex>,
     domains: HashMap<&'m str, Arc<[u8]>>,
 }
 
 impl<'m> NetworksInterner<'m> {
-    /// The blocks of these VPCs, made if no view had the same before. IPv6 has no IP names, and no autodefined reverse
-    /// zones.
-    fn index(&mut self, model: &'m Model, vpcs: &[VpcIndex], regions: &BTreeMap<&str, Region>) -> NetworksIndex {
-        let mut networks = Vec::new();
-        for vpc in vpcs.iter().map(|vpc| model.vpc(*vpc)) {
-            let domain = || regions[&*vpc.region].private_domain.as_wire().into();
-            let domain = self.domains.entry(&vpc.region).or_insert_with(domain);
-            networks.extend(vpc.cidrs.iter().filter_map(|block| match block {
+    /// What a view sees of these VPCs, made if no view saw the same before. IPv6 has no IP names, and no autodefined
+    /// reverse zones.
+    fn index(
+        &mut self,
+        model: &'m Model,
+        vpcs: &[VpcIndex],
+        names: &[NamesOfVpc],
+        regions: &BTreeMap<&str, Region>,
+    ) -> NetworksIndex {
+        let (mut blocks, mut stored) = (Vec::new(), Vec::new());
+        for index in vpcs {
+            let (vpc, names) = (model.vpc(*index), &names[index.0 as usize]);
+            let region = &regions[&*vpc.region];
+            let domain = self.domains.entry(&vpc.region).or_insert_with(|| region.private_domain.as_wire().into());
+            blocks.extend(vpc.cidrs.iter().filter_map(|block| match block {
                 IpNet::V4(block) => Some(Network { block: *block, domain: Arc::clone(domain) }),
                 IpNet::V6(_) => None,
             }));
+            let zones = [(region.private_zone, names.resource_names), (region.public_zone, names.public_names)];
+            stored.extend(
+                zones.iter().filter_map(|(domain, names)| Some(StoredNames { domain: *domain, names: (*names)? })),
+            );
         }
         let next = NetworksIndex(u32::try_from(self.made.len()).expect("fewer VPCs than 2^32"));
         let made = &mut self.made;
-        *self.indexes.entry(networks).or_insert_with_key(|networks| {
-            made.push(Networks::new(networks.clone()));
+        *self.indexes.entry((blocks, stored)).or_insert_with_key(|(blocks, stored)| {
+            made.push(Networks::new(blocks.clone(), stored.clone()));
             next
         })
     }

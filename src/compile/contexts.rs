@@ -38,8 +38,10 @@ pub(super) struct ModelContexts {
     pub(super) contexts: Vec<ForwardContext>,
     /// Who answers for what nobody claims.
     pub(super) upstream: Authority,
-    /// For each rule in order: its context, or none for a SYSTEM rule.
+    /// For each rule in order: its context, or none where it has no targets of its own.
     pub(super) of_rules: Vec<Option<ContextIndex>>,
+    /// Those of delegations, which are found when the views' claims are.
+    of_delegations: HashMap<(ContextKind, TargetGroup), ContextIndex>,
 }
 
 impl Contexts {
@@ -61,21 +63,33 @@ impl Contexts {
         let oldest = self.models.saturating_sub(MODELS_REMEMBERED);
         self.known.retain(|_, known| known.model >= oldest);
         let mut contexts = Vec::new();
-        let mut add = |this: &mut Self, kind: ContextKind, group: &TargetGroup| {
-            let id = this.id(&kind, group);
-            contexts.push(ForwardContext { id, kind, group: Arc::new(group.clone()) });
-            ContextIndex(contexts.len() as u32 - 1)
-        };
         let upstream = match (model.upstream.is_empty(), model.upstream_is_system) {
             (true, false) => Authority::Nothing,
-            _ => Authority::Forward(add(self, ContextKind::Upstream, &model.upstream)),
+            _ => Authority::Forward(self.add(&mut contexts, ContextKind::Upstream, &model.upstream)),
         };
         let of_rules = model.resolver_rules.iter().map(|rule| match &rule.action {
-            RuleAction::Forward(group) => Some(add(self, ContextKind::Rule(rule.id.clone()), group)),
-            RuleAction::System => None,
+            RuleAction::Forward(group) => Some(self.add(&mut contexts, ContextKind::Rule(rule.id.clone()), group)),
+            RuleAction::System | RuleAction::Delegate => None,
         });
         let of_rules = of_rules.collect();
-        ModelContexts { contexts, upstream, of_rules }
+        ModelContexts { contexts, upstream, of_rules, of_delegations: HashMap::new() }
+    }
+
+    /// The context of a delegation to these targets, made if no view of the model had the same before.
+    pub(super) fn of_delegation(
+        &mut self,
+        of_model: &mut ModelContexts,
+        kind: ContextKind,
+        group: TargetGroup,
+    ) -> ContextIndex {
+        let ModelContexts { contexts, of_delegations, .. } = of_model;
+        *of_delegations.entry((kind, group)).or_insert_with_key(|(kind, group)| self.add(contexts, kind.clone(), group))
+    }
+
+    fn add(&mut self, contexts: &mut Vec<ForwardContext>, kind: ContextKind, group: &TargetGroup) -> ContextIndex {
+        let id = self.id(&kind, group);
+        contexts.push(ForwardContext { id, kind, group: Arc::new(group.clone()) });
+        ContextIndex(contexts.len() as u32 - 1)
     }
 }
 

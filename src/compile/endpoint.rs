@@ -4,14 +4,17 @@
 //! swallow what is below them (aws-sdk transcripts: an `eks` endpoint makes `oidc.eks.REGION` unresolvable).
 
 use super::authority::ClaimsByView;
+use super::routing_policy::PoliciesBuilder;
 use super::zone::{
     ENDPOINT_TTL, EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ZoneHead, ZonesBuilder, route_53_soa,
 };
 use crate::aws::endpoint::PrivateName;
-use crate::aws::{EndpointKind, Model, VpcEndpoint};
+use crate::aws::{EndpointKind, VpcEndpoint, ZonalAddresses};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Contents, Ingress, ZoneIndex, ZoneKind};
-use std::net::IpAddr;
+use crate::snapshot::{
+    Contents, HealthIndex, HealthPlan, Ingress, Probe, ProbeHost, ProbeRequest, ZoneIndex, ZoneKind,
+};
+use std::net::{IpAddr, SocketAddr};
 
 /// The address records of an endpoint name, by type.
 pub(super) fn address_rrsets(addresses: impl Iterator<Item = IpAddr>) -> Vec<(Rtype, EncodedRrset)> {
@@ -34,10 +37,10 @@ pub(super) fn address_rrsets(addresses: impl Iterator<Item = IpAddr>) -> Vec<(Rt
 
 /// Adds the names of one endpoint. Gateway and Gateway Load Balancer endpoints change no DNS answer.
 pub(super) fn compile(
-    model: &Model,
     index: usize,
     endpoint: &VpcEndpoint,
     zones: &mut ZonesBuilder,
+    policies: &mut PoliciesBuilder<'_>,
     claims: &mut ClaimsByView<'_>,
 ) {
     let EndpointKind::Interface { regional_name, zonal, has_subdomains, private_names, private_dns_only_for_inbound } =
@@ -45,7 +48,7 @@ pub(super) fn compile(
     else {
         return;
     };
-    let all = super::hosted_zone::endpoint_addresses(model, index, None);
+    let all = policies.regional_answer(index);
     if endpoint.state.has_dns_names() {
         let below = Coverage { at_apex: true, below_apex: *has_subdomains };
         let regional = add_zone(zones, endpoint, ZoneKind::EndpointName, regional_name, below, &all);
@@ -56,17 +59,40 @@ pub(super) fn compile(
             claims.everywhere(&zone.zonal_name, zonal);
         }
     }
-    if endpoint.state.has_private_names() && model.vpc(endpoint.vpc).dns_hostnames {
+    if endpoint.state.has_private_names() && claims.has_private_names(index, endpoint) {
         for PrivateName { apex, at_apex, below_apex } in private_names {
             let coverage = Coverage { at_apex: *at_apex, below_apex: *below_apex };
             let zone = add_zone(zones, endpoint, ZoneKind::PrivateName, apex, coverage, &all);
             // S3's "private DNS only for inbound": from inside the name stays public (S3PL, DnsOptions).
             if !private_dns_only_for_inbound {
-                claims.zone(endpoint.vpc, Ingress::Inside, apex, zone);
+                claims.private_name(index, endpoint, Ingress::Inside, apex, zone);
             }
-            claims.zone(endpoint.vpc, Ingress::ViaInbound, apex, zone);
+            claims.private_name(index, endpoint, Ingress::ViaInbound, apex, zone);
         }
     }
+}
+
+/// Enters the network interfaces of an endpoint that are asked whether they take connections; none where nobody asks.
+pub(super) fn interface_health(endpoint: &VpcEndpoint, plan: &mut HealthPlan) -> Vec<(IpAddr, HealthIndex)> {
+    interface_probes(endpoint).map(|(ip, probe)| (ip, plan.seen(&probe.id, None))).collect()
+}
+
+/// What is asked for an endpoint, each with the address of its network interface. Nobody is asked for one that is gone.
+pub(super) fn interface_probes(endpoint: &VpcEndpoint) -> impl Iterator<Item = (IpAddr, Probe)> {
+    let zonal: &[ZonalAddresses] = match &endpoint.kind {
+        EndpointKind::Interface { zonal, .. } if endpoint.state.has_dns_names() => zonal,
+        _ => &[],
+    };
+    let addresses = zonal.iter().flat_map(|zone| zone.addresses.iter().copied());
+    endpoint.interface_probe.into_iter().flat_map(move |probe| {
+        addresses.clone().map(move |ip| {
+            // No health check has such an id: there is a space in it.
+            let id = format!("{} {}", endpoint.id, SocketAddr::new(ip, probe.port)).into();
+            let (host, request) = (ProbeHost::Address(ip), ProbeRequest::Connect);
+            let (interval, threshold) = (probe.request_interval, probe.failure_threshold);
+            (ip, Probe { id, host, port: probe.port, request, interval, threshold })
+        })
+    })
 }
 
 /// Which names of a hidden zone answer with the addresses.

@@ -9,15 +9,15 @@ use super::zone::{
 use crate::aws::record_set::rdatas;
 use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Contents, Ingress, ZoneKind};
+use crate::snapshot::{Contents, ZoneKind};
 
-/// Adds one zone: its data once, its claim in the views of every associated VPC.
+/// Adds one zone: its data once, its claim in every associated VPC and profile.
 pub(super) fn compile<'m>(
+    number: usize,
     zone: &'m HostedZone,
     zones: &mut ZonesBuilder,
     policies: &mut PoliciesBuilder<'m>,
-    claims: &mut ClaimsByView<'_>,
-    model: &Model,
+    claims: &mut ClaimsByView<'m>,
 ) {
     // Sets of one owner stand together, and of these those of one type, which their identifiers will put in order.
     let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
@@ -51,10 +51,7 @@ pub(super) fn compile<'m>(
         + names.iter().map(|(name, _)| name.as_wire().len() + 12).sum::<usize>();
     zones.reserve(names.len(), octets);
     let index = zones.add(&head, &names);
-    for &vpc in zone.vpcs.iter().filter(|vpc| model.vpc(**vpc).dns_hostnames) {
-        claims.zone(vpc, Ingress::Inside, &zone.apex, index);
-        claims.zone(vpc, Ingress::ViaInbound, &zone.apex, index);
-    }
+    claims.hosted_zone(number, zone, index);
 }
 
 /// Puts in what every private hosted zone is born with, where the operator gave none (R53:hosted-zones-private).

@@ -11,15 +11,19 @@ mod counter_slots;
 mod endpoint;
 mod health_check;
 mod hosted_zone;
+mod profile;
 mod routing_policy;
 mod zone;
 
 pub use contexts::Contexts;
+pub use health_check::probes;
 
-use crate::aws::{Model, VpcIndex};
+use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, PrefixMap, Sizes, Snapshot, View, ViewIndex};
-use authority::ClaimsByView;
+use crate::snapshot::{
+    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Sizes, Snapshot, View, ViewIndex,
+};
+use authority::{Authorities, ClaimsByView};
 use counter_slots::CounterSlots;
 use routing_policy::PoliciesBuilder;
 use std::net::SocketAddr;
@@ -32,20 +36,22 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let mut claims = ClaimsByView::new(model, seed);
     let doors = doors(model, &mut contexts.counter_slots);
     let slots_of_vpcs = contexts.counter_slots.of_vpcs(model);
-    let contexts = contexts.of_model(model);
+    let mut of_model = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
     for (index, endpoint) in model.endpoints.iter().enumerate() {
-        endpoint::compile(model, index, endpoint, &mut zones, &mut claims);
+        endpoint::compile(index, endpoint, &mut zones, &mut policies, &mut claims);
     }
-    for hosted_zone in &model.hosted_zones {
-        hosted_zone::compile(hosted_zone, &mut zones, &mut policies, &mut claims, model);
+    for (number, hosted_zone) in model.hosted_zones.iter().enumerate() {
+        hosted_zone::compile(number, hosted_zone, &mut zones, &mut policies, &mut claims);
     }
-    for (rule, context) in model.resolver_rules.iter().zip(&contexts.of_rules) {
-        claims.resolver_rule(rule, *context);
+    for (number, (rule, context)) in model.resolver_rules.iter().zip(&of_model.of_rules).enumerate() {
+        claims.resolver_rule(number, rule, *context);
     }
-    let (authorities, tables) = claims.build(contexts.upstream, &autodefined);
-    let views = tables.into_iter().map(|tables| {
+    let upstream = of_model.upstream;
+    let delegated = |kind, group| contexts.of_delegation(&mut of_model, kind, group);
+    let Authorities { tables: authorities, layers, of_views } = claims.build(upstream, &autodefined, delegated);
+    let views = of_views.into_iter().map(|tables| {
         let vpc = model.vpc(tables.vpc);
         View {
             vpc: vpc.id.clone(),
@@ -57,30 +63,41 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             base: tables.base,
             networks: autodefined.of_vpcs[tables.vpc.0 as usize],
             has_reverse_zones: vpc.has_reverse_zones(),
-            otherwise: contexts.upstream,
+            otherwise: upstream,
+            dns64: tables.ingress == Ingress::Inside && vpc.dns64,
         }
     });
-    let views = views.collect();
+    let mut views: Vec<View> = views.collect();
+    for endpoint in model.inbound_endpoints.iter().filter(|endpoint| endpoint.dns64) {
+        let view = views[view_index(endpoint.vpc, Ingress::ViaInbound).0 as usize].clone();
+        views.push(View { dns64: true, ..view });
+    }
     let (zones, nodes) = zones.build();
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
         doors: doors.into(),
         clients: PrefixMap::new(clients(model)),
-        views,
+        views: views.into(),
         authorities,
+        layers: layers.into(),
         zones,
         networks: autodefined.networks.into(),
         reverse_zones: autodefined.reverse_zones,
         nodes,
         policies,
         health: health.table(plan),
-        contexts: contexts.contexts.into(),
+        negative_answers: match model.compat.soa_in_negative_answers {
+            SoaInNegativeAnswers::Always => None,
+            SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
+        },
+        contexts: of_model.contexts.into(),
         sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
 }
 
-/// The view of a VPC: two a VPC, from inside and via inbound.
+/// The view of a VPC: two a VPC, from inside and via inbound. Behind those of all VPCs stands one more for each inbound
+/// endpoint with DNS64, in the order of endpoints.
 fn view_index(vpc: VpcIndex, ingress: Ingress) -> ViewIndex {
     ViewIndex(vpc.0 * 2 + u32::from(ingress == Ingress::ViaInbound))
 }
@@ -114,8 +131,11 @@ fn doors(model: &Model, slots: &mut CounterSlots) -> Vec<Door> {
     for (index, vpc) in (0..).zip(&model.vpcs) {
         add(&vpc.listen, DoorKind::View(view_index(VpcIndex(index), Ingress::Inside)), &vpc.allow);
     }
+    let mut of_dns64 = (model.vpcs.len() as u32 * 2..).map(ViewIndex);
     for endpoint in &model.inbound_endpoints {
-        add(&endpoint.listen, DoorKind::View(view_index(endpoint.vpc, Ingress::ViaInbound)), &endpoint.allow);
+        let own = if endpoint.dns64 { of_dns64.next() } else { None };
+        let view = own.unwrap_or_else(|| view_index(endpoint.vpc, Ingress::ViaInbound));
+        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow);
     }
     doors
 }
@@ -123,8 +143,12 @@ fn doors(model: &Model, slots: &mut CounterSlots) -> Vec<Door> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::profile::PROFILE_PRIORITY;
     use crate::aws::record_set::push_rdata;
-    use crate::aws::{HostedZone, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc};
+    use crate::aws::{
+        HostedZone, NetworkInterface, PeeringSide, PeeringStatus, PrivateIpAddress, Profile, ProfileAssociation,
+        RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, VpcPeering,
+    };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
 
@@ -144,6 +168,7 @@ mod tests {
             dns_support: true,
             dns_hostnames: true,
             autodefined_reverse: true,
+            dns64: false,
         }
     }
 
@@ -162,6 +187,8 @@ mod tests {
                 data: data.clone(),
                 routing: None,
             }],
+            delegations: Vec::new(),
+            falls_through: false,
         };
         Model { vpcs: (0..vpcs).map(vpc).collect(), hosted_zones: (0..zones).map(zone).collect(), ..Model::default() }
     }
@@ -181,6 +208,67 @@ mod tests {
         assert_eq!(many.nodes.octets(), one.nodes.octets());
         assert_eq!(many.zones.len(), one.zones.len());
         assert!(size_of::<View>() <= 96, "a view takes {} octets", size_of::<View>());
+    }
+
+    #[test]
+    fn a_profile_costs_the_same_for_however_many_vpcs() {
+        let with_profile = |vpcs: u32| {
+            let mut model = shared(vpcs, 100);
+            model.hosted_zones.iter_mut().for_each(|zone| zone.vpcs.clear());
+            model.profiles.push(Profile {
+                id: "rp-1".into(),
+                hosted_zones: (0..100).collect(),
+                resolver_rules: Vec::new(),
+                endpoints: Vec::new(),
+                associations: (0..vpcs)
+                    .map(|vpc| ProfileAssociation { vpc: VpcIndex(vpc), priority: PROFILE_PRIORITY })
+                    .collect(),
+            });
+            model
+        };
+        let (one, mut many) = (compiled(&with_profile(1)), with_profile(10_000));
+        // One of them has something of its own besides.
+        many.hosted_zones.push(HostedZone {
+            vpcs: vec![VpcIndex(7)],
+            apex: name("own.example"),
+            ..many.hosted_zones[0].clone()
+        });
+        let many = compiled(&many);
+        let differing = many.views.iter().filter(|view| view.table != many.views[0].table);
+        assert_eq!(differing.map(|view| &*view.vpc).collect::<Vec<_>>(), ["vpc-7", "vpc-7"]);
+        let own = many.authorities.octets() - one.authorities.octets();
+        // A second table of 101 claims, in slots of 8 octets, and one claim.
+        assert!(own <= 256 * 8 + 100, "{own} octets for a VPC with a zone of its own");
+        assert_eq!(many.zones.len(), one.zones.len() + 1);
+    }
+
+    #[test]
+    fn names_stand_once_however_many_peers_see_them() {
+        let meshed = |vpcs: u32, has_peers: bool| {
+            let mut model = shared(vpcs, 0);
+            let side = |vpc| PeeringSide { vpc: VpcIndex(vpc), allow_dns_resolution_from_remote_vpc: true };
+            let pairs = (0..vpcs).flat_map(|one| (0..one).map(move |other| (one, other)));
+            model.vpc_peerings.extend(pairs.filter(|_| has_peers).map(|(one, other)| VpcPeering {
+                id: "pcx-1".into(),
+                requester: side(one),
+                accepter: side(other),
+                status: PeeringStatus::Active,
+            }));
+            for vpc in 0..vpcs {
+                let address = |host: u32| PrivateIpAddress {
+                    private_ip_address: (0x0a00_0000 | vpc << 16 | host).into(),
+                    public_ip: Some((0x0c00_0000 | vpc << 16 | host).into()),
+                };
+                let private_ip_addresses = (0..50).map(address).collect();
+                let interface = NetworkInterface { id: "eni-1".into(), vpc: VpcIndex(vpc), private_ip_addresses };
+                model.network_interfaces.push(interface);
+            }
+            compiled(&model)
+        };
+        let (mesh, strangers) = (meshed(40, true), meshed(40, false));
+        assert_eq!(mesh.nodes.octets(), strangers.nodes.octets());
+        assert_eq!(mesh.zones.len(), strangers.zones.len());
+        assert_eq!(mesh.authorities.octets(), strangers.authorities.octets());
     }
 
     #[test]

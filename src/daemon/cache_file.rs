@@ -201,6 +201,7 @@ fn identity(context: &ForwardContext) -> String {
     let mut identity = match &context.kind {
         ContextKind::Upstream => "upstream".to_owned(),
         ContextKind::Rule(id) => format!("rule {id}"),
+        ContextKind::Delegation { zone, owner } => format!("delegation {zone} {owner}"),
     };
     for target in &context.group.targets {
         // No target is shown with a line end in it, and no id has one.

@@ -16,7 +16,7 @@ use crate::serve::counters::{BOUNDS, Counter, RCODES, ReplySource, WorkerCounter
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::serve::stream::StreamsWatch;
-use crate::snapshot::{DOORS_COUNTED_APART, DoorKind, Ingress, Snapshot, VPCS_COUNTED_APART, ViewIndex, ZoneKind};
+use crate::snapshot::{DOORS_COUNTED_APART, DoorKind, Ingress, Snapshot, VPCS_COUNTED_APART, ZoneKind};
 use crate::udp::sys::receive_drops;
 use family::*;
 use process::Process;
@@ -132,10 +132,11 @@ impl Watched {
                 let queries = sum(&|own| own.doors.at(usize::from(DOORS_COUNTED_APART)));
                 out.counter(QUERIES, &[OTHER, transport], queries);
             }
-            let has_door = views_with_doors(snapshot);
-            for (index, view) in (0..).zip(&snapshot.views).filter(|(_, view)| view.slot.is_of_one()) {
+            let (has_door, mut told) = (slots_with_doors(snapshot), BTreeSet::new());
+            // A VPC may have several views that are counted as one.
+            for view in snapshot.views.iter().filter(|view| view.slot.is_of_one() && told.insert(view.slot.0)) {
                 let queries = sum(&|own| own.view(view.slot));
-                if queries > 0 || has_door.contains(&index) {
+                if queries > 0 || has_door.contains(&view.slot.0) {
                     out.counter(VIEW_QUERIES, &[&view.vpc, ingress_text(view.ingress), transport], queries);
                 }
             }
@@ -356,13 +357,13 @@ fn process(out: &mut Scrape, process: &Process) {
     }
 }
 
-/// The views that a door leads to, whoever asks there.
-fn views_with_doors(snapshot: &Snapshot) -> BTreeSet<u32> {
+/// The slots of views that a door leads to, whoever asks there.
+fn slots_with_doors(snapshot: &Snapshot) -> BTreeSet<u16> {
     let views = snapshot.doors.iter().filter_map(|door| match door.kind {
-        DoorKind::View(ViewIndex(view)) => Some(view),
-        DoorKind::Shared { default } => default.map(|ViewIndex(view)| view),
+        DoorKind::View(view) => Some(view),
+        DoorKind::Shared { default } => default,
     });
-    views.collect()
+    views.map(|view| snapshot.view(view).slot.0).collect()
 }
 
 /// How queries come in, in a word.

@@ -31,6 +31,7 @@ use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
 use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
 use crate::forward::{ForwardLimits, Forwarder, Millis};
+use crate::probe::{ProbeCounts, Prober};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
@@ -62,6 +63,7 @@ pub struct Daemon {
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
     metrics: Metrics,
+    prober: Prober,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
     addresses: Vec<SocketAddr>,
@@ -87,8 +89,8 @@ impl Daemon {
         let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
         let limits = &settings.limits;
         let workers = worker_count.get();
-        let sockets_max = open_files::upstream_sockets(settings, configured.len() * (workers + 1), workers);
-        let forwarder = Forwarder::new(forward_limits(settings, sockets_max));
+        let shares = open_files::shares(settings, configured.len() * (workers + 1), workers);
+        let forwarder = Forwarder::new(forward_limits(settings, shares.upstream_sockets));
         let clock = Clock::at(Millis(0));
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
         let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
@@ -109,6 +111,8 @@ impl Daemon {
             };
             Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
+        let prober =
+            Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
         let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), &doors.udp);
         Ok(Self {
@@ -119,6 +123,7 @@ impl Daemon {
             streams_to_targets,
             cache_file,
             metrics,
+            prober,
             runtime,
             addresses: doors.addresses,
             configured,
@@ -139,7 +144,7 @@ impl Daemon {
         &self.server
     }
 
-    /// What is known of health checks: whoever owns one sets it there, and answers have it with the next query.
+    /// What is known of health checks: a hand may set one there, and answers have it with the next query.
     pub fn health(&self) -> &HealthStates {
         &self.health
     }
@@ -176,7 +181,10 @@ impl Daemon {
         }
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
-        Ok(self.server.publisher.publish(snapshot))
+        let generation = self.server.publisher.publish(snapshot);
+        // After the new table is there: what is seen of a check that it does not know would be lost.
+        self.prober.replace(compile::probes(model));
+        Ok(generation)
     }
 
     /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
@@ -189,6 +197,7 @@ impl Daemon {
                 ContextKind::Rule(id) => {
                     (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
                 }
+                ContextKind::Delegation { zone, owner } => (owner.clone(), format!("{zone}, NS of {owner}")),
             };
             LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
         };
@@ -199,6 +208,11 @@ impl Daemon {
     /// What has been counted so far, over all workers and streams.
     pub fn counts(&self) -> WorkerCounts {
         self.server.counters.iter().map(crate::serve::counters::WorkerCounters::snapshot).sum()
+    }
+
+    /// What health checks have counted so far.
+    pub fn probe_counts(&self) -> ProbeCounts {
+        self.prober.counts()
     }
 
     /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends.
@@ -214,6 +228,7 @@ impl Daemon {
             // Those that are left hold a permit each; the last one to go says so.
             let _ = tokio::time::timeout(left(until), in_flight.none_left()).await;
         });
+        self.prober.stop();
         // Who waits even now is told that nothing comes.
         self.lanes.stop();
         if let Some(file) = self.cache_file {
@@ -231,7 +246,7 @@ fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result
     let model = &configuration.model;
     let rules = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
         RuleAction::Forward(group) => Some(group),
-        RuleAction::System => None,
+        RuleAction::System | RuleAction::Delegate => None,
     });
     let is_any_encrypted = rules.chain([&model.upstream]).flat_map(|group| &group.targets).any(Target::is_encrypted);
     if roots.count() == 0 && is_any_encrypted {

@@ -154,6 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn an_included_file_outside_of_the_folder_is_refused_also_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("conf");
+        fs::create_dir(&inside).unwrap();
+        fs::write(folder.path().join("secret.zone"), "secret A 10.0.0.9\n").unwrap();
+        fs::write(inside.join("hosts.zone"), "www A 10.0.0.1\n").unwrap();
+        std::os::unix::fs::symlink("../secret.zone", inside.join("leads-out.zone")).unwrap();
+        std::os::unix::fs::symlink("hosts.zone", inside.join("stays-in.zone")).unwrap();
+        let text = "version = 1\nregion = 'us-west-2'\nupstream = { targets = [] }\n[[vpc]]\nid = 'vpc-1'\n\
+                    listen = ['127.0.0.1:5300']\n[[hosted_zone]]\nid = 'Z1'\nname = 'corp.example'\nvpcs = ['vpc-1']\n\
+                    file = 'corp.zone'\n";
+        fs::write(inside.join("plustwo.toml"), text).unwrap();
+        let load = |zone: &str| {
+            fs::write(inside.join("corp.zone"), zone).unwrap();
+            Source::File(inside.join("plustwo.toml")).load().unwrap()
+        };
+        let loaded = load("$INCLUDE stays-in.zone\n");
+        assert_eq!(loaded.configuration.unwrap().model.hosted_zones[0].record_sets.len(), 1);
+        let refused = load("$INCLUDE leads-out.zone\n");
+        assert!(refused.configuration.is_none());
+        let said = config::render(&refused.diagnostics);
+        assert!(said.contains("outside of the configuration's folder") && said.contains("corp.zone:1:10"), "{said}");
+    }
+
+    #[test]
     fn a_file_outside_of_the_folder_is_refused_also_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("conf");

@@ -1,6 +1,8 @@
 //! What is served, in words: doors, VPCs, zones, endpoints, rules.
 
-use crate::aws::{EndpointKind, HealthCheckKind, Model, RuleAction, VpcIndex};
+use crate::aws::{
+    EndpointKind, HealthCheckKind, Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, RuleAction, VpcIndex,
+};
 use crate::dns::{TargetGroup, TargetOrder};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -14,17 +16,28 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     doors(&mut text, model, addresses);
     let vpcs = model.vpcs.iter().map(|vpc| {
         let name = vpc.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
-        format!("{}{name}, {}, {}", vpc.id, vpc.region, list(vpc.cidrs.iter().chain(&vpc.clients)))
+        let clients = list(vpc.cidrs.iter().chain(&vpc.clients));
+        format!("{}{name}, {}, {clients}{}", vpc.id, vpc.region, with_dns64(vpc.dns64))
     });
     section(&mut text, "VPCs", vpcs);
     let zones = model.hosted_zones.iter().map(|zone| {
-        format!("{} ({}), {} record sets, for {}", zone.apex, zone.id, zone.record_sets.len(), ids(model, &zone.vpcs))
+        let falls_through = if zone.falls_through { ", falls through" } else { "" };
+        let sets = zone.record_sets.len();
+        format!("{} ({}), {sets} record sets, for {}{falls_through}", zone.apex, zone.id, ids(model, &zone.vpcs))
     });
     section(&mut text, "private hosted zones", zones);
     let checks = model.health_checks.iter().map(|check| {
         let what = match &check.kind {
-            HealthCheckKind::Manual { healthy: true } => "set to healthy".to_owned(),
-            HealthCheckKind::Manual { healthy: false } => "set to unhealthy".to_owned(),
+            HealthCheckKind::Manual { healthy, routing_control_arn } => {
+                let status = match healthy {
+                    Some(true) => "set to healthy",
+                    Some(false) => "set to unhealthy",
+                    None => "as it was last, for want of data",
+                };
+                let arn = routing_control_arn.as_deref().map(|arn| format!(", in place of {arn}"));
+                format!("{status}{}", arn.unwrap_or_default())
+            }
+            HealthCheckKind::Monitored(endpoint) => monitored(endpoint),
             HealthCheckKind::Calculated { health_threshold, children } => {
                 let children = children.iter().map(|child| &model.health_check(*child).id);
                 format!("healthy while {health_threshold} of {} are", list(children))
@@ -44,7 +57,9 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
             EndpointKind::Gateway => "gateway: no DNS".to_owned(),
             EndpointKind::GatewayLoadBalancer => "gateway load balancer: no DNS".to_owned(),
         };
-        format!("{} in {}, {}, {what}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
+        let probe = endpoint.interface_probe.map(|probe| format!(", its addresses asked at port {}", probe.port));
+        let probe = probe.unwrap_or_default();
+        format!("{} in {}, {}, {what}{probe}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
     });
     section(&mut text, "endpoints", endpoints);
     let interfaces = model.network_interfaces.iter().map(|interface| {
@@ -74,10 +89,19 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
         let action = match &rule.action {
             RuleAction::Forward(group) => format!("forwarded to {}", targets(group)),
             RuleAction::System => "as AWS resolves it".to_owned(),
+            RuleAction::Delegate => "and below: name servers whom zones delegate to".to_owned(),
         };
         format!("{} ({}) {action}, for {}", rule.domain, rule.id, ids(model, &rule.vpcs))
     });
     section(&mut text, "resolver rules", rules);
+    let profiles = model.profiles.iter().map(|profile| {
+        let zones = profile.hosted_zones.iter().map(|zone| &model.hosted_zones[*zone].id);
+        let rules = profile.resolver_rules.iter().map(|rule| &model.resolver_rules[*rule].id);
+        let endpoints = profile.endpoints.iter().map(|endpoint| &model.endpoints[*endpoint].id);
+        let vpcs: Vec<VpcIndex> = profile.associations.iter().map(|association| association.vpc).collect();
+        format!("{} shares {}, with {}", profile.id, list(zones.chain(rules).chain(endpoints)), ids(model, &vpcs))
+    });
+    section(&mut text, "profiles", profiles);
     let upstream = match (&*model.upstream.targets, model.upstream_is_system) {
         ([], false) => "nobody: names that nobody here owns are refused".to_owned(),
         ([], true) => "nobody: resolv.conf names no other nameserver".to_owned(),
@@ -100,18 +124,46 @@ fn targets(group: &TargetGroup) -> String {
     format!("{}{order}", list(&group.targets))
 }
 
+/// What a health check asks, and how often.
+fn monitored(endpoint: &MonitoredEndpoint) -> String {
+    let address = match &endpoint.host {
+        MonitoredHost::Address { ip_address, .. } => SocketAddr::new(*ip_address, endpoint.port).to_string(),
+        MonitoredHost::Name(name) => format!("{name}:{}", endpoint.port),
+    };
+    let what = match &endpoint.protocol {
+        MonitoringProtocol::Tcp => format!("asks for a connection to {address}"),
+        MonitoringProtocol::Http { is_https, resource_path, search_string, .. } => {
+            let scheme = if *is_https { "https" } else { "http" };
+            let name = match &endpoint.host {
+                MonitoredHost::Address { name: Some(name), .. } => format!(" as {name}"),
+                MonitoredHost::Address { name: None, .. } | MonitoredHost::Name(_) => String::new(),
+            };
+            let search = search_string.as_ref().map(|search| format!(" for {search:?}"));
+            format!("asks {scheme}://{address}{resource_path}{name}{}", search.unwrap_or_default())
+        }
+    };
+    let MonitoredEndpoint { request_interval, failure_threshold, .. } = endpoint;
+    format!("{what}, every {} s, turned by {failure_threshold} in a row", request_interval.as_secs())
+}
+
 /// Doors, each with whose it is.
 fn doors(text: &mut String, model: &Model, addresses: &[SocketAddr]) {
     let mut addresses = addresses.iter();
     let shared = model.shared.listen.iter().map(|_| "shared: the client's address picks the VPC".to_owned());
     let plus_two = model.vpcs.iter().flat_map(|vpc| vpc.listen.iter().map(|_| format!("plus-two door of {}", vpc.id)));
     let inbound = model.inbound_endpoints.iter().flat_map(|endpoint| {
-        let of = format!("inbound endpoint {} of {}", endpoint.id, model.vpc(endpoint.vpc).id);
+        let vpc = &model.vpc(endpoint.vpc).id;
+        let of = format!("inbound endpoint {} of {vpc}{}", endpoint.id, with_dns64(endpoint.dns64));
         endpoint.listen.iter().map(move |_| of.clone())
     });
     let doors = shared.chain(plus_two).chain(inbound);
     let lines = doors.filter_map(|whose| Some(format!("{} {whose}", addresses.next()?)));
     section(text, "listening on (UDP and TCP)", lines);
+}
+
+/// Whether there is DNS64, behind whatever it belongs to.
+fn with_dns64(has_dns64: bool) -> &'static str {
+    if has_dns64 { ", DNS64" } else { "" }
 }
 
 /// A heading and its lines, the first ones of them; nothing where there is none.
@@ -155,7 +207,8 @@ pub(super) fn questions() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::ResolverRule;
+    use crate::aws::profile::PROFILE_PRIORITY;
+    use crate::aws::{Profile, ProfileAssociation, ResolverRule, Vpc};
     use crate::dns::Name;
 
     #[test]
@@ -180,6 +233,30 @@ mod tests {
                         order, for none\nupstream\n  https://dns.example/dns-query\n\
                         addresses of targets that are host names\n  asked of 192.0.2.53:53\n";
         assert_eq!(summary(&model, &[]), expected);
+        let vpc = Vpc {
+            id: "vpc-six".into(),
+            name: None,
+            region: "us-west-2".into(),
+            cidrs: Vec::new(),
+            clients: Vec::new(),
+            listen: Vec::new(),
+            allow: Vec::new(),
+            dns_support: true,
+            dns_hostnames: true,
+            autodefined_reverse: true,
+            dns64: true,
+        };
+        model.vpcs.push(vpc);
+        model.profiles.push(Profile {
+            id: "rp-a".into(),
+            hosted_zones: Vec::new(),
+            resolver_rules: vec![0],
+            endpoints: Vec::new(),
+            associations: vec![ProfileAssociation { vpc: VpcIndex(0), priority: PROFILE_PRIORITY }],
+        });
+        let said = summary(&model, &[]);
+        assert!(said.contains("VPCs\n  vpc-six, us-west-2, none, DNS64\n"), "{said}");
+        assert!(said.contains("profiles\n  rp-a shares rslvr-rr-a, with vpc-six\n"), "{said}");
         model.upstream.order = TargetOrder::Random;
         assert!(summary(&model, &[]).contains("upstream\n  https://dns.example/dns-query in random order\n"));
     }

@@ -18,7 +18,10 @@ use std::fmt;
 pub use name::{parse_folded_name, parse_name};
 pub use rdata::{RDATA_OCTETS_MAX, TXT_VALUE_CHARACTERS_MAX, parse_rdata};
 pub use show::DisplayRdata;
-pub use zone_file::{ZONE_FILE_ERRORS_MAX, ZoneRecord, read_zone_file};
+pub use zone_file::{
+    IncludedFile, ZONE_FILE_ERRORS_MAX, ZONE_FILES_MAX, ZONE_FILES_OCTETS_MAX, ZONE_FILES_OPEN_MAX, ZoneFileError,
+    ZoneFileUser, ZoneRecord, read_zone_file,
+};
 
 /// How `\123` is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

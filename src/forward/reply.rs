@@ -318,7 +318,7 @@ impl UpstreamReply {
     }
 
     /// Whether it says that there is nothing, or that the upstream failed.
-    pub(super) fn is_negative(&self) -> bool {
+    pub fn is_negative(&self) -> bool {
         self.is_negative
     }
 

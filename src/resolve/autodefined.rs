@@ -3,7 +3,7 @@
 use super::zone::InView;
 use crate::dns::{FoldedName, Rtype};
 use crate::snapshot::autodefined::{parse_ip_label, write_ip_name};
-use crate::snapshot::{Contents, Networks, ReverseName, Zone};
+use crate::snapshot::{Contents, Networks, NodeTable, ReverseName, Zone, ZoneIndex};
 use std::net::Ipv4Addr;
 
 /// A record that stands nowhere.
@@ -42,8 +42,10 @@ impl Computed {
 /// Small enough for a register: were it as large as what becomes of it, plain answers would travel through memory too.
 #[derive(Clone, Copy)]
 pub(super) enum Judgement {
-    /// What is stored counts.
+    /// What is stored here counts.
     Stored,
+    /// What is stored there counts.
+    StoredIn(ZoneIndex),
     /// The SOA of the zone, which is computed too.
     Apex,
     /// This record.
@@ -63,16 +65,27 @@ const _: () = assert!(size_of::<Judgement>() <= 8);
 #[inline(never)]
 pub(super) fn judge(within: InView<'_>, name: &FoldedName, qtype: Rtype, hash: u64) -> Judgement {
     let InView { snapshot, view, index, zone } = within;
-    let is_stored = || snapshot.nodes.find(index, hash, name.as_wire()).is_some();
     let is_apex = name.label_count() == usize::from(zone.apex_labels);
     match zone.contents {
+        Contents::Stored => Judgement::Stored,
         Contents::Denied => Judgement::NxDomain,
-        Contents::PublicNames if !is_apex && is_stored() => Judgement::Stored,
-        Contents::PublicNames => Judgement::Elsewhere,
+        Contents::PublicNames if is_apex => Judgement::Elsewhere,
+        Contents::PublicNames => stored_with_a_vpc(within, name).unwrap_or(Judgement::Elsewhere),
         Contents::ReverseNames => reverse_name(snapshot.networks(view), zone, name, qtype),
-        Contents::IpNames if !is_stored() => ip_name(snapshot.networks(view), zone, name, qtype),
-        Contents::IpNames | Contents::Stored => Judgement::Stored,
+        Contents::IpNames if snapshot.nodes.find(index, hash, name.as_wire()).is_some() => Judgement::Stored,
+        Contents::IpNames => {
+            stored_with_a_vpc(within, name).unwrap_or_else(|| ip_name(snapshot.networks(view), zone, name, qtype))
+        }
     }
+}
+
+/// The names of a VPC that the view sees, if they have this one.
+fn stored_with_a_vpc(within: InView<'_>, name: &FoldedName) -> Option<Judgement> {
+    let InView { snapshot, view, index, .. } = within;
+    let name_hash = name.suffix_hash(name.label_count());
+    let has_it =
+        |names: &ZoneIndex| snapshot.nodes.find(*names, NodeTable::hash(*names, name_hash), name.as_wire()).is_some();
+    snapshot.networks(view).names_below(index).find(has_it).map(Judgement::StoredIn)
 }
 
 /// `ip-10-0-1-5` directly below the domain of the address's region.
@@ -87,7 +100,8 @@ fn ip_name(networks: &Networks, zone: &Zone, name: &FoldedName, qtype: Rtype) ->
     }
 }
 
-/// A name in a reverse zone of the view's blocks: each address of a block has one, and what is above exists with it.
+/// A name in a reverse zone: each address of a block of the view has one, and what is above exists with it (RFC 8020
+/// section 2), be it above the zone of the block.
 fn reverse_name(networks: &Networks, zone: &Zone, name: &FoldedName, qtype: Rtype) -> Judgement {
     let Some(reverse) = ReverseName::read(name) else { return Judgement::NxDomain };
     let is_apex = name.label_count() == usize::from(zone.apex_labels);
@@ -95,6 +109,7 @@ fn reverse_name(networks: &Networks, zone: &Zone, name: &FoldedName, qtype: Rtyp
         Some(address) if networks.domain_of(address).is_some() => computed(Computed::Pointer(address), qtype),
         Some(_) => Judgement::NxDomain,
         None if is_apex && matches!(qtype, Rtype::SOA | Rtype::ANY) => Judgement::Apex,
+        None if is_apex => Judgement::NoData,
         None if !reverse.has_more() && networks.meet(reverse.octets()) => Judgement::NoData,
         None => Judgement::NxDomain,
     }

@@ -201,6 +201,7 @@ fn step<'s, 'h>(
 ) -> Step<'s> {
     let index = match located.authority {
         Authority::Zone(index) => index,
+        Authority::Layered(_) => return layered(snapshot, view, name, qtype, located, chance),
         Authority::Forward(context) => return Step::End(End::Forward(context)),
         Authority::Nothing => return Step::End(End::NobodyToAsk),
     };
@@ -225,9 +226,39 @@ fn step<'s, 'h>(
         Found::Computed(record) => Step::End(End::Computed { record, zone }),
         Found::Elsewhere => Step::End(match view.otherwise {
             Authority::Forward(context) => End::Forward(context),
-            Authority::Zone(_) | Authority::Nothing => End::NobodyToAsk,
+            Authority::Zone(_) | Authority::Layered(_) | Authority::Nothing => End::NobodyToAsk,
         }),
     }
+}
+
+/// What a zone that falls through says of one name, or whoever is beneath it.
+#[cold]
+fn layered<'s, 'h>(
+    snapshot: &'s Snapshot,
+    view: &'s View,
+    name: &FoldedName,
+    qtype: Rtype,
+    located: Located,
+    chance: impl Fn() -> Chance<'h>,
+) -> Step<'s> {
+    let authority = authority_beneath(snapshot, view, name, located.authority);
+    step(snapshot, view, name, qtype, snapshot.located(authority, name), chance)
+}
+
+/// Who answers for `name`: never a zone that falls through and does not have it. A name exists that has data of any type,
+/// or names below it, or that a wildcard stands for.
+pub fn authority_of(snapshot: &Snapshot, view: &View, name: &FoldedName) -> Authority {
+    authority_beneath(snapshot, view, name, snapshot.authority_for(view, name))
+}
+
+/// Looks through zones that do not have `name`.
+fn authority_beneath(snapshot: &Snapshot, view: &View, name: &FoldedName, mut authority: Authority) -> Authority {
+    while let Authority::Layered(index) = authority {
+        let layer = snapshot.layer(index);
+        let within = InView { snapshot, view, index: layer.zone, zone: snapshot.zone(layer.zone) };
+        authority = if zone::has(within, name) { Authority::Zone(layer.zone) } else { layer.beneath };
+    }
+    authority
 }
 
 /// What a routing policy comes to, wherever that is.
@@ -257,13 +288,13 @@ fn routed<'s>(
 fn alias<'s>(snapshot: &'s Snapshot, view: &View, target: &'s [u8], negative: Negative<'s>) -> End<'s> {
     let mut name = FoldedName::default();
     let covering = match name.read(target, snapshot.seed) {
-        Ok(_) => snapshot.authority_for(view, &name),
+        Ok(_) => authority_of(snapshot, view, &name),
         Err(_) => view.otherwise,
     };
     match (covering, view.otherwise) {
-        (Authority::Forward(context), _) | (Authority::Zone(_) | Authority::Nothing, Authority::Forward(context)) => {
+        (Authority::Forward(context), _) | (_, Authority::Forward(context)) => {
             End::ForwardAlias { context, target, negative }
         }
-        (Authority::Zone(_) | Authority::Nothing, Authority::Zone(_) | Authority::Nothing) => End::NobodyToAsk,
+        _ => End::NobodyToAsk,
     }
 }

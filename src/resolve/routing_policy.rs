@@ -35,8 +35,8 @@ pub(super) fn first_choice<'s>(
     let set = match policy.kind() {
         PolicyKind::Weighted => policy.set_by_weight(pick)?,
         PolicyKind::InOrder => policy.first_in_order(region)?,
-        PolicyKind::Multivalue => {
-            let is_all = policy.sets().len() <= MULTIVALUE_SETS_MAX && health.is_healthy(policy.all());
+        PolicyKind::Multivalue | PolicyKind::AllHealthy => {
+            let is_all = policy.sets().len() <= policy.kind().sets_max() && health.is_healthy(policy.all());
             return is_all.then(|| policy.all_records()).filter(|records| records.count > 0);
         }
     };
@@ -60,7 +60,7 @@ pub(super) fn choose<'s>(
         let set = match policy.kind() {
             PolicyKind::Weighted => weighted(policy, health, pick),
             PolicyKind::InOrder => in_order(policy, health, region),
-            PolicyKind::Multivalue => return multivalue(policy, health, pick),
+            PolicyKind::Multivalue | PolicyKind::AllHealthy => return multivalue(policy, health, pick),
         };
         match set.map(|set| policy.data(set)) {
             Some(RrsetData::Records(records)) => return Chosen::Records(records),
@@ -117,17 +117,17 @@ fn in_order<'s>(policy: Policy<'s>, health: &HealthTable, region: RegionIndex) -
     Some(order.find(|set| health.is_healthy(set.health)).unwrap_or(first))
 }
 
-/// Up to eight healthy sets (R53:routing-policy-multivalue): neighbours in a ring that begins at a random healthy one, so
-/// that each has the same chance. If none is healthy, as if all were.
+/// As many healthy sets as the policy answers with, eight of a multivalue one (R53:routing-policy-multivalue): neighbours in
+/// a ring that begins at a random healthy one, so that each has the same chance. If none is healthy, as if all were.
 #[inline]
 fn multivalue<'s>(policy: Policy<'s>, health: &HealthTable, pick: u32) -> Chosen<'s> {
-    let count = policy.sets().len();
+    let (count, most) = (policy.sets().len(), policy.kind().sets_max());
     let members = if health.is_healthy(policy.all()) { 0 } else { healthy_members(policy, health) };
     match (count, members) {
         (0, _) => Chosen::Nothing,
-        (1..=MULTIVALUE_SETS_MAX, 0) => Chosen::Records(policy.all_records()),
+        (1.., 0) if count <= most => Chosen::Records(policy.all_records()),
         (_, 0) => Chosen::Several(Several { policy, start: part_of(pick, count as u32) as u8, members: None }),
-        (_, members) => some_members(policy, members, pick),
+        (_, members) => some_members(policy, members, most as u32, pick),
     }
 }
 
@@ -138,13 +138,13 @@ fn healthy_members(policy: Policy<'_>, health: &HealthTable) -> u128 {
     policy.sets().iter().enumerate().map(bit).fold(0, |members, bit| members | bit)
 }
 
-/// Up to eight of these members.
+/// Up to so many of these members.
 #[cold]
-fn some_members(policy: Policy<'_>, members: u128, pick: u32) -> Chosen<'_> {
+fn some_members(policy: Policy<'_>, members: u128, most: u32, pick: u32) -> Chosen<'_> {
     let start = nth_member(members, part_of(pick, members.count_ones()));
-    let from_start = first_members(members >> start << start, MULTIVALUE_SETS_MAX as u32);
+    let from_start = first_members(members >> start << start, most);
     let before_start = members & ((1 << start) - 1);
-    let chosen = from_start | first_members(before_start, MULTIVALUE_SETS_MAX as u32 - from_start.count_ones());
+    let chosen = from_start | first_members(before_start, most - from_start.count_ones());
     Chosen::Several(Several { policy, start: start as u8, members: Some([chosen as u64, (chosen >> 64) as u64]) })
 }
 

@@ -42,6 +42,7 @@ pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, ha
     if zone.contents != Contents::Stored {
         match autodefined::judge(within, name, qtype, hash) {
             Judgement::Stored => {}
+            Judgement::StoredIn(names) => return stored_in(nodes, names, name, qtype),
             Judgement::Apex => return Found::Records(Records { templates: &zone.negative_soa, count: 1 }),
             Judgement::Computed(record) => return Found::Computed(record),
             Judgement::NoData => return Found::NoData,
@@ -54,6 +55,20 @@ pub(super) fn lookup<'s>(within: InView<'s>, name: &FoldedName, qtype: Rtype, ha
         Some(node) => in_node(node, qtype),
         None => Found::NxDomain,
     }
+}
+
+/// Whether a zone of stored names has a name, or stands for it by a wildcard.
+pub(super) fn has(within: InView<'_>, name: &FoldedName) -> bool {
+    let InView { snapshot: Snapshot { nodes, .. }, index, zone, .. } = within;
+    let hash = NodeTable::hash(index, name.suffix_hash(name.label_count()));
+    nodes.find(index, hash, name.as_wire()).or_else(|| source_of_synthesis(nodes, index, zone, name)).is_some()
+}
+
+/// A name that stands in this zone, and not in the one that answers for it.
+#[cold]
+fn stored_in<'s>(nodes: &'s NodeTable, names: ZoneIndex, name: &FoldedName, qtype: Rtype) -> Found<'s> {
+    let hash = NodeTable::hash(names, name.suffix_hash(name.label_count()));
+    nodes.find(names, hash, name.as_wire()).map_or(Found::NxDomain, |node| in_node(node, qtype))
 }
 
 /// The `*` below the closest encloser, if there is one (RFC 4592 section 3.3.1): any name that exists, also an empty
@@ -83,15 +98,15 @@ fn source_of_synthesis<'s>(nodes: &'s NodeTable, index: ZoneIndex, zone: &Zone, 
 /// What a name that exists says of a type (RFC 1034 section 4.3.2 step 3a).
 #[inline(always)]
 fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
-    let (mut cname, mut alias) = (None, None);
+    let (mut cname, mut alias, mut policy) = (None, None, None);
     for (rtype, data) in node.rrsets() {
         match data {
             // ANY gets one RRset of the name (RFC 8482 section 4.1).
             RrsetData::Records(records) if rtype == qtype || qtype == Rtype::ANY => return Found::Records(records),
             RrsetData::Alias(target) if rtype == qtype => return Found::Alias(target),
-            RrsetData::Policy(index) if rtype == qtype || qtype == Rtype::ANY => {
-                return Found::Policy { index, is_cname: false };
-            }
+            RrsetData::Policy(index) if rtype == qtype => return Found::Policy { index, is_cname: false },
+            // A policy may have nothing for this region: what is there whoever asks comes before it.
+            RrsetData::Policy(index) if qtype == Rtype::ANY => policy = policy.or(Some(index)),
             // A name with a CNAME has no other data: there is nothing else to look for.
             RrsetData::Policy(index) if rtype == Rtype::CNAME => return Found::Policy { index, is_cname: true },
             RrsetData::Records(records) if rtype == Rtype::CNAME => cname = Some(records),
@@ -99,14 +114,15 @@ fn in_node(node: Node<'_>, qtype: Rtype) -> Found<'_> {
             RrsetData::Alias(target) => alias = Some(target),
         }
     }
-    match (cname, alias) {
-        (Some(records), _) => {
+    match (cname, alias, policy) {
+        (Some(records), ..) => {
             let (record, target) = cname_of(records);
             Found::Cname { record, target }
         }
+        (None, _, Some(index)) => Found::Policy { index, is_cname: false },
         // Not NODATA: the name has data, though none that stands here.
-        (None, Some(target)) if qtype == Rtype::ANY => Found::Alias(target),
-        (None, _) => Found::NoData,
+        (None, Some(target), None) if qtype == Rtype::ANY => Found::Alias(target),
+        (None, _, None) => Found::NoData,
     }
 }
 

@@ -4,6 +4,7 @@
 //! stands; [`complete`] decides and writes. Neither blocks, logs or (for what is answered at once) allocates. What has
 //! to be asked elsewhere first comes back as a [`Miss`]; whoever fetched it calls [`complete`] again with it at hand.
 
+mod dns64;
 mod upstream_reply;
 
 use super::refusal::Refusal;
@@ -16,7 +17,7 @@ use crate::resolve::autodefined::Computed;
 use crate::resolve::{self, Chance, End, Negative, Several};
 use crate::snapshot::autodefined::COMPUTED_TTL_SECONDS;
 use crate::snapshot::{
-    Authority, ContextIndex, DoorIndex, Located, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
+    Authority, ContextIndex, DoorIndex, Located, NegativeAnswers, NoView, Records, Snapshot, View, ViewIndex, ZoneKind,
 };
 use std::net::IpAddr;
 
@@ -54,6 +55,8 @@ impl Default for State {
 pub struct Scratch {
     current: FoldedName,
     last: FoldedName,
+    /// A reply that another one is made of: see `dns64`.
+    basis: Vec<u8>,
 }
 
 /// What [`complete`] may look at besides the query.
@@ -220,7 +223,8 @@ pub fn first_context(slot: &Slot, snapshot: &Snapshot) -> Option<ContextIndex> {
         && query.qtype != Rtype::ANY
         && !is_meta_type(query.qtype)
         && query.edns.is_none_or(|edns| edns.version == 0)
-        && snapshot.view(view).dns_support;
+        && snapshot.view(view).dns_support
+        && !(snapshot.view(view).dns64 && dns64::leads_elsewhere(query));
     is_asked_of_others.then_some(context)
 }
 
@@ -266,12 +270,13 @@ pub fn complete(
     out: &mut [u8],
 ) -> Outcome {
     let query = &slot.query;
-    let (view, located) = match slot.state {
+    let (view_index, located) = match slot.state {
         State::Malformed(malformed) => return reply_to_malformed(malformed, message, out),
         State::NoView(NoView::NotAllowed) => return refuse(query, around, message, out, Refusal::NotAllowed),
         State::NoView(NoView::Unclaimed) => return refuse(query, around, message, out, Refusal::Unclaimed),
-        State::Located { view, located } => (around.snapshot.view(view), located),
+        State::Located { view, located } => (view, located),
     };
+    let view = around.snapshot.view(view_index);
     if query.edns.is_some_and(|edns| edns.version != 0) {
         return refuse(query, around, message, out, Refusal::EdnsVersion);
     }
@@ -284,9 +289,14 @@ pub fn complete(
     if is_meta_type(query.qtype) {
         return refuse(query, around, message, out, Refusal::MetaType);
     }
+    if view.dns64
+        && let Some(outcome) = dns64::complete((query, view_index, located), scratch, around, message, out)
+    {
+        return outcome;
+    }
     let writer = begin_reply(query, around, message, out);
     let has_first_ask = matches!(located.authority, Authority::Forward(_));
-    Work { query, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
+    Work { query, view_index, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
         .answer(scratch, located)
 }
 
@@ -298,6 +308,7 @@ fn is_meta_type(qtype: Rtype) -> bool {
 /// A query being answered: what has been written, and whose records come next.
 struct Work<'a, 'b> {
     query: &'a Query,
+    view_index: ViewIndex,
     view: &'a View,
     around: &'a Surroundings<'a>,
     /// Whether the very name asked is others': then [`first_ask`] has asked the cache for it. A zone here may leave names
@@ -375,7 +386,7 @@ impl<'b> Work<'_, 'b> {
             // A CNAME did not fit: TC says so.
             return done(Rcode::NOERROR, Source::Zone(ZoneKind::HostedZone));
         }
-        let Scratch { current, last } = scratch;
+        let Scratch { current, last, .. } = scratch;
         self.write_end(end, if self.cnames == before { name } else { last }, current)
     }
 
@@ -458,8 +469,21 @@ impl<'b> Work<'_, 'b> {
     /// Writes the SOA of a negative answer (RFC 2308 section 2). Its owner is a suffix of the name that was not found.
     #[inline]
     fn negative(&mut self, rcode: Rcode, negative: Negative<'_>) -> Next {
+        if let Some(given) = &self.around.snapshot.negative_answers
+            && self.is_repeat(given, negative.zone.negative_ttl_seconds())
+        {
+            return done(rcode, Source::Zone(negative.zone.kind));
+        }
         self.writer.push_template(Section::Authority, self.owner_at + negative.apex_at, &negative.zone.negative_soa);
         done(rcode, Source::Zone(negative.zone.kind))
+    }
+
+    /// Whether the question has been answered negatively lately, where such an answer is to carry its SOA only the first
+    /// time; it lives for so many seconds from then on.
+    #[cold]
+    fn is_repeat(&self, given: &NegativeAnswers, lifetime_seconds: u32) -> bool {
+        let now_seconds = (self.around.now.0 / 1000) as u32;
+        given.is_repeat((self.view_index, &self.query.qname, self.query.qtype), now_seconds, lifetime_seconds)
     }
 
     /// Answers with what others said of `name`, or asks for it.
@@ -528,7 +552,9 @@ impl<'b> Work<'_, 'b> {
 
     /// What others said: what was fetched for this query, else what the cache holds.
     fn said(&self, context: ContextIndex, qname: &[u8]) -> Option<forward::Outcome> {
-        let is_it = |fetched: &&Fetched| fetched.miss.context == context && *fetched.miss.qname == *qname;
+        let qtype = self.query.qtype;
+        let is_it =
+            |Fetched { miss, .. }: &&Fetched| miss.context == context && miss.qtype == qtype && *miss.qname == *qname;
         if let Some(fetched) = self.around.fetched.iter().find(is_it) {
             return Some(fetched.result.clone());
         }
@@ -613,7 +639,7 @@ pub fn complete_at_limit(
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let ask = ask(&slot.query, around.snapshot, miss.context, &miss.qname);
+    let ask = forward::Ask { qtype: miss.qtype, ..ask(&slot.query, around.snapshot, miss.context, &miss.qname) };
     if let Some(stale) = around.forwarder.cache().stale(&ask, around.now) {
         let fetched = [Fetched { miss, result: Ok(stale) }];
         let around = Surroundings { looked_up: LookedUp::NotYet, fetched: &fetched, ..*around };

@@ -26,8 +26,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Questions asked of others for one query at most: one a CNAME, and the first.
-pub const ROUNDS_MAX: usize = CNAME_CHAIN_MAX + 1;
+/// Questions asked of others for one query at most: one a CNAME, and the first; where DNS64 makes IPv6 addresses of IPv4
+/// ones, as many again for these.
+pub const ROUNDS_MAX: usize = 2 * (CNAME_CHAIN_MAX + 1);
 /// Doors whose replies a lane collects at a time; for one more, those of the others leave first.
 const DOORS_MAX: usize = 8;
 

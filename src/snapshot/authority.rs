@@ -10,10 +10,25 @@ use crate::dns::{FoldedName, Name};
 pub enum Authority {
     /// A zone here, and nobody else: no fall-through.
     Zone(ZoneIndex),
+    /// A zone here for the names that are in it, and others for the rest.
+    Layered(LayerIndex),
     /// Targets elsewhere.
     Forward(ContextIndex),
     /// Nobody: there is no upstream.
     Nothing,
+}
+
+/// Which of [`super::Snapshot::layers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LayerIndex(pub u32);
+
+/// A zone that falls through, as one view sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layer {
+    /// The zone.
+    pub zone: ZoneIndex,
+    /// Who answers for names that are not in it: whoever would if it were not there. No layer leads back to itself.
+    pub beneath: Authority,
 }
 
 /// One claim: this suffix is answered by this authority. Claims are shared by all tables that hold them.

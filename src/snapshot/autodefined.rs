@@ -1,8 +1,11 @@
-//! Names that are computed from addresses: EC2's IP names, and the reverse names of CIDR blocks.
+//! What a view knows of its own VPC and of peers that let it ask: their address blocks, and their stored names.
 //!
-//! A block of 65,536 addresses has as many names, and none of them is stored: a name is read as an address, and the
-//! address looked for in the blocks of the view.
+//! EC2's IP names and the reverse names of blocks are computed: a block of 65,536 addresses has as many names, and none
+//! of them is stored; a name is read as an address, and the address looked for in the blocks of the view. Names that are
+//! stored stand once, with the VPC whose they are, however many peers see them; a view looks for a name with each VPC
+//! that it sees. `config` takes 125 peering connections and 50 IPv4 blocks of a VPC, as AWS does.
 
+use super::zone::ZoneIndex;
 use crate::dns::FoldedName;
 use ipnet::Ipv4Net;
 use std::io::Write as _;
@@ -22,9 +25,23 @@ pub const REVERSE_ZONE_OCTETS_MAX: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NetworksIndex(pub u32);
 
-/// The blocks whose addresses have names in a view: those of its VPC, then those of peers that let it ask.
+/// What a view sees of its own VPC, then of peers that let it ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Networks(Box<[Network]>);
+pub struct Networks {
+    /// The blocks whose addresses have names.
+    blocks: Box<[Network]>,
+    /// Where their stored names are.
+    stored: Box<[StoredNames]>,
+}
+
+/// The stored names of one VPC below one domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoredNames {
+    /// The zone of the domain, as it answers for names in every view.
+    pub domain: ZoneIndex,
+    /// The zone that the VPC's names stand in, which answers for no name by itself.
+    pub names: ZoneIndex,
+}
 
 /// One block.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,29 +80,34 @@ fn first_bits(octets: &[u8], bits: usize) -> u64 {
 }
 
 impl Networks {
-    /// Makes them, in the order of precedence.
-    pub fn new(networks: Vec<Network>) -> Self {
-        Self(networks.into())
+    /// Makes them, each in the order of precedence.
+    pub fn new(blocks: Vec<Network>, stored: Vec<StoredNames>) -> Self {
+        Self { blocks: blocks.into(), stored: stored.into() }
+    }
+
+    /// The zones in which names below a domain stand.
+    pub fn names_below(&self, domain: ZoneIndex) -> impl Iterator<Item = ZoneIndex> {
+        self.stored.iter().filter(move |stored| stored.domain == domain).map(|stored| stored.names)
     }
 
     /// Whether an address has an IP name that ends in this domain.
     pub fn hold(&self, address: Ipv4Addr, domain: &[u8]) -> bool {
-        self.0.iter().any(|network| network.block.contains(&address) && *network.domain == *domain)
+        self.blocks.iter().any(|network| network.block.contains(&address) && *network.domain == *domain)
     }
 
     /// What the IP name of an address ends in.
     pub fn domain_of(&self, address: Ipv4Addr) -> Option<&[u8]> {
-        self.0.iter().find(|network| network.block.contains(&address)).map(|network| &*network.domain)
+        self.blocks.iter().find(|network| network.block.contains(&address)).map(|network| &*network.domain)
     }
 
     /// Whether any address begins with these octets.
     pub fn meet(&self, octets: &[u8]) -> bool {
-        self.0.iter().any(|network| network.meets(octets, octets.len() * 8))
+        self.blocks.iter().any(|network| network.meets(octets, octets.len() * 8))
     }
 
     /// The longest reverse zone of a block that holds a name: octets of an address in its apex.
     pub fn reverse_zone_octets(&self, name: &ReverseName) -> Option<usize> {
-        let zones = self.0.iter().filter(|network| network.has_zone_of(name.octets()));
+        let zones = self.blocks.iter().filter(|network| network.has_zone_of(name.octets()));
         zones.map(Network::zone_octets).max()
     }
 }
@@ -191,7 +213,7 @@ mod tests {
             block: block.parse().expect("a block"),
             domain: b"\x03ec2\x08internal\x00".as_slice().into(),
         };
-        Networks::new(blocks.iter().map(network).collect())
+        Networks::new(blocks.iter().map(network).collect(), Vec::new())
     }
 
     #[test]

@@ -7,12 +7,13 @@
 //! ```
 //! The numbers belong to one snapshot; [`HealthStates`] knows checks by their ids and outlives reloads.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Which entry of a [`HealthTable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HealthIndex(u32);
 
 impl HealthIndex {
@@ -91,8 +92,37 @@ pub struct HealthTable {
     /// One for each entry of the plan.
     states: Box<[AtomicBool]>,
     plan: HealthPlan,
+    dependents: Dependents,
     /// The entries of checks by their ids.
     seen: HashMap<Box<str>, HealthIndex>,
+}
+
+/// Who looks at an entry, of all entries: those of entry n are from `starts[n]` up to `starts[n + 1]`.
+#[derive(Debug)]
+struct Dependents {
+    starts: Box<[u32]>,
+    entries: Box<[HealthIndex]>,
+}
+
+impl Dependents {
+    fn of(plan: &HealthPlan) -> Self {
+        let mut pairs: Vec<(HealthIndex, HealthIndex)> = Vec::new();
+        for (index, entry) in (0..).map(HealthIndex).zip(&plan.entries) {
+            if let Entry::AtLeast { of, .. } = entry {
+                pairs.extend(of.iter().map(|looked_at| (*looked_at, index)));
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        let start = |index| pairs.partition_point(|(looked_at, _)| *looked_at < index) as u32;
+        let starts = (0..=plan.entries.len() as u32).map(HealthIndex).map(start).collect();
+        Self { starts, entries: pairs.iter().map(|(_, dependent)| *dependent).collect() }
+    }
+
+    fn of_entry(&self, index: HealthIndex) -> &[HealthIndex] {
+        let at = index.0 as usize;
+        &self.entries[self.starts[at] as usize..self.starts[at + 1] as usize]
+    }
 }
 
 impl HealthTable {
@@ -102,38 +132,56 @@ impl HealthTable {
         self.states[index.0 as usize].load(Ordering::Relaxed)
     }
 
-    fn new(plan: HealthPlan, statuses: &HashMap<Box<str>, bool>) -> Self {
+    fn new(plan: HealthPlan, statuses: &HashMap<Box<str>, Status>) -> Self {
         let mut seen = HashMap::new();
-        let mut states = Vec::with_capacity(plan.entries.len());
+        let states: Vec<AtomicBool> = plan.entries.iter().map(|_| AtomicBool::new(true)).collect();
         for (index, entry) in (0..).map(HealthIndex).zip(&plan.entries) {
-            let healthy = match entry {
-                Entry::Seen { id, .. } => {
-                    seen.insert(id.clone(), index);
-                    statuses.get(id).copied().unwrap_or(true)
-                }
-                Entry::Always | Entry::AtLeast { .. } => true,
-            };
-            states.push(AtomicBool::new(healthy));
+            if let Entry::Seen { id, .. } = entry {
+                seen.insert(id.clone(), index);
+            }
         }
-        let table = Self { states: states.into(), plan, seen };
-        table.settle();
+        let dependents = Dependents::of(&plan);
+        let table = Self { states: states.into(), plan, dependents, seen };
+        // In order, so that each entry looks at settled ones.
+        for (index, entry) in (0..).map(HealthIndex).zip(&table.plan.entries) {
+            let healthy = match entry {
+                Entry::Seen { id, .. } => statuses.get(id).is_none_or(|status| status.healthy),
+                Entry::Always | Entry::AtLeast { .. } => table.follows(index),
+            };
+            table.states[index.0 as usize].store(healthy, Ordering::Relaxed);
+        }
         table
     }
 
-    /// Takes up what was seen of a check, if it is one of this table's.
+    /// Takes up what was seen of a check, if it is one of this table's, and works out what follows from it and from
+    /// nothing else: ten thousand checks may flip at once.
     fn set(&self, id: &str, healthy: bool) {
-        if let Some(index) = self.seen.get(id) {
-            self.states[index.0 as usize].store(healthy, Ordering::Relaxed);
-            self.settle();
+        let Some(&index) = self.seen.get(id) else { return };
+        let mut due = BinaryHeap::new();
+        self.store(index, healthy, &mut due);
+        // The first entry first: it looks at none of the others.
+        while let Some(Reverse(index)) = due.pop() {
+            if due.peek() != Some(&Reverse(index)) {
+                self.store(index, self.follows(index), &mut due);
+            }
         }
     }
 
-    /// Works out everything that follows from what was seen. In order, so that each entry looks at settled ones.
-    fn settle(&self) {
-        for (state, entry) in self.states.iter().zip(&self.plan.entries) {
-            if let Entry::AtLeast { threshold, of, inverted } = entry {
+    /// Stores the state of an entry; who looks at it is due if that is another one than before.
+    fn store(&self, index: HealthIndex, healthy: bool, due: &mut BinaryHeap<Reverse<HealthIndex>>) {
+        if self.states[index.0 as usize].swap(healthy, Ordering::Relaxed) != healthy {
+            due.extend(self.dependents.of_entry(index).iter().copied().map(Reverse));
+        }
+    }
+
+    /// What an entry comes to by what it looks at.
+    fn follows(&self, index: HealthIndex) -> bool {
+        match &self.plan.entries[index.0 as usize] {
+            Entry::Always => true,
+            Entry::Seen { .. } => self.is_healthy(index),
+            Entry::AtLeast { threshold, of, inverted } => {
                 let healthy = of.iter().filter(|index| self.is_healthy(**index)).count();
-                state.store((healthy >= *threshold as usize) != *inverted, Ordering::Relaxed);
+                (healthy >= *threshold as usize) != *inverted
             }
         }
     }
@@ -147,17 +195,34 @@ pub struct HealthStates(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     /// What was seen last, of the checks of the newest table.
-    statuses: HashMap<Box<str>, bool>,
+    statuses: HashMap<Box<str>, Status>,
     /// Tables that somebody may still read.
     tables: Vec<Weak<HealthTable>>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Status {
+    healthy: bool,
+    /// Whether the file says so.
+    is_set: bool,
+}
+
 impl HealthStates {
-    /// Sets the status of a check; answers have it with the next query. Whether there is such a check.
+    /// Sets the status of a check by hand; answers have it with the next query. Whether there is such a check.
     pub fn set(&self, id: &str, healthy: bool) -> bool {
+        self.update(id, healthy, |_| true)
+    }
+
+    /// Takes up what somebody who watches has seen of a check, unless the file says by now what it is. Whether it was
+    /// taken up.
+    pub fn seen(&self, id: &str, healthy: bool) -> bool {
+        self.update(id, healthy, |status| !status.is_set)
+    }
+
+    fn update(&self, id: &str, healthy: bool, may: impl Fn(&Status) -> bool) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(status) = known.statuses.get_mut(id) else { return false };
-        *status = healthy;
+        let Some(status) = known.statuses.get_mut(id).filter(|status| may(status)) else { return false };
+        status.healthy = healthy;
         known.tables.retain(|table| table.upgrade().map(|table| table.set(id, healthy)).is_some());
         true
     }
@@ -169,8 +234,8 @@ impl HealthStates {
         let before = std::mem::take(&mut known.statuses);
         for entry in &plan.entries {
             if let Entry::Seen { id, set_to } = entry {
-                let status = set_to.or_else(|| before.get(id).copied()).unwrap_or(true);
-                known.statuses.insert(id.clone(), status);
+                let healthy = set_to.or_else(|| before.get(id).map(|status| status.healthy)).unwrap_or(true);
+                known.statuses.insert(id.clone(), Status { healthy, is_set: set_to.is_some() });
             }
         }
         let table = Arc::new(HealthTable::new(plan, &known.statuses));
@@ -183,6 +248,8 @@ impl HealthStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::SmallRng;
+    use rand::{Rng as _, SeedableRng as _};
 
     #[test]
     fn what_follows_from_checks_follows_at_once() {
@@ -202,6 +269,60 @@ mod tests {
         assert!(states.set("a", false));
         assert_eq!(now(), [0, 1, 1, 0, 1, 0, 1, 1, 1]);
         assert!(!states.set("nobody", true));
+    }
+
+    #[test]
+    fn what_follows_is_the_same_as_if_all_were_worked_out_anew() {
+        let mut random = SmallRng::seed_from_u64(11);
+        for checks in [1, 2, 10, 60] {
+            let mut plan = HealthPlan::default();
+            let mut known: Vec<HealthIndex> = (0..checks).map(|check| plan.seen(&check.to_string(), None)).collect();
+            for _ in 0..checks * 4 {
+                let of: Vec<HealthIndex> =
+                    (0..random.random_range(0..4)).map(|_| known[random.random_range(0..known.len())]).collect();
+                known.push(plan.at_least(random.random_range(0..4), &of, random.random_bool(0.3)));
+            }
+            let states = HealthStates::default();
+            let table = states.table(plan.clone());
+            for _ in 0..200 {
+                let (check, healthy) = (random.random_range(0..checks).to_string(), random.random_bool(0.5));
+                assert!(states.seen(&check, healthy));
+                // A table of the same plan works out everything.
+                let anew = HealthTable::new(plan.clone(), &states.0.lock().expect("no panic").statuses);
+                for index in &known {
+                    assert_eq!(table.is_healthy(*index), anew.is_healthy(*index), "{index:?} of {plan:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flip_costs_what_follows_from_it_and_not_the_table() {
+        const CHECKS: u32 = 20_000;
+        let mut plan = HealthPlan::default();
+        let checks: Vec<HealthIndex> = (0..CHECKS).map(|check| plan.seen(&check.to_string(), None)).collect();
+        let inverted: Vec<HealthIndex> = checks.iter().map(|check| plan.at_least(1, &[*check], true)).collect();
+        let groups: Vec<HealthIndex> = inverted.chunks(200).map(|group| plan.any(group)).collect();
+        let states = HealthStates::default();
+        let table = states.table(plan);
+        // All flip, twice: worked out whole each time, this is more than 10^9 steps, which no test would wait for.
+        for healthy in [false, true] {
+            (0..CHECKS).for_each(|check| assert!(states.seen(&check.to_string(), healthy)));
+            assert!(checks.iter().all(|check| table.is_healthy(*check) == healthy));
+            assert!(inverted.iter().chain(&groups).all(|entry| table.is_healthy(*entry) != healthy));
+        }
+    }
+
+    #[test]
+    fn what_the_file_says_is_not_overruled_by_what_was_seen() {
+        let states = HealthStates::default();
+        let mut plan = HealthPlan::default();
+        let (set, seen) = (plan.seen("set", Some(true)), plan.seen("seen", None));
+        let table = states.table(plan);
+        assert!(!states.seen("set", false) && states.seen("seen", false));
+        assert!(table.is_healthy(set) && !table.is_healthy(seen));
+        assert!(states.set("set", false), "a hand may");
+        assert!(!table.is_healthy(set));
     }
 
     #[test]

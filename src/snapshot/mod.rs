@@ -11,23 +11,27 @@
 
 pub mod authority;
 pub mod autodefined;
+pub mod compat;
 pub mod door;
 pub mod health_check;
 pub mod node;
 mod pages;
 pub mod prefix;
+pub mod probe;
 pub mod publish;
 pub mod routing_policy;
 pub mod targets;
 pub mod view;
 pub mod zone;
 
-pub use authority::{Authority, AuthorityTable, AuthorityTables};
-pub use autodefined::{Network, Networks, NetworksIndex, ReverseName};
+pub use authority::{Authority, AuthorityTable, AuthorityTables, Layer, LayerIndex};
+pub use autodefined::{Network, Networks, NetworksIndex, ReverseName, StoredNames};
+pub use compat::NegativeAnswers;
 pub use door::{DOOR_SLOTS, DOORS_COUNTED_APART, Door, DoorIndex, DoorKind, DoorSlot};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
+pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
 pub use publish::{Generation, Publisher, Reader};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
@@ -51,9 +55,11 @@ pub struct Snapshot {
     pub views: Box<[View]>,
     /// Who answers for a suffix, all tables.
     pub authorities: AuthorityTables,
+    /// Zones that fall through, each with what is beneath it.
+    pub layers: Box<[Layer]>,
     /// Zones of every kind.
     pub zones: Box<[Zone]>,
-    /// The address blocks of the views, whose names are computed.
+    /// What views see of VPCs: address blocks, whose names are computed, and stored names.
     pub networks: Box<[Networks]>,
     /// The reverse zones of CIDR blocks: by the octets of an address in the apex, whatever these are.
     pub reverse_zones: [ZoneIndex; REVERSE_ZONE_OCTETS_MAX + 1],
@@ -61,8 +67,11 @@ pub struct Snapshot {
     pub nodes: NodeTable,
     /// Routing policies of all zones.
     pub policies: PolicyTable,
-    /// The health that policies look at: it stands beside the snapshot, and is all that changes under it.
+    /// The health that policies look at: it stands beside the snapshot, and with `negative_answers` is all that changes
+    /// under it.
     pub health: Arc<HealthTable>,
+    /// Negative answers given lately; none: each carries its SOA.
+    pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
     /// How much it was made of.
@@ -148,10 +157,15 @@ impl Snapshot {
     /// Finds who answers for `name`, and for a zone the place to look.
     #[inline]
     pub fn locate(&self, view: &View, name: &FoldedName) -> Located {
-        let authority = self.authority_for(view, name);
+        self.located(self.authority_for(view, name), name)
+    }
+
+    /// Where to look for `name`, given who answers for it.
+    #[inline]
+    pub fn located(&self, authority: Authority, name: &FoldedName) -> Located {
         let node_hash = match authority {
             Authority::Zone(zone) => NodeTable::hash(zone, name.suffix_hash(name.label_count())),
-            Authority::Forward(_) | Authority::Nothing => 0,
+            Authority::Layered(_) | Authority::Forward(_) | Authority::Nothing => 0,
         };
         Located { authority, node_hash }
     }
@@ -170,7 +184,12 @@ impl Snapshot {
         of_tables + of_zones.chain(of_views).sum::<usize>()
     }
 
-    /// The address blocks that have names in a view.
+    /// The zone that falls through of an index that this snapshot gave out.
+    pub fn layer(&self, index: LayerIndex) -> Layer {
+        self.layers[index.0 as usize]
+    }
+
+    /// What a view sees of its VPC and of peers.
     #[inline]
     pub fn networks(&self, view: &View) -> &Networks {
         &self.networks[view.networks.0 as usize]

@@ -24,6 +24,20 @@ pub enum PolicyKind {
     InOrder,
     /// Up to eight healthy sets.
     Multivalue,
+    /// All healthy sets: the addresses of an endpoint's network interfaces.
+    AllHealthy,
+}
+
+impl PolicyKind {
+    /// Sets that it answers with at most.
+    #[inline]
+    pub fn sets_max(self) -> usize {
+        match self {
+            Self::Weighted | Self::InOrder => 1,
+            Self::Multivalue => MULTIVALUE_SETS_MAX,
+            Self::AllHealthy => SETS_MAX,
+        }
+    }
 }
 
 /// All routing policies of a snapshot.
@@ -100,7 +114,7 @@ impl<'s> Policy<'s> {
         self.head.kind
     }
 
-    /// What is healthy while all of its sets are; only of a multivalue policy.
+    /// What is healthy while all of its sets are; only of a policy that answers with several.
     #[inline]
     pub fn all(self) -> HealthIndex {
         self.head.all

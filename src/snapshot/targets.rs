@@ -1,6 +1,6 @@
 //! Who is asked for names that nobody here owns.
 
-use crate::dns::TargetGroup;
+use crate::dns::{Name, TargetGroup};
 use std::sync::Arc;
 
 /// A forwarding context across reloads: the same rule with the same targets keeps its id, and so its cached replies.
@@ -19,7 +19,8 @@ pub struct ForwardContext {
     pub id: ContextId,
     /// Whose targets these are.
     pub kind: ContextKind,
-    /// Whom to ask; empty only for an upstream "system" that named nobody but ourselves.
+    /// Whom to ask; empty only for an upstream "system" that named nobody but ourselves, and for a delegation to servers
+    /// whose addresses are not known.
     pub group: Arc<TargetGroup>,
 }
 
@@ -30,4 +31,11 @@ pub enum ContextKind {
     Upstream,
     /// A FORWARD rule, by its id.
     Rule(Box<str>),
+    /// The name servers that a hosted zone delegates to.
+    Delegation {
+        /// The zone's id.
+        zone: Box<str>,
+        /// What is delegated: it and all below it.
+        owner: Name,
+    },
 }

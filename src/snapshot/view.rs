@@ -57,4 +57,6 @@ pub struct View {
     pub has_reverse_zones: bool,
     /// Who answers for what nobody claims: the upstream.
     pub otherwise: Authority,
+    /// Whether IPv6 addresses are made of IPv4 ones where a name has none.
+    pub dns64: bool,
 }

@@ -1,7 +1,7 @@
 //! Zones: hosted zones, the hidden zones of endpoints, and the autodefined ones.
 
 /// Which of [`super::Snapshot::zones`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneIndex(pub u32);
 
 /// What kind of source a zone is.
@@ -26,11 +26,11 @@ pub enum Contents {
     Stored,
     /// There are none, not even the apex (`invalid`, `onion`: RFC 6761 section 6.4, RFC 7686).
     Denied,
-    /// Some are stored, and each address of the view's blocks has its IP name.
+    /// Some are stored, here or with the VPCs that the view sees, and each address of the view's blocks has its IP name.
     IpNames,
-    /// Some are stored; the others are public, and asked of the upstream.
+    /// Some are stored with the VPCs that the view sees; the others are public, and asked of the upstream.
     PublicNames,
-    /// Each address of the view's blocks has its reverse name. The zone stands for all of as many labels.
+    /// Each address of the view's blocks has its reverse name. A zone of blocks stands for all of as many labels.
     ReverseNames,
 }
 
@@ -51,4 +51,12 @@ pub struct Zone {
     pub negative_soa: Box<[u8]>,
     /// What it is called in words: the hosted zone's or endpoint's id.
     pub id: Box<str>,
+}
+
+impl Zone {
+    /// How long a negative answer lives, in seconds: the TTL of its SOA.
+    pub fn negative_ttl_seconds(&self) -> u32 {
+        // Behind the owner's pointer, the type and the class.
+        self.negative_soa.get(6..10).and_then(|ttl| ttl.try_into().ok()).map_or(0, u32::from_be_bytes)
+    }
 }

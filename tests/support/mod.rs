@@ -10,6 +10,7 @@ pub(crate) mod ask;
 pub(crate) mod bars;
 pub(crate) mod binary;
 pub(crate) mod case;
+pub(crate) mod compatibility;
 pub(crate) mod netns;
 pub(crate) mod peers;
 pub(crate) mod present;

@@ -3,7 +3,7 @@
 use super::binary::{Program, free_port, outcome};
 use super::{ask, need_tool};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -12,6 +12,8 @@ use std::time::Instant;
 pub(crate) const ZONE: &str = "peers.example";
 /// How often another port is tried when somebody took it.
 const PORT_TRIES: usize = 8;
+/// Until a free port is found.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A program that serves zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,37 +69,50 @@ impl Peer {
         }
     }
 
-    /// Its configuration, for a zone file at `zone.signed` in a folder, with further lines for the server.
-    fn configuration(self, folder: &Path, at: SocketAddr, further: &str) -> String {
+    /// Its configuration, for zones and their files in a folder, with further lines for the server.
+    fn configuration(self, folder: &Path, at: SocketAddr, further: &str, zones: &[(String, String)]) -> String {
         let (folder, address, port) = (folder.display(), at.ip(), at.port());
-        match self {
+        let mut text = match self {
             Self::Unbound => format!(
                 "server:\n interface: {address}@{port}\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n \
                  use-syslog: no\n logfile: \"\"\n do-daemonize: no\n verbosity: 1\n num-threads: 1\n \
                  module-config: \"iterator\"\n do-not-query-localhost: no\n access-control: 0.0.0.0/0 allow\n \
-                 do-ip6: no\n{further}remote-control:\n control-enable: no\nauth-zone:\n name: \"{ZONE}\"\n \
-                 zonefile: \"{folder}/zone.signed\"\n for-downstream: yes\n for-upstream: no\n fallback-enabled: no\n"
+                 do-ip6: no\n directory: \"{folder}\"\n{further}remote-control:\n control-enable: no\n"
             ),
             Self::Nsd => format!(
                 "server:\n ip-address: {address}@{port}\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n \
                  zonesdir: \"{folder}\"\n database: \"\"\n xfrdfile: \"\"\n xfrdir: \"{folder}\"\n \
                  zonelistfile: \"{folder}/zones.list\"\n verbosity: 2\n server-count: 1\n rrl-ratelimit: 0\n\
-                 remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: zone.signed\n"
+                 remote-control:\n control-enable: no\n"
             ),
             Self::Bind => format!(
                 "tls own {{ cert-file \"{folder}/server.pem\"; key-file \"{folder}/server.key\"; }};\n\
                  http own {{ endpoints {{ \"/dns-query\"; }}; }};\noptions {{\n{further} directory \"{folder}\";\n listen-on port {port} {{ {address}; }};\n \
                  listen-on-v6 {{ none; }};\n pid-file none;\n session-keyfile \"{folder}/session.key\";\n \
-                 recursion no;\n allow-query {{ any; }};\n notify no;\n minimal-responses no;\n}};\ncontrols {{ }};\n\
-                 zone \"{ZONE}\" {{ type primary; file \"zone.signed\"; }};\n"
+                 recursion no;\n allow-query {{ any; }};\n notify no;\n minimal-responses no;\n}};\ncontrols {{ }};\n"
             ),
             Self::Knot => format!(
                 "server:\n    rundir: \"{folder}\"\n    listen: {address}@{port}\n    udp-workers: 1\n    \
                  tcp-workers: 1\n    background-workers: 1\ncontrol:\n    listen: \"{folder}/knot.sock\"\n\
-                 database:\n    storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\nzone:\n  \
-                 - domain: {ZONE}\n    file: \"{folder}/zone.signed\"\n    zonefile-sync: -1\n    journal-content: none\n"
+                 database:\n    storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\nzone:\n"
             ),
+        };
+        for (zone, file) in zones {
+            let _ = match self {
+                Self::Unbound => write!(
+                    text,
+                    "auth-zone:\n name: \"{zone}\"\n zonefile: \"{folder}/{file}\"\n for-downstream: yes\n \
+                     for-upstream: no\n fallback-enabled: no\n"
+                ),
+                Self::Nsd => write!(text, "zone:\n name: {zone}\n zonefile: {file}\n"),
+                Self::Bind => writeln!(text, "zone \"{zone}\" {{ type primary; file \"{file}\"; }};"),
+                Self::Knot => write!(
+                    text,
+                    "  - domain: {zone}\n    file: \"{folder}/{file}\"\n    zonefile-sync: -1\n    journal-content: none\n"
+                ),
+            };
         }
+        text
     }
 
     /// The command that serves in the foreground.
@@ -135,6 +150,8 @@ pub(crate) struct Serving {
     /// The same, encrypted.
     pub(crate) encrypted: Option<Encrypted>,
     further: String,
+    /// Its zones, and the file of each.
+    zones: Vec<(String, String)>,
     program: Option<Program>,
     folder: tempfile::TempDir,
 }
@@ -156,9 +173,8 @@ impl Serving {
     pub(crate) fn start_encrypted(peer: Peer) -> Option<Self> {
         let openssl = need_tool("openssl")?;
         let mut serving = Self::prepare(peer)?;
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let roots = certify(serving.folder.path(), &openssl);
-        serving.encrypted = Some(Encrypted { tls: nowhere, https: nowhere, roots });
+        serving.encrypted = Some(Encrypted { tls: NOWHERE, https: NOWHERE, roots });
         serving.start_somewhere()
     }
 
@@ -167,8 +183,30 @@ impl Serving {
         let signzone = need_tool("dnssec-signzone")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         sign(folder.path(), &keygen, &signzone);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Some(Self { peer, tool, address, encrypted: None, further: String::new(), program: None, folder })
+        let zones = vec![(ZONE.to_owned(), "zone.signed".to_owned())];
+        Some(Self {
+            peer,
+            tool,
+            address: NOWHERE,
+            encrypted: None,
+            further: String::new(),
+            zones,
+            program: None,
+            folder,
+        })
+    }
+
+    /// Starts a peer that serves zones of the test's own, unsigned, each from the file of that name; `files` are those
+    /// and what they include, name and text of each.
+    pub(crate) fn start_zones(peer: Peer, zones: &[(&str, &str)], files: &[(&str, &str)]) -> Option<Self> {
+        let tool = need_tool(peer.program())?;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a file can be written");
+        }
+        let zones = zones.iter().map(|(zone, file)| ((*zone).to_owned(), (*file).to_owned())).collect();
+        Self { peer, tool, address: NOWHERE, encrypted: None, further: String::new(), zones, program: None, folder }
+            .start_somewhere()
     }
 
     fn start_somewhere(mut self) -> Option<Self> {
@@ -190,7 +228,7 @@ impl Serving {
         let folder = self.folder.path();
         let further = self.encrypted.as_ref().map(|at| self.peer.encrypted(folder, at.tls, at.https));
         let further = further.unwrap_or_default() + &self.further;
-        let mut text = self.peer.configuration(folder, self.address, &further);
+        let mut text = self.peer.configuration(folder, self.address, &further, &self.zones);
         if self.encrypted.is_none() && self.peer == Peer::Bind {
             // It looks for certificates that it is told of, whether it needs them or not.
             text = text.lines().skip(2).fold(String::new(), |text, line| text + line + "\n");

@@ -66,8 +66,13 @@ fn present_strings<'s>(strings: impl Iterator<Item = &'s [u8]>) -> String {
 
 /// A name in presentation form, final dot included.
 pub(crate) fn present_name(name: &Name) -> String {
-    let labels: String = name.iter().map(|label| escaped(label, b".\\\"();@$", b'!') + ".").collect();
+    let labels: String = name.iter().map(|label| escaped_label(label) + ".").collect();
     if labels.is_empty() { ".".to_owned() } else { labels }
+}
+
+/// A label in presentation form.
+pub(crate) fn escaped_label(label: &[u8]) -> String {
+    escaped(label, b".\\\"();@$", b'!')
 }
 
 /// Octets with a backslash before the special ones, and `\DDD` for what is not printable (under `least` or over 126).

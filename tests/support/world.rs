@@ -89,13 +89,23 @@ impl World {
 fn replace_placeholders(name: &str, model: &mut Model, upstreams: &HashMap<Ipv4Addr, Upstream>) {
     let rules = model.resolver_rules.iter_mut().filter_map(|rule| match &mut rule.action {
         RuleAction::Forward(group) => Some(group),
-        RuleAction::System => None,
+        RuleAction::System | RuleAction::Delegate => None,
     });
     for target in rules.chain([&mut model.upstream]).flat_map(|group| &mut group.targets) {
         let TargetHost::Address(IpAddr::V4(placeholder)) = target.host else { continue };
         if placeholder.octets()[..3] == [192, 0, 2] {
             let upstream = upstreams.get(&placeholder);
             let upstream = upstream.unwrap_or_else(|| panic!("{name}.upstream has no {placeholder}"));
+            *target = Target::do53(upstream.address());
+        }
+    }
+    // Name servers of delegations are data too: not each is to be asked.
+    let delegations = model.hosted_zones.iter_mut().flat_map(|zone| &mut zone.delegations);
+    let name_servers = delegations.flat_map(|delegation| &mut delegation.name_servers);
+    for target in name_servers.flat_map(|server| &mut server.targets) {
+        if let TargetHost::Address(IpAddr::V4(placeholder)) = target.host
+            && let Some(upstream) = upstreams.get(&placeholder)
+        {
             *target = Target::do53(upstream.address());
         }
     }

@@ -11,7 +11,8 @@ use plustwo::aws::record_set::push_rdata;
 use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
     AliasTarget, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind, HostedZone, Model,
-    RecordData, RecordSet, Routing, RoutingPolicy, SharedDoors, Vpc, VpcEndpoint, VpcIndex, ZonalAddresses,
+    RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
+    ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -85,6 +86,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         dns_support: true,
         dns_hostnames: true,
         autodefined_reverse: true,
+        dns64: false,
     }
 }
 
@@ -131,10 +133,39 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
                 apex: name(&sized_zone(zone)),
                 vpcs: associated.clone(),
                 record_sets,
+                delegations: Vec::new(),
+                falls_through: false,
             }
         })
         .collect();
     model
+}
+
+/// A world of one VPC whose view has that many hosted zones of one name each, and as many rules beside them.
+pub(crate) fn authorities_model(zones: usize) -> Model {
+    let mut model = model(1, Vec::new());
+    let zone = |index: usize| HostedZone {
+        id: format!("Z{index:08}").into(),
+        apex: name(&sized_zone(index)),
+        vpcs: vec![VpcIndex(0)],
+        record_sets: vec![records(&authority_name(index), Rtype::A, [[192, 0, 2, 1].as_slice()])],
+        delegations: Vec::new(),
+        falls_through: false,
+    };
+    let rule = |index: usize| ResolverRule {
+        id: format!("rslvr-rr-{index:017x}").into(),
+        domain: name(&format!("rule{index}.corp.example")),
+        action: RuleAction::Forward(TargetGroup::do53(vec![([192, 0, 2, 53], 53).into()])),
+        vpcs: vec![VpcIndex(0)],
+    };
+    model.hosted_zones = (0..zones).map(zone).collect();
+    model.resolver_rules = (0..zones).map(rule).collect();
+    model
+}
+
+/// The name in a zone of such a world.
+pub(crate) fn authority_name(index: usize) -> String {
+    format!("host.{}", sized_zone(index))
 }
 
 /// The record sets of a name.
@@ -206,7 +237,7 @@ impl Sets {
 /// A world of that many names with these sets, one VPC, and one health check, which is healthy.
 pub(crate) fn routed_model(names: usize, sets: Sets) -> Model {
     let mut model = sized_model(names, 1);
-    let kind = HealthCheckKind::Manual { healthy: true };
+    let kind = HealthCheckKind::Manual { healthy: Some(true), routing_control_arn: None };
     model.health_checks = vec![HealthCheck { id: "check".into(), kind, inverted: false, disabled: false }];
     for (zone, hosted_zone) in model.hosted_zones.iter_mut().enumerate() {
         let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
@@ -224,6 +255,8 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
         apex: name(apex),
         vpcs: vec![VpcIndex(0)],
         record_sets,
+        delegations: Vec::new(),
+        falls_through: false,
     };
     model.hosted_zones = vec![
         zone(
@@ -262,6 +295,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
             private_dns_only_for_inbound: false,
         },
         state: EndpointState::Available,
+        interface_probe: None,
     }];
     model
 }

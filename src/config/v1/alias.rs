@@ -5,7 +5,7 @@ use super::endpoint::EndpointNames;
 use super::hosted_zone::ZoneInMaking;
 use super::zone_sets::OriginKind;
 use crate::aws::record_set::{AliasSuffix, AliasTarget, RecordData};
-use crate::aws::routing_policy::POLICY_DEPTH_MAX;
+use crate::aws::routing_policy::ALIAS_DEPTH_MAX;
 use crate::aws::{EndpointKind, RecordSet};
 use crate::config::diagnostic::Diagnostic;
 use crate::dns::{Name, Rtype};
@@ -163,7 +163,7 @@ impl<'t> Builder<'t, '_> {
         });
     }
 
-    /// Refuses aliases that lead back to themselves, each loop once, and trees of too many policies.
+    /// Refuses aliases that lead back to themselves, each loop once, and ways of too many aliases and policies.
     ///
     /// `same_zone` has the target of each alias that points into the zone. Sets of one owner and type are one place,
     /// called by the set that is found for it: an alias leads to all of them.
@@ -190,11 +190,11 @@ impl<'t> Builder<'t, '_> {
                 let of_place = leads.get(place).map_or(&[][..], Vec::as_slice);
                 let Some(lead) = of_place.get(*next) else {
                     let place = *place;
-                    let below =
-                        of_place.iter().filter_map(|lead| depths.get(&lead.to)).max().copied().unwrap_or_default();
-                    let depth = below + usize::from(zone.sets.set(place).routing.is_some());
-                    if depth == POLICY_DEPTH_MAX + 1 && zone.sets.set(place).routing.is_some() {
-                        self.report_deep_tree(zone, place);
+                    let below = of_place.iter().filter_map(|lead| depths.get(&lead.to)).max();
+                    let is_one = zone.sets.set(place).routing.is_some() || !of_place.is_empty();
+                    let depth = below.copied().unwrap_or_default() + usize::from(is_one);
+                    if depth == ALIAS_DEPTH_MAX + 1 {
+                        self.report_long_way(zone, place);
                     }
                     depths.insert(place, depth);
                     path.pop();
@@ -230,13 +230,13 @@ impl<'t> Builder<'t, '_> {
         self.reading.report(error.hint("give one of them values"));
     }
 
-    /// A policy that leads through more than [`POLICY_DEPTH_MAX`], itself included.
-    fn report_deep_tree(&mut self, zone: &ZoneInMaking<'_>, set: u32) {
+    /// An alias or policy that leads through more than [`ALIAS_DEPTH_MAX`], itself included.
+    fn report_long_way(&mut self, zone: &ZoneInMaking<'_>, set: u32) {
         let RecordSet { owner, rtype, .. } = zone.sets.set(set);
-        let problem = format!("{rtype} `{owner}` leads through {} routing policies", POLICY_DEPTH_MAX + 1);
+        let problem = format!("{rtype} `{owner}` leads through {} aliases and routing policies", ALIAS_DEPTH_MAX + 1);
         let OriginKind::Configuration(at) = zone.sets.origin(set).kind() else { return };
         let error = self.reading.error(at, zone.records_label(), problem);
-        let rule = format!("at most {POLICY_DEPTH_MAX} may follow each other, so that every answer has a bound");
+        let rule = format!("at most {ALIAS_DEPTH_MAX} may follow each other, so that every answer has a bound");
         self.reading.report(error.rule(rule).hint("let an alias point further down"));
     }
 }

@@ -1,9 +1,11 @@
 //! What was written, table by table: typed and placed, nothing settled yet.
 
+use super::compat::{COMPAT, CompatTable, read_compat};
 use super::ec2_tables::{
     InstanceTable, NetworkInterfaceTable, ResolverConfigTable, VpcPeeringTable, read_instance, read_network_interface,
     read_resolver_config, read_vpc_peering,
 };
+use super::resolver_tables::{ProfileTable, ResolverRuleTable, read_profile, read_resolver_rule};
 use super::source::{At, Reading};
 use super::table::{Lists, OneOrMany, Table, Text, TextOrTable};
 
@@ -15,6 +17,7 @@ pub(super) struct Document<'t> {
     pub(super) region: Option<Text<'t>>,
     pub(super) server: ServerTable<'t>,
     pub(super) upstream: UpstreamTable<'t>,
+    pub(super) compat: CompatTable<'t>,
     pub(super) settings: SettingsTables<'t>,
     pub(super) vpcs: Vec<VpcTable<'t>>,
     pub(super) resolver_configs: Vec<ResolverConfigTable<'t>>,
@@ -26,6 +29,7 @@ pub(super) struct Document<'t> {
     pub(super) health_checks: Vec<HealthCheckTable<'t>>,
     pub(super) hosted_zones: Vec<HostedZoneTable<'t>>,
     pub(super) resolver_rules: Vec<ResolverRuleTable<'t>>,
+    pub(super) profiles: Vec<ProfileTable<'t>>,
 }
 
 /// `[server]` without `workers`.
@@ -112,6 +116,7 @@ pub(super) struct VpcTable<'t> {
     pub(super) allow: Option<Texts<'t>>,
     pub(super) dns_support: Option<At<bool>>,
     pub(super) dns_hostnames: Option<At<bool>>,
+    pub(super) enable_dns64: Option<At<bool>>,
 }
 
 /// One `[[inbound_endpoint]]`.
@@ -121,6 +126,7 @@ pub(super) struct InboundEndpointTable<'t> {
     pub(super) vpc: Option<Text<'t>>,
     pub(super) listen: Option<Texts<'t>>,
     pub(super) allow: Option<Texts<'t>>,
+    pub(super) dns64_enabled: Option<At<bool>>,
 }
 
 /// One `[[vpc_endpoint]]`.
@@ -136,6 +142,7 @@ pub(super) struct EndpointTable<'t> {
     pub(super) private_dns_only_for_inbound: Option<At<bool>>,
     pub(super) kind: Option<Text<'t>>,
     pub(super) state: Option<Text<'t>>,
+    pub(super) probe_port: Option<At<u64>>,
     /// None if the key is absent or unusable; by Availability Zone in the order of the file.
     pub(super) addresses: Option<At<Lists<'t>>>,
     /// Whether the key is there, right or wrong.
@@ -150,6 +157,7 @@ pub(super) struct HostedZoneTable<'t> {
     pub(super) id: Option<Text<'t>>,
     pub(super) name: Option<Text<'t>>,
     pub(super) vpcs: Option<Texts<'t>>,
+    pub(super) fallthrough: Option<Text<'t>>,
     pub(super) file: Option<Text<'t>>,
     pub(super) records: Vec<RecordTable<'t>>,
 }
@@ -223,24 +231,20 @@ pub(super) struct HealthCheckTable<'t> {
     pub(super) status: Option<Text<'t>>,
     pub(super) child_health_checks: Option<Texts<'t>>,
     pub(super) health_threshold: Option<At<u64>>,
+    pub(super) insufficient_data_health_status: Option<Text<'t>>,
+    pub(super) routing_control_arn: Option<Text<'t>>,
+    pub(super) ip_address: Option<Text<'t>>,
+    pub(super) fully_qualified_domain_name: Option<Text<'t>>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) resource_path: Option<Text<'t>>,
+    pub(super) search_string: Option<Text<'t>>,
+    pub(super) enable_sni: Option<At<bool>>,
+    pub(super) request_interval: Option<At<u64>>,
+    pub(super) failure_threshold: Option<At<u64>>,
     pub(super) inverted: Option<At<bool>>,
     pub(super) disabled: Option<At<bool>>,
     /// Keys that belong to one type only, and are there, right or wrong.
     pub(super) of_types: Vec<&'static str>,
-}
-
-/// One `[[resolver_rule]]`.
-pub(super) struct ResolverRuleTable<'t> {
-    pub(super) label: String,
-    pub(super) at: usize,
-    pub(super) id: Option<Text<'t>>,
-    pub(super) domain: Option<Text<'t>>,
-    pub(super) action: Option<Text<'t>>,
-    pub(super) targets: Option<At<Vec<TargetEntry<'t>>>>,
-    /// Whether the key is there, right or wrong.
-    pub(super) has_targets: bool,
-    pub(super) order: Option<Text<'t>>,
-    pub(super) vpcs: Option<Texts<'t>>,
 }
 
 impl<'t> Document<'t> {
@@ -251,11 +255,14 @@ impl<'t> Document<'t> {
         let server = server.map(|table| read_server(table, reading, &mut settings)).unwrap_or_default();
         let upstream = top.table(reading, "upstream", UPSTREAM.into());
         let upstream = upstream.map(|table| read_upstream(table, reading)).unwrap_or_default();
+        let compat = top.table(reading, "compat", COMPAT.into());
+        let compat = compat.map(|table| read_compat(table, reading)).unwrap_or_default();
         read_settings(&mut top, reading, &mut settings);
         let document = Self {
             region: top.text(reading, "region"),
             server,
             upstream,
+            compat,
             settings,
             vpcs: each(&mut top, reading, "vpc", "[[vpc]]", read_vpc),
             resolver_configs: each(&mut top, reading, "resolver_config", "[[resolver_config]]", read_resolver_config),
@@ -279,6 +286,7 @@ impl<'t> Document<'t> {
             health_checks: each(&mut top, reading, "health_check", "[[health_check]]", read_health_check),
             hosted_zones: each(&mut top, reading, "hosted_zone", "[[hosted_zone]]", read_hosted_zone),
             resolver_rules: each(&mut top, reading, "resolver_rule", "[[resolver_rule]]", read_resolver_rule),
+            profiles: each(&mut top, reading, "profile", "[[profile]]", read_profile),
         };
         top.finish(reading);
         document
@@ -326,7 +334,7 @@ fn read_upstream<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Upstrea
 }
 
 /// Reads an entry of `targets`.
-fn read_target<'t>(item: TextOrTable<'t>, reading: &mut Reading<'t>) -> TargetEntry<'t> {
+pub(super) fn read_target<'t>(item: TextOrTable<'t>, reading: &mut Reading<'t>) -> TargetEntry<'t> {
     let mut table = match item {
         TextOrTable::Text(text) => return TargetEntry::Text(text),
         TextOrTable::Table(table) => table,
@@ -396,6 +404,7 @@ fn read_vpc<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcTable<'t>
         allow: table.texts(reading, "allow"),
         dns_support: table.boolean(reading, "dns_support"),
         dns_hostnames: table.boolean(reading, "dns_hostnames"),
+        enable_dns64: table.boolean(reading, "enable_dns64"),
     };
     table.finish(reading);
     vpc
@@ -411,6 +420,7 @@ fn read_inbound_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) ->
         vpc: table.text(reading, "vpc"),
         listen: table.texts(reading, "listen"),
         allow: table.texts(reading, "allow"),
+        dns64_enabled: table.boolean(reading, "dns64_enabled"),
     };
     table.finish(reading);
     endpoint
@@ -435,6 +445,7 @@ fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Endpoin
         private_dns_only_for_inbound: table.boolean(reading, "private_dns_only_for_inbound"),
         kind: table.text(reading, "type"),
         state: table.text(reading, "state"),
+        probe_port: table.number(reading, "probe_port"),
         addresses: table
             .table(reading, "addresses", label)
             .map(|table| At { at: table.at, value: table.into_lists(reading) }),
@@ -454,6 +465,7 @@ fn read_hosted_zone<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Host
         id,
         name: table.text(reading, "name"),
         vpcs: table.texts(reading, "vpcs"),
+        fallthrough: table.text(reading, "fallthrough"),
         file: table.text(reading, "file"),
         records: each(&mut table, reading, "records", &record_label, read_record),
     };
@@ -550,8 +562,8 @@ fn read_geoproximity<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Geo
 
 fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> HealthCheckTable<'t> {
     let id = table.id(reading, "health check", "\"web-1\"");
-    table.require(reading, "type", "\"manual\"");
-    let of_types = ["status", "child_health_checks", "health_threshold"];
+    table.require(reading, "type", "\"HTTP\"");
+    let of_types = super::health_check::KEYS_OF_TYPES;
     let check = HealthCheckTable {
         label: table.label.clone(),
         at: table.at,
@@ -561,6 +573,16 @@ fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Hea
         status: table.text(reading, "status"),
         child_health_checks: table.texts(reading, "child_health_checks"),
         health_threshold: table.number(reading, "health_threshold"),
+        insufficient_data_health_status: table.text(reading, "insufficient_data_health_status"),
+        routing_control_arn: table.text(reading, "routing_control_arn"),
+        ip_address: table.text(reading, "ip_address"),
+        fully_qualified_domain_name: table.text(reading, "fully_qualified_domain_name"),
+        port: table.number(reading, "port"),
+        resource_path: table.text(reading, "resource_path"),
+        search_string: table.text(reading, "search_string"),
+        enable_sni: table.boolean(reading, "enable_sni"),
+        request_interval: table.number(reading, "request_interval"),
+        failure_threshold: table.number(reading, "failure_threshold"),
         inverted: table.boolean(reading, "inverted"),
         disabled: table.boolean(reading, "disabled"),
     };
@@ -568,27 +590,7 @@ fn read_health_check<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Hea
     check
 }
 
-fn read_resolver_rule<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> ResolverRuleTable<'t> {
-    let id = table.id(reading, "rule", "\"rslvr-rr-…\"");
-    table.require(reading, "domain", "\"corp.example.com\"");
-    table.require(reading, "action", "\"forward\"");
-    table.require(reading, "vpcs", "[\"vpc-…\"]");
-    let rule = ResolverRuleTable {
-        label: table.label.clone(),
-        at: table.at,
-        id,
-        domain: table.text(reading, "domain"),
-        action: table.text(reading, "action"),
-        has_targets: table.has("targets"),
-        targets: table.list(reading, "targets", TARGETS_WANTED, read_target),
-        order: table.text(reading, "order"),
-        vpcs: table.texts(reading, "vpcs"),
-    };
-    table.finish(reading);
-    rule
-}
-
 /// How `[upstream]` is called in messages.
 pub(super) const UPSTREAM: &str = "[upstream]";
 /// What `targets` is to be.
-const TARGETS_WANTED: &str = "a list of texts or tables";
+pub(super) const TARGETS_WANTED: &str = "a list of texts or tables";

@@ -89,25 +89,38 @@ pub(super) fn read_resolver_config<'t>(mut table: Table<'t>, reading: &mut Readi
 pub(super) fn read_vpc_peering<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcPeeringTable<'t> {
     let id = table.id(reading, "peering connection", "\"pcx-…\"");
     let side = |table: &mut Table<'t>, reading: &mut Reading<'t>, key: &'static str| {
-        table.require(reading, key, "{ vpc = \"vpc-…\", allow_dns_resolution_from_remote_vpc = true }");
+        table.require(reading, key, "{ vpc_id = \"vpc-…\" }");
         let label = format!("{}, `{key}`", table.label);
         let mut side = table.table(reading, key, label)?;
-        side.require(reading, "vpc", "\"vpc-…\"");
+        side.require(reading, "vpc_id", "\"vpc-…\"");
+        let label = format!("{}, `peering_options`", side.label);
+        let options = side.table(reading, "peering_options", label).map(|mut options| {
+            let allows = options.boolean(reading, "allow_dns_resolution_from_remote_vpc");
+            options.finish(reading);
+            allows
+        });
         let read = PeeringSideTable {
             label: side.label.clone(),
-            vpc: side.text(reading, "vpc"),
-            allow_dns_resolution_from_remote_vpc: side.boolean(reading, "allow_dns_resolution_from_remote_vpc"),
+            vpc: side.text(reading, "vpc_id"),
+            allow_dns_resolution_from_remote_vpc: options.flatten(),
         };
         side.finish(reading);
         Some(read)
     };
+    let label = format!("{}, `status`", table.label);
+    let status = table.table(reading, "status", label).and_then(|mut status| {
+        status.require(reading, "code", "\"active\"");
+        let code = status.text(reading, "code");
+        status.finish(reading);
+        code
+    });
     let peering = VpcPeeringTable {
         label: table.label.clone(),
         at: table.at,
         id,
         requester: side(&mut table, reading, "requester_vpc_info"),
         accepter: side(&mut table, reading, "accepter_vpc_info"),
-        status: table.text(reading, "status"),
+        status,
     };
     table.finish(reading);
     peering
@@ -117,7 +130,8 @@ pub(super) fn read_network_interface<'t>(mut table: Table<'t>, reading: &mut Rea
     let id = table.id(reading, "network interface", "\"eni-…\"");
     table.require(reading, "vpc", "\"vpc-…\"");
     let vpc = table.text(reading, "vpc");
-    if !table.has("private_ip_addresses") {
+    // The association that stands beside the list is that of the primary address.
+    if table.has("association") || !table.has("private_ip_addresses") {
         table.require(reading, "private_ip_address", "\"10.0.1.5\"");
     }
     let mut private_ip_addresses = Vec::new();

@@ -120,12 +120,17 @@ impl<'t> Builder<'t, '_> {
             }
             (None, _) => None,
         };
+        let interface_probe = match table.probe_port {
+            None => Some(None),
+            Some(port) => self.interface_probe(port, &table.label, kind.as_ref()).map(Some),
+        };
         Some(VpcEndpoint {
             id: table.id.as_ref()?.value.as_ref().into(),
             vpc: vpc?,
             service: service?.text.into(),
             kind: kind?,
             state: state?,
+            interface_probe: interface_probe?,
         })
     }
 
@@ -272,6 +277,7 @@ impl<'t> Builder<'t, '_> {
             ("private_dns", private_dns),
             ("private_dns_names", table.private_dns_names.as_ref().map(|list| list.at)),
             ("private_dns_only_for_inbound", table.private_dns_only_for_inbound.filter(|on| on.value).map(|on| on.at)),
+            ("probe_port", table.probe_port.map(|port| port.at)),
         ];
         for (key, at) in misplaced {
             let Some(at) = at else { continue };

@@ -1,17 +1,71 @@
 //! `[[health_check]]`, and references to health checks.
 
+mod monitored;
+
 use super::Builder;
 use super::document::HealthCheckTable;
+use super::settings::word;
 use super::source::At;
 use super::table::Text;
 use crate::aws::health_check::CHILD_HEALTH_CHECKS_MAX;
 use crate::aws::{HealthCheck, HealthCheckIndex, HealthCheckKind};
 use crate::config::diagnostic::{nearest, quoted};
+use monitored::Protocol;
 use std::collections::HashMap;
 
-/// The types of health checks, and the keys that each has beside those of all.
-const TYPES: [(&str, &[&str]); 2] =
-    [("manual", &["status"]), ("calculated", &["child_health_checks", "health_threshold"])];
+/// Keys that belong to some types only.
+pub(super) const KEYS_OF_TYPES: [&str; 13] = [
+    "status",
+    "insufficient_data_health_status",
+    "routing_control_arn",
+    "child_health_checks",
+    "health_threshold",
+    "ip_address",
+    "fully_qualified_domain_name",
+    "port",
+    "resource_path",
+    "search_string",
+    "enable_sni",
+    "request_interval",
+    "failure_threshold",
+];
+
+/// How a check comes to its status.
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Manual,
+    CloudwatchMetric,
+    RecoveryControl,
+    Calculated,
+    Monitored(Protocol),
+}
+
+/// The types of health checks.
+const TYPES: [(&str, Type); 9] = [
+    ("manual", Type::Manual),
+    ("calculated", Type::Calculated),
+    ("HTTP", Type::Monitored(Protocol::Http { is_https: false, is_searched: false })),
+    ("HTTPS", Type::Monitored(Protocol::Http { is_https: true, is_searched: false })),
+    ("HTTP_STR_MATCH", Type::Monitored(Protocol::Http { is_https: false, is_searched: true })),
+    ("HTTPS_STR_MATCH", Type::Monitored(Protocol::Http { is_https: true, is_searched: true })),
+    ("TCP", Type::Monitored(Protocol::Tcp)),
+    ("CLOUDWATCH_METRIC", Type::CloudwatchMetric),
+    ("RECOVERY_CONTROL", Type::RecoveryControl),
+];
+
+impl Type {
+    /// Whether a check of this type has a key of [`KEYS_OF_TYPES`].
+    fn has(self, key: &str) -> bool {
+        match (key, self) {
+            ("status", Self::Manual | Self::CloudwatchMetric | Self::RecoveryControl) => true,
+            ("insufficient_data_health_status", Self::CloudwatchMetric) => true,
+            ("routing_control_arn", Self::RecoveryControl) => true,
+            ("child_health_checks" | "health_threshold", Self::Calculated) => true,
+            (key, Self::Monitored(protocol)) => protocol.has(key),
+            _ => false,
+        }
+    }
+}
 
 impl<'t> Builder<'t, '_> {
     /// Settles every health check, each behind those that it looks at.
@@ -82,50 +136,72 @@ impl<'t> Builder<'t, '_> {
     /// What kind of check it is; says so where that cannot be.
     fn health_check_kind(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
         let text = table.kind.as_ref()?;
-        let all = || TYPES.map(|(name, _)| format!("\"{name}\"")).join(" or ");
-        let Some((name, own)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text.value)) else {
+        let Some((name, kind)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text.value)) else {
             let problem = format!("there are no health checks of type {} here", quoted(&text.value));
             let error = self.reading.error(text.at, &table.label, problem);
-            self.reading.report(error.hint(format!("write {}", all())));
+            let all = TYPES.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            self.reading.report(error.hint(format!("write one of {all}")));
             return None;
         };
-        for key in table.of_types.iter().filter(|key| !own.contains(key)) {
+        for key in table.of_types.iter().filter(|key| !kind.has(key)) {
             let problem = format!("a health check of type \"{name}\" has no `{key}`");
             self.reading.report(self.reading.error(text.at, &table.label, problem).hint(format!("remove `{key}`")));
         }
-        match *name {
-            "manual" => self.manual(table),
-            _ => self.calculated(table),
+        match *kind {
+            Type::Manual | Type::CloudwatchMetric | Type::RecoveryControl => self.switch(table, *kind),
+            Type::Calculated => self.calculated(table),
+            Type::Monitored(protocol) => self.monitored(table, protocol).map(HealthCheckKind::Monitored),
         }
     }
 
-    fn manual(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
+    /// A check whose status stands in the file.
+    fn switch(&mut self, table: &HealthCheckTable<'t>, kind: Type) -> Option<HealthCheckKind> {
+        let has_alarm = kind == Type::CloudwatchMetric;
+        let insufficient = self.insufficient_data_health_status(table);
         let Some(status) = &table.status else {
-            if !table.of_types.contains(&"status") {
-                let error = self.reading.error(table.at, &table.label, "`status` is missing");
-                self.reading.report(error.hint("add `status = \"healthy\"`"));
-            }
+            self.say_missing(table, "status", "\"healthy\"");
             return None;
         };
         let healthy = match status.value.to_ascii_lowercase().as_str() {
-            "healthy" => true,
-            "unhealthy" => false,
+            "healthy" => Some(true),
+            "unhealthy" => Some(false),
+            "insufficient_data" if has_alarm => insufficient?,
             _ => {
                 let problem = format!("{} is no status", quoted(&status.value));
                 let error = self.reading.error(status.at, &table.label, problem);
-                self.reading.report(error.hint("write \"healthy\" or \"unhealthy\""));
+                let hint = match has_alarm {
+                    true => "write \"healthy\", \"unhealthy\" or \"insufficient_data\"",
+                    false => "write \"healthy\" or \"unhealthy\"",
+                };
+                self.reading.report(error.hint(hint));
                 return None;
             }
         };
-        Some(HealthCheckKind::Manual { healthy })
+        let routing_control_arn = table.routing_control_arn.as_ref().map(|arn| arn.value.as_ref().into());
+        Some(HealthCheckKind::Manual { healthy, routing_control_arn })
+    }
+
+    /// What an alarm without enough data counts as; inner none: as it was last, which is also what is taken where nothing
+    /// is written (Route 53 API, HealthCheckConfig: InsufficientDataHealthStatus).
+    fn insufficient_data_health_status(&mut self, table: &HealthCheckTable<'t>) -> Option<Option<bool>> {
+        let Some(text) = &table.insufficient_data_health_status else {
+            return (!table.of_types.contains(&"insufficient_data_health_status")).then_some(None);
+        };
+        let words = [("Healthy", Some(true)), ("Unhealthy", Some(false)), ("LastKnownStatus", None)];
+        word(text, &words, &table.label, "insufficient_data_health_status", &mut self.reading)
+    }
+
+    /// Says that a key of its type is missing, unless it is there and wrong, which has been said.
+    fn say_missing(&mut self, table: &HealthCheckTable<'t>, key: &str, example: &str) {
+        if !table.of_types.contains(&key) {
+            let error = self.reading.error(table.at, &table.label, format!("`{key}` is missing"));
+            self.reading.report(error.hint(format!("add `{key} = {example}`")));
+        }
     }
 
     fn calculated(&mut self, table: &HealthCheckTable<'t>) -> Option<HealthCheckKind> {
         let Some(texts) = &table.child_health_checks else {
-            if !table.of_types.contains(&"child_health_checks") {
-                let error = self.reading.error(table.at, &table.label, "`child_health_checks` is missing");
-                self.reading.report(error.hint("add `child_health_checks = [\"ID\"]`"));
-            }
+            self.say_missing(table, "child_health_checks", "[\"ID\"]");
             return None;
         };
         if texts.value.len() > CHILD_HEALTH_CHECKS_MAX {

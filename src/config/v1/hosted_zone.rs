@@ -4,20 +4,22 @@ use super::Builder;
 use super::document::HostedZoneTable;
 use super::endpoint::{EndpointNames, PrivateDnsClaim};
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
+use super::settings::word;
+use super::zone_file::{ZoneFiles, ZoneLine};
 use super::zone_sets::{Origin, OriginKind, ZoneSets};
+use crate::aws::delegation::delegations;
 use crate::aws::{HostedZone, RecordSet, VpcIndex};
 use crate::config::diagnostic::{Place, quoted};
 use crate::dns::{Name, Rtype};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A zone while its sets are gathered.
 pub(super) struct ZoneInMaking<'z> {
     pub(super) apex: &'z Name,
     pub(super) label: &'z str,
     pub(super) sets: ZoneSets,
-    /// How its file is called, and the how-manieth further file it is.
-    pub(super) file: Option<(Arc<str>, u32)>,
+    /// What it is read from besides the configuration.
+    pub(super) files: ZoneFiles,
     /// Sets that are aliases: which, where the target stands, and how the set is called.
     pub(super) aliases: Vec<(u32, usize, String)>,
     /// Sets with a routing policy: which, where each stands, and how it is called.
@@ -36,10 +38,9 @@ impl ZoneInMaking<'_> {
         format!("{}, `records`", self.label)
     }
 
-    /// A place in its file.
-    pub(super) fn file_place(&self, line: u32, column: u32, label: impl Into<String>) -> Place {
-        let (file, rank) = self.file.clone().unwrap_or_else(|| ("".into(), 0));
-        Place { file, rank, line, column, label: label.into() }
+    /// A place in its files.
+    pub(super) fn file_place(&self, line: ZoneLine, column: u32, label: impl Into<String>) -> Place {
+        self.files.place(line, column, label.into())
     }
 
     /// The set that is added next.
@@ -58,20 +59,38 @@ impl<'t> Builder<'t, '_> {
     ) {
         self.refuse_repeated_ids(tables.iter().map(|table| (table.id.as_ref(), table.label.as_str())));
         let mut settled: Vec<(HostedZone, &HostedZoneTable<'t>)> = Vec::with_capacity(tables.len());
-        for (index, table) in tables.iter().enumerate() {
-            let vpcs = self.associations(table.vpcs.as_ref(), &table.label);
+        for table in tables {
+            let is_shared = table.id.as_ref().is_some_and(|id| self.shared_ids.contains(id.value.as_ref()));
+            let vpcs = self.associated_vpcs(table.vpcs.as_ref(), &table.label, is_shared);
             for vpc in &vpcs {
                 let at = table.vpcs.as_ref().map_or(table.at, |vpcs| vpcs.at);
                 self.warn_of_vpc_attributes(at, &table.label, "hosted_zone", *vpc);
             }
             let Some(apex) = self.zone_apex(table) else { continue };
-            let record_sets = self.zone_record_sets(table, &apex, (index as u32 + 1, &vpcs), names);
+            let record_sets = self.zone_record_sets(table, &apex, &vpcs, names);
+            let falls_through = self.falls_through(table);
             let Some(id) = &table.id else { continue };
-            settled.push((HostedZone { id: id.value.as_ref().into(), apex, vpcs, record_sets }, table));
+            let delegations = delegations(&apex, &record_sets);
+            let id = id.value.as_ref().into();
+            settled.push((HostedZone { id, apex, vpcs, record_sets, delegations, falls_through }, table));
         }
         self.refuse_same_zones(&settled);
         self.refuse_same_private_names(claims, &settled);
         self.model.hosted_zones = settled.into_iter().map(|(zone, _)| zone).collect();
+    }
+
+    /// `fallthrough`: whether names that are not in the zone are asked as if it were not there; warns where they are.
+    fn falls_through(&mut self, table: &HostedZoneTable<'t>) -> bool {
+        let Some(text) = &table.fallthrough else { return false };
+        let words = [("none", false), ("public", true)];
+        if word(text, &words, &table.label, "fallthrough", &mut self.reading) != Some(true) {
+            return false;
+        }
+        let problem = "names that are not in the zone are asked of others";
+        let rule = "`fallthrough` is not AWS's: there they do not exist, and nobody else hears of them";
+        let hint = "remove `fallthrough`, unless the zone is to cover only some names of a public one";
+        self.reading.report(self.reading.warning(text.at, &table.label, problem).rule(rule).hint(hint));
+        true
     }
 
     /// The name of a zone; Route 53 takes none that starts with `*`.
@@ -99,24 +118,28 @@ impl<'t> Builder<'t, '_> {
         &mut self,
         table: &HostedZoneTable<'t>,
         apex: &Name,
-        (rank, vpcs): (u32, &[VpcIndex]),
+        vpcs: &[VpcIndex],
         names: &EndpointNames,
     ) -> Vec<RecordSet> {
-        let text = table.file.as_ref().and_then(|file| self.zone_file_text(file, &table.label));
-        let lines = text.as_ref().map_or(0, |text| text.lines().count());
+        let mut files = ZoneFiles::default();
+        let own = table.file.as_ref().and_then(|file| {
+            let (text, rank) = self.zone_file_text(file, &table.label)?;
+            files.push(&file.value, rank, &text, None);
+            Some((&*file.value, text))
+        });
         let mut zone = ZoneInMaking {
             apex,
             label: &table.label,
-            sets: ZoneSets::with_capacity(lines + table.records.len()),
-            file: table.file.as_ref().map(|file| (file.value.as_ref().into(), rank)),
+            sets: ZoneSets::with_capacity(files.lines() + table.records.len()),
+            files,
             aliases: Vec::new(),
             routed: Vec::new(),
             routed_counts: HashMap::new(),
             is_outside: false,
-            is_incomplete: table.file.is_some() && text.is_none(),
+            is_incomplete: table.file.is_some() && own.is_none(),
         };
-        if let Some(text) = text {
-            self.add_zone_file(&mut zone, &text);
+        if let Some((path, text)) = own {
+            self.add_zone_file(&mut zone, path, &text);
         }
         self.add_records(&mut zone, &table.records);
         self.settle_aliases(&mut zone, names);

@@ -20,7 +20,9 @@ impl<'t> Builder<'t, '_> {
             let listen = self.listen(table.listen.as_ref(), &table.label);
             let allow = self.allow(table.allow.as_ref(), &own, &table.label);
             let (Some(id), Some(vpc)) = (&table.id, vpc) else { continue };
-            self.model.inbound_endpoints.push(InboundEndpoint { id: id.value.as_ref().into(), vpc, listen, allow });
+            let dns64 = table.dns64_enabled.is_some_and(|on| on.value);
+            let id = id.value.as_ref().into();
+            self.model.inbound_endpoints.push(InboundEndpoint { id, vpc, listen, allow, dns64 });
         }
     }
 

@@ -6,7 +6,9 @@
 mod address;
 mod alias;
 mod cache_file;
+mod compat;
 mod conflict;
+mod delegation;
 mod document;
 mod door;
 mod ec2_tables;
@@ -18,9 +20,11 @@ mod instance;
 mod name;
 mod network_interface;
 mod private_name;
+mod profile;
 mod record_set;
 mod resolver_config;
 mod resolver_rule;
+mod resolver_tables;
 mod routing_policy;
 mod settings;
 mod source;
@@ -38,8 +42,8 @@ use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
 use network_interface::AddressOwners;
-use source::Reading;
-use std::collections::{BTreeMap, HashMap};
+use source::{FurtherFiles, Reading};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use table::Table;
 use toml::de::DeTable;
 
@@ -50,9 +54,7 @@ pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>)
     let (configuration, diagnostics) = match document {
         None => (None, reading.diagnostics),
         Some(document) => {
-            let cache_file = cache_file::settle(&document, file_name, &mut reading);
-            let (mut configuration, reading) = settle(document, reading, surroundings);
-            configuration.settings.cache.file = cache_file;
+            let (configuration, reading) = settle(document, reading, file_name, surroundings);
             (Some(configuration), reading.diagnostics)
         }
     };
@@ -93,11 +95,13 @@ fn read_document<'t>(text: &'t str, reading: &mut Reading<'t>) -> Option<Documen
 fn settle<'t>(
     document: Document<'t>,
     reading: Reading<'t>,
+    file_name: &str,
     surroundings: &Surroundings<'_>,
 ) -> (Configuration, Reading<'t>) {
     let mut builder = Builder {
         reading,
         surroundings,
+        further_files: FurtherFiles::default(),
         model: Model::default(),
         vpc_indexes: HashMap::new(),
         vpc_names: Vec::new(),
@@ -105,9 +109,11 @@ fn settle<'t>(
         address_owners: AddressOwners::default(),
         doors: Doors::default(),
         health_check_indexes: BTreeMap::new(),
+        shared_ids: profile::shared_ids(&document.profiles),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
     };
     let mut settings = settings::settle(&document.settings, &mut builder.reading);
+    builder.model.compat = compat::settle(&document.compat, &mut builder.reading);
     builder.claim_vpc_names(&document.vpcs);
     builder.settle_vpcs(&document.vpcs, document.region.as_ref());
     builder.settle_resolver_configs(&document.resolver_configs);
@@ -120,10 +126,16 @@ fn settle<'t>(
     builder.settle_door_conflicts();
     builder.settle_upstream(&document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
-    settings.upstream = builder.upstream_settings(&document.upstream, document.hosted_zones.len() as u32 + 1);
+    settings.upstream = builder.upstream_settings(&document.upstream);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
+    builder.settle_profiles(&document);
+    builder.settle_delegations(&document.resolver_rules);
+    if let Some(file) = &document.settings.cache_file {
+        // When all files are known that are read.
+        settings.cache.file = cache_file::settle(file, file_name, &builder.further_files, &mut builder.reading);
+    }
     (Configuration { model: builder.model, settings }, builder.reading)
 }
 
@@ -131,6 +143,8 @@ fn settle<'t>(
 struct Builder<'t, 's> {
     reading: Reading<'t>,
     surroundings: &'s Surroundings<'s>,
+    /// Zone files, those that they include, certificates.
+    further_files: FurtherFiles,
     model: Model,
     /// Ids and names of VPCs.
     vpc_indexes: HashMap<String, VpcIndex>,
@@ -144,6 +158,8 @@ struct Builder<'t, 's> {
     doors: Doors,
     /// Health checks by their ids; none: it has been refused.
     health_check_indexes: BTreeMap<String, Option<HealthCheckIndex>>,
+    /// The ids of what profiles share.
+    shared_ids: HashSet<String>,
     /// `[server] open_resolver`.
     is_open_resolver: bool,
 }

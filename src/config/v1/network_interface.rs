@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(super) struct AddressOwners {
     /// Which private address a public one is associated with.
     public: HashMap<Ipv4Addr, (VpcIndex, Ipv4Addr, usize, String)>,
+    /// Which public address a private one is associated with.
+    associated: HashMap<(VpcIndex, Ipv4Addr), (Ipv4Addr, usize, String)>,
     /// Who has a private address, among things of one kind.
     private: HashMap<(&'static str, VpcIndex, Ipv4Addr), (usize, String)>,
 }
@@ -25,12 +27,14 @@ impl<'t> Builder<'t, '_> {
             let vpc = table.vpc.as_ref().and_then(|vpc| self.vpc_index(vpc, &table.label));
             let Some(vpc) = vpc else { continue };
             let mut addresses: Vec<PrivateIpAddress> = Vec::with_capacity(table.private_ip_addresses.len());
+            let mut positions: HashMap<Ipv4Addr, usize> = HashMap::with_capacity(table.private_ip_addresses.len());
             for written in &table.private_ip_addresses {
                 let Some(address) = self.private_ip_address(written, vpc) else { continue };
                 // AWS's own list has the primary address in it again.
-                match addresses.iter_mut().find(|known| known.private_ip_address == address.private_ip_address) {
+                match positions.get(&address.private_ip_address).map(|position| &mut addresses[*position]) {
                     Some(known) => known.public_ip = known.public_ip.or(address.public_ip),
                     None => {
+                        positions.insert(address.private_ip_address, addresses.len());
                         let text = written.private_ip_address.as_ref();
                         self.refuse_shared_address(text, &written.label, (INTERFACES, vpc, address.private_ip_address));
                         addresses.push(address);
@@ -103,7 +107,8 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    /// Reads the public IPv4 address of a private one: of no other private address, for it is a name of one.
+    /// Reads the public IPv4 address of a private one: of no other private address, for it is a name of one, and with no
+    /// other public address beside it.
     pub(super) fn public_ipv4(
         &mut self,
         text: &Text<'t>,
@@ -119,6 +124,16 @@ impl<'t> Builder<'t, '_> {
         };
         self.warn_of_vpc_attributes(text.at, label, key, vpc);
         let private = private?;
+        let associated = || (public, text.at, label.to_owned());
+        let (first, at, other_label) = self.address_owners.associated.entry((vpc, private)).or_insert_with(associated);
+        if *first != public {
+            let problem = format!("{private} is associated with the public addresses {first} and {public}");
+            let also = self.reading.place(*at, other_label.as_str());
+            let error = self.reading.error(text.at, label, problem).also(also);
+            let rule = "a private address has one public address (EC2 API, NetworkInterfacePrivateIpAddress)";
+            self.reading.report(error.rule(rule).hint("remove one association"));
+            return None;
+        }
         let owner = (vpc, private, text.at, label.to_owned());
         let (other_vpc, other, at, other_label) = self.address_owners.public.entry(public).or_insert(owner);
         if (*other_vpc, *other) == (vpc, private) {

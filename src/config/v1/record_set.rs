@@ -25,11 +25,6 @@ pub(super) struct Forbidden {
 pub(super) fn forbidden(owner: &Name, rtype: Rtype, apex: &Name) -> Option<Forbidden> {
     let is_apex = owner == apex;
     let (problem, rule, hint) = match rtype {
-        _ if !Rtype::ROUTE_53.contains(&rtype) => (
-            format!("a hosted zone cannot hold {rtype} records"),
-            "Route 53 knows 17 types (Developer Guide, ResourceRecordTypes)",
-            "remove it",
-        ),
         _ if !owner.is_at_or_below(apex) => (
             format!("`{owner}` lies outside the zone `{apex}`"),
             "a zone holds its apex and what is below (RFC 1034 section 4.2)",
@@ -147,9 +142,15 @@ impl<'t> Builder<'t, '_> {
             }
         });
         let ((owner, owner_at), (rtype, type_at)) = (owner?, rtype?);
+        if !Rtype::ROUTE_53.contains(&rtype) {
+            let problem = format!("a hosted zone cannot hold {rtype} records");
+            let error = self.reading.error(type_at, zone.records_label(), problem);
+            let rule = "Route 53 knows 17 types (Developer Guide, ResourceRecordTypes)";
+            self.reading.report(error.rule(rule).hint("remove it"));
+            return None;
+        }
         if let Some(forbidden) = forbidden(&owner, rtype, zone.apex) {
-            let at = if Rtype::ROUTE_53.contains(&rtype) { owner_at } else { type_at };
-            let error = self.reading.error(at, zone.records_label(), forbidden.problem);
+            let error = self.reading.error(owner_at, zone.records_label(), forbidden.problem);
             self.reading.report(error.rule(forbidden.rule).hint(forbidden.hint));
             return None;
         }

@@ -50,6 +50,23 @@ impl<'t> Reading<'t> {
     }
 }
 
+/// The further files that the configuration names, in the order in which it is settled.
+#[derive(Debug, Default)]
+pub(super) struct FurtherFiles(Vec<(Box<str>, Place)>);
+
+impl FurtherFiles {
+    /// Notes that a file is named at a place; returns the how-manieth it is, from 1.
+    pub(super) fn name(&mut self, path: &str, at: Place) -> u32 {
+        self.0.push((path.into(), at));
+        self.0.len() as u32
+    }
+
+    /// Their paths as written, and where.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.0.iter().map(|(path, at)| (&**path, at))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -166,17 +166,19 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Takes a number out, whole or with a fraction; none of TOML's `inf` and `nan`.
+    /// Takes a number out, whole or with a fraction, also as text, as AWS's API has decimals; none of TOML's `inf` and
+    /// `nan`.
     pub(super) fn decimal(&mut self, reading: &mut Reading<'t>, key: &'static str) -> Option<At<f64>> {
         let value = self.take(key)?;
         let read = match &value.value {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
             DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::String(text) if is_decimal(text) => text.parse::<f64>().ok(),
             _ => None,
         };
         match read.filter(|number| number.is_finite()) {
             Some(number) => Some(At { value: number, at: value.at }),
-            None => self.wrong_type(reading, key, &value, "a finite number"),
+            None => self.wrong_type(reading, key, &value, "a finite number, as 37.57 or \"37.57\","),
         }
     }
 
@@ -302,6 +304,14 @@ impl<'t> Table<'t> {
         reading.report(reading.error(value.at, &self.label, problem));
         None
     }
+}
+
+/// Whether a text is a decimal number without exponent: `-122.33`, `47`, `+1.`.
+fn is_decimal(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let is_digits = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
+    !whole.is_empty() && is_digits(whole) && is_digits(fraction)
 }
 
 /// One text, or a list.

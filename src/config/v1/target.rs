@@ -220,13 +220,17 @@ impl<'t> Builder<'t, '_> {
 
     /// Refuses a target that is a door of ours, as AWS does with rules (RSLVR-00804).
     fn refuse_loop(&mut self, written: &Written, label: &str, what: &str) {
-        let target = &written.target;
+        self.refuse_door(&written.target, &format!("the target {}", written.shown), written.at, label, what);
+    }
+
+    /// The same for whoever is called `shown`, for a reason that stands at `at`.
+    pub(super) fn refuse_door(&mut self, target: &Target, shown: &str, at: usize, label: &str, what: &str) {
         let Some(door) = target.address().and_then(|address| self.door_reached_at(address)) else { return };
-        let problem = format!("the target {} is a door of this daemon", written.shown);
+        let problem = format!("{shown} is a door of this daemon");
         let rule =
             format!("loop: {what} -> {label} -> {target} -> door of {} -> {label} -> … (RSLVR-00804)", door.label);
         let also = self.reading.place(door.at, format!("{}, `listen`", door.label));
-        let error = self.reading.error(written.at, label, problem).also(also).rule(rule);
+        let error = self.reading.error(at, label, problem).also(also).rule(rule);
         self.reading.report(error.hint("name a resolver that is somebody else"));
     }
 }

@@ -9,14 +9,16 @@ use crate::config::settings::TlsRoots;
 use std::sync::Arc;
 
 impl<'t> Builder<'t, '_> {
-    /// Reads the file; none where there is any trouble, which is said. `rank` is the how-manieth further file it is.
-    pub(super) fn tls_roots(&mut self, file: &Text<'t>, rank: u32) -> Option<TlsRoots> {
+    /// Reads the file; none where there is any trouble, which is said.
+    pub(super) fn tls_roots(&mut self, file: &Text<'t>) -> Option<TlsRoots> {
         if !stays_inside(&file.value) {
             let problem = format!("`tls_roots` {} leads out of the configuration's folder", quoted(&file.value));
             let rule = "a file is named by its path from there, without `..`";
             self.reading.report(self.reading.error(file.at, UPSTREAM, problem).rule(rule));
             return None;
         }
+        let named_at = self.reading.place(file.at, format!("{UPSTREAM}, `tls_roots`"));
+        let rank = self.further_files.name(&file.value, named_at);
         let text = match (self.surroundings.read_file)(&file.value) {
             Ok(text) => text,
             Err(trouble) => {

@@ -73,10 +73,10 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// How all targets are asked. Comes last: what is said here is of no use to certain targets.
-    pub(super) fn upstream_settings(&mut self, table: &UpstreamTable<'t>, rank: u32) -> UpstreamSettings {
+    pub(super) fn upstream_settings(&mut self, table: &UpstreamTable<'t>) -> UpstreamSettings {
         let rules = self.model.resolver_rules.iter().filter_map(|rule| match &rule.action {
             RuleAction::Forward(group) => Some(group),
-            RuleAction::System => None,
+            RuleAction::System | RuleAction::Delegate => None,
         });
         let targets = || std::iter::once(&self.model.upstream).chain(rules.clone()).flat_map(|group| &group.targets);
         let named = targets().find_map(|target| match &target.host {
@@ -85,7 +85,7 @@ impl<'t> Builder<'t, '_> {
         });
         let is_any_encrypted = targets().any(Target::is_encrypted);
         let bootstrap = self.bootstrap(table.bootstrap.as_ref(), named.as_deref());
-        let tls_roots = table.tls_roots.as_ref().and_then(|file| self.tls_roots(file, rank));
+        let tls_roots = table.tls_roots.as_ref().and_then(|file| self.tls_roots(file));
         if let Some(file) = table.tls_roots.as_ref().filter(|_| !is_any_encrypted) {
             self.warn_of_idle_key("tls_roots", file.at, "no target is tls://, https:// or quic://");
         }

@@ -2,8 +2,12 @@
 
 use super::Builder;
 use super::document::{Texts, VpcTable};
+use super::resolver_tables::AssociationTable;
+use super::settings::word;
+use super::source::At;
 use super::table::Text;
 use crate::aws::service_name::is_region;
+use crate::aws::vpc::CIDRS_MAX;
 use crate::aws::{Vpc, VpcIndex};
 use crate::config::diagnostic::{nearest, quoted};
 use ipnet::IpNet;
@@ -52,7 +56,7 @@ impl<'t> Builder<'t, '_> {
                     Box::default()
                 }
             };
-            let cidrs = self.plain_nets(table.cidrs.as_ref(), &table.label, "cidrs");
+            let cidrs = self.cidrs(table);
             let clients = self.plain_nets(table.clients.as_ref(), &table.label, "clients");
             let own: Vec<IpNet> = cidrs.iter().chain(&clients).copied().collect();
             let vpc = Vpc {
@@ -66,9 +70,26 @@ impl<'t> Builder<'t, '_> {
                 dns_support: table.dns_support.is_none_or(|on| on.value),
                 dns_hostnames: table.dns_hostnames.is_none_or(|on| on.value),
                 autodefined_reverse: true,
+                dns64: table.enable_dns64.is_some_and(|on| on.value),
             };
             self.model.vpcs.push(vpc);
         }
+    }
+
+    /// The CIDR blocks of a VPC; refuses more than AWS allows. Clients of other networks belong into `clients`.
+    fn cidrs(&mut self, table: &VpcTable<'t>) -> Vec<IpNet> {
+        let cidrs = self.plain_nets(table.cidrs.as_ref(), &table.label, "cidrs");
+        let ipv4 = cidrs.iter().filter(|block| matches!(block, IpNet::V4(_))).count();
+        for (family, count) in [("IPv4", ipv4), ("IPv6", cidrs.len() - ipv4)] {
+            if count > CIDRS_MAX {
+                let at = table.cidrs.as_ref().map_or(table.at, |cidrs| cidrs.at);
+                let error = self.reading.error(at, &table.label, format!("the VPC has {count} {family} blocks"));
+                let rule = format!("AWS allows {CIDRS_MAX} of each family (VPC user guide, amazon-vpc-limits)");
+                let hint = "write one block that covers several; networks beside the VPC's own belong into `clients`";
+                self.reading.report(error.rule(rule).hint(hint));
+            }
+        }
+        cidrs
     }
 
     fn plain_nets(&mut self, texts: Option<&Texts<'t>>, label: &str, key: &str) -> Vec<IpNet> {
@@ -103,19 +124,55 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    /// The VPCs that something is associated with, without repeats; warns where there are none.
-    pub(super) fn associations(&mut self, texts: Option<&Texts<'t>>, label: &str) -> Vec<VpcIndex> {
+    /// The VPCs that a hosted zone is associated with, without repeats; warns where there are none, unless a profile
+    /// shares it.
+    pub(super) fn associated_vpcs(&mut self, texts: Option<&Texts<'t>>, label: &str, is_shared: bool) -> Vec<VpcIndex> {
         let Some(texts) = texts else { return Vec::new() };
-        if texts.value.is_empty() {
-            let warning = self.reading.warning(texts.at, label, "no VPC uses this");
-            self.reading.report(warning.hint("name a VPC in `vpcs`, or remove it"));
+        if texts.value.is_empty() && !is_shared {
+            self.warn_of_no_vpc(texts.at, label);
         }
-        let mut vpcs: Vec<VpcIndex> = Vec::with_capacity(texts.value.len());
-        let mut seen = std::collections::HashSet::with_capacity(texts.value.len());
-        for text in &texts.value {
+        let vpcs = texts.value.iter().map(|text| (text, ())).collect();
+        self.without_repeats(vpcs, label).into_iter().map(|(vpc, ())| vpc).collect()
+    }
+
+    /// The associations of a rule or a profile that are in force, with what each says; warns where there are none at all,
+    /// unless a profile shares it.
+    pub(super) fn associations<'a>(
+        &mut self,
+        tables: Option<&'a At<Vec<AssociationTable<'t>>>>,
+        label: &str,
+        is_shared: bool,
+    ) -> Vec<(VpcIndex, &'a AssociationTable<'t>)> {
+        let Some(tables) = tables else { return Vec::new() };
+        if tables.value.is_empty() && !is_shared {
+            self.warn_of_no_vpc(tables.at, label);
+        }
+        let mut in_force = Vec::with_capacity(tables.value.len());
+        for table in &tables.value {
+            let is_in_force = match &table.status {
+                Some(status) => word(status, &ASSOCIATION_STATES, &table.label, "status", &mut self.reading),
+                None => Some(true),
+            };
+            if let (Some(vpc), Some(true)) = (&table.vpc, is_in_force) {
+                in_force.push((vpc, table));
+            }
+        }
+        self.without_repeats(in_force, label)
+    }
+
+    fn warn_of_no_vpc(&mut self, at: usize, label: &str) {
+        let warning = self.reading.warning(at, label, "no VPC uses this");
+        self.reading.report(warning.hint("name a VPC in `vpcs`, or remove it"));
+    }
+
+    /// The VPCs of entries of `vpcs`, each with the first entry that names it.
+    fn without_repeats<T>(&mut self, entries: Vec<(&Text<'t>, T)>, label: &str) -> Vec<(VpcIndex, T)> {
+        let mut vpcs: Vec<(VpcIndex, T)> = Vec::with_capacity(entries.len());
+        let mut seen = std::collections::HashSet::with_capacity(entries.len());
+        for (text, what) in entries {
             let Some(vpc) = self.vpc_index(text, label) else { continue };
             match seen.insert(vpc) {
-                true => vpcs.push(vpc),
+                true => vpcs.push((vpc, what)),
                 false => {
                     let problem = format!("{} is the VPC of another entry of `vpcs`", quoted(&text.value));
                     self.reading.report(self.reading.warning(text.at, label, problem).hint("remove one of them"));
@@ -155,6 +212,17 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
+/// The states of an association of a rule or a profile, and whether it is in force (Route 53 Resolver API,
+/// ResolverRuleAssociation; Route 53 Profiles API, ProfileAssociation). One that is being changed was in force before.
+const ASSOCIATION_STATES: [(&str, bool); 7] = [
+    ("COMPLETE", true),
+    ("UPDATING", true),
+    ("CREATING", false),
+    ("DELETING", false),
+    ("DELETED", false),
+    ("FAILED", false),
+    ("OVERRIDDEN", false),
+];
 /// Names that an unknown one is compared with, which takes a microsecond each.
 const VPCS_COMPARED_MAX: usize = 1000;
 /// VPCs that a hint lists by name.

@@ -3,6 +3,7 @@
 use super::Builder;
 use super::ec2_tables::{PeeringSideTable, VpcPeeringTable};
 use super::settings::word;
+use crate::aws::vpc_peering::PEERINGS_MAX;
 use crate::aws::{PeeringSide, PeeringStatus, VpcIndex, VpcPeering};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -12,12 +13,13 @@ impl<'t> Builder<'t, '_> {
     pub(super) fn settle_vpc_peerings(&mut self, tables: &[VpcPeeringTable<'t>]) {
         self.refuse_repeated_ids(tables.iter().map(|table| (table.id.as_ref(), table.label.as_str())));
         let mut live: HashMap<(VpcIndex, VpcIndex), usize> = HashMap::new();
+        let mut counts: HashMap<VpcIndex, usize> = HashMap::new();
         for (index, table) in tables.iter().enumerate() {
             let requester = table.requester.as_ref().and_then(|side| self.peering_side(side));
             let accepter = table.accepter.as_ref().and_then(|side| self.peering_side(side));
             let status = match &table.status {
                 None => Some(PeeringStatus::Active),
-                Some(text) => word(text, &PeeringStatus::WORDS, &table.label, "status", &mut self.reading),
+                Some(text) => word(text, &PeeringStatus::WORDS, &table.label, "status.code", &mut self.reading),
             };
             let (Some(id), Some(requester), Some(accepter), Some(status)) = (&table.id, requester, accepter, status)
             else {
@@ -30,6 +32,13 @@ impl<'t> Builder<'t, '_> {
                 let pair = (requester.vpc.min(accepter.vpc), requester.vpc.max(accepter.vpc));
                 if let Some(first) = live.insert(pair, index) {
                     self.report_second_peering(table, &tables[first]);
+                }
+                for side in [requester, accepter] {
+                    let count = counts.entry(side.vpc).or_default();
+                    *count += 1;
+                    if *count == PEERINGS_MAX + 1 {
+                        self.report_too_many(table, side.vpc);
+                    }
                 }
                 self.refuse_overlap(table, requester.vpc, accepter.vpc);
                 self.warn_of_idle_peering(table, [(requester, accepter), (accepter, requester)]);
@@ -61,6 +70,14 @@ impl<'t> Builder<'t, '_> {
         let error = self.reading.error(table.at, &table.label, "two peering connections between the same VPCs");
         let rule = "two VPCs have one that is active (VPC peering guide, vpc-peering-basics)";
         self.reading.report(error.also(also).rule(rule).hint("remove one of them, or give it its status"));
+    }
+
+    /// A name is looked for with every VPC that is seen: there is a limit to these.
+    fn report_too_many(&mut self, table: &VpcPeeringTable<'t>, vpc: VpcIndex) {
+        let problem = format!("{} has more than {PEERINGS_MAX} active peering connections", self.model.vpc(vpc).id);
+        let error = self.reading.error(table.at, &table.label, problem);
+        let rule = "AWS allows no more (VPC user guide, amazon-vpc-limits)";
+        self.reading.report(error.rule(rule).hint("remove some, or give them their status"));
     }
 
     /// CIDR blocks of peers do not overlap (VPC peering guide, vpc-peering-basics).

@@ -1,4 +1,4 @@
-//! A zone's `file`: RFC 1035 master files, read through the surroundings.
+//! A zone's `file` and those that it includes: RFC 1035 master files, read through the surroundings.
 
 use super::Builder;
 use super::hosted_zone::ZoneInMaking;
@@ -6,23 +6,25 @@ use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::record_set::{BESIDE_CNAME_HINT, BESIDE_CNAME_RULE, beside_cname, forbidden};
 use super::table::Text;
 use super::zone_sets::{Added, Origin, TOO_LARGE_RULE, records_max};
-use crate::config::diagnostic::{Diagnostic, quoted};
-use crate::dns::text::{ZoneRecord, read_zone_file};
+use crate::config::diagnostic::{Diagnostic, Place, quoted};
+use crate::dns::text::{IncludedFile, ZoneFileUser, ZoneRecord, read_zone_file};
 use crate::dns::{Name, Rtype};
 use std::collections::HashSet;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 impl<'t> Builder<'t, '_> {
-    /// The text of a zone file; none if the path leads out of the configuration's folder or nothing can be read.
-    pub(super) fn zone_file_text(&mut self, file: &Text<'t>, label: &str) -> Option<String> {
+    /// The text of a zone's own file, and the how-manieth further file it is; none if the path leads out of the
+    /// configuration's folder or nothing can be read.
+    pub(super) fn zone_file_text(&mut self, file: &Text<'t>, label: &str) -> Option<(String, u32)> {
         if !stays_inside(&file.value) {
             let problem = format!("`file` {} leads out of the configuration's folder", quoted(&file.value));
-            let rule = "a zone file is named by its path from there, without `..`";
-            self.reading.report(self.reading.error(file.at, label, problem).rule(rule));
+            self.reading.report(self.reading.error(file.at, label, problem).rule(INSIDE_RULE));
             return None;
         }
+        let rank = self.further_files.name(&file.value, self.reading.place(file.at, label));
         match (self.surroundings.read_file)(&file.value) {
-            Ok(text) => Some(text),
+            Ok(text) => Some((text, rank)),
             Err(trouble) => {
                 let problem = format!("the zone file {} cannot be read", quoted(&file.value));
                 let error = self.reading.error(file.at, label, problem).rule(trouble);
@@ -32,20 +34,88 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    /// Adds the records of a zone file to the zone's sets.
-    pub(super) fn add_zone_file(&mut self, zone: &mut ZoneInMaking<'_>, text: &str) {
+    /// Adds the records of a zone's files to its sets.
+    pub(super) fn add_zone_file(&mut self, zone: &mut ZoneInMaking<'_>, path: &str, text: &str) {
         let apex = zone.apex;
-        let mut reader = ZoneFileReader { builder: self, zone, other_ttl: HashSet::new(), full: HashSet::new() };
-        let errors = read_zone_file(text, apex, &mut |record| reader.add(record));
-        for error in errors {
-            let place = zone.file_place(error.line, error.column, zone.label);
+        let mut reader = ZoneFileReader {
+            builder: self,
+            zone,
+            other_ttl: HashSet::new(),
+            full: HashSet::new(),
+            strange_types: Vec::new(),
+        };
+        for error in read_zone_file(path, text, apex, &mut reader) {
+            let (line, error) = (zone.files.line(error.file, error.error.line), error.error);
+            let place = zone.file_place(line, error.column, zone.label);
             self.reading.report(Diagnostic::error(place, error.message));
             zone.is_incomplete = true;
         }
     }
 }
 
-/// What a zone file's records become.
+/// The files of one zone, in the order in which they were begun. Their lines are numbered on from file to file, so that
+/// four octets say where a record stands.
+#[derive(Default)]
+pub(super) struct ZoneFiles {
+    files: Vec<ZoneFile>,
+    /// Lines of all of them.
+    lines: u32,
+}
+
+/// A line of a zone's files, numbered on from file to file, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ZoneLine(pub(super) u32);
+
+struct ZoneFile {
+    path: Arc<str>,
+    /// The how-manieth further file of the configuration it is.
+    rank: u32,
+    /// Lines of those before it.
+    lines_before: u32,
+    /// Where it is included; none for the zone's own.
+    included_at: Option<ZoneLine>,
+}
+
+impl ZoneFiles {
+    /// Adds a file that begins to be read.
+    pub(super) fn push(&mut self, path: &str, rank: u32, text: &str, included_at: Option<ZoneLine>) {
+        let newlines = text.bytes().filter(|&octet| octet == b'\n').count() as u32;
+        self.files.push(ZoneFile { path: path.into(), rank, lines_before: self.lines, included_at });
+        self.lines = self.lines.saturating_add(newlines).saturating_add(1);
+    }
+
+    /// The line of a file.
+    pub(super) fn line(&self, file: u32, line: u32) -> ZoneLine {
+        ZoneLine(self.files[file as usize].lines_before + line)
+    }
+
+    /// How many lines there are.
+    pub(super) fn lines(&self) -> usize {
+        self.lines as usize
+    }
+
+    /// The place of a line. What a file is included by is part of its label: one file may be included twice.
+    pub(super) fn place(&self, line: ZoneLine, column: u32, label: String) -> Place {
+        let (file, line) = self.find(line);
+        let label = match file.included_at {
+            None => label,
+            Some(at) => {
+                let (by, line) = self.find(at);
+                format!("{label}, included by {}:{line}", by.path)
+            }
+        };
+        Place { file: file.path.clone(), rank: file.rank, line, column, label }
+    }
+
+    /// The file of a line, and the line's number there.
+    fn find(&self, line: ZoneLine) -> (&ZoneFile, u32) {
+        let file = self.files.partition_point(|file| file.lines_before < line.0).saturating_sub(1);
+        let file = &self.files[file];
+        (file, line.0 - file.lines_before)
+    }
+}
+
+/// What the records of a zone's files become.
 struct ZoneFileReader<'r, 'z, 't, 's> {
     builder: &'r mut Builder<'t, 's>,
     zone: &'r mut ZoneInMaking<'z>,
@@ -53,15 +123,29 @@ struct ZoneFileReader<'r, 'z, 't, 's> {
     other_ttl: HashSet<u32>,
     /// Sets that are full, which is told once.
     full: HashSet<u32>,
+    /// Types that Route 53 does not have, which is told once.
+    strange_types: Vec<Rtype>,
 }
 
-impl ZoneFileReader<'_, '_, '_, '_> {
-    fn add(&mut self, record: ZoneRecord<'_>) {
+impl ZoneFileUser for ZoneFileReader<'_, '_, '_, '_> {
+    fn include(&mut self, included: IncludedFile<'_>) -> Result<String, String> {
+        if !stays_inside(included.path) {
+            return Err(format!("it leads out of the configuration's folder; {INSIDE_RULE}"));
+        }
+        let at = self.zone.files.line(included.file, included.line);
+        let rank = self.builder.further_files.name(included.path, self.zone.file_place(at, 1, self.zone.label));
+        let text = (self.builder.surroundings.read_file)(included.path)
+            .map_err(|trouble| format!("{trouble}; the path counts from the configuration's folder"))?;
+        self.zone.files.push(included.path, rank, &text, Some(at));
+        Ok(text)
+    }
+
+    fn record(&mut self, record: ZoneRecord<'_>) {
         // Most records are allowed by their type alone; whose they are is looked at once an owner.
         if self.is_refused(&record) {
             return;
         }
-        let origin = Origin::line(record.line);
+        let origin = Origin::line(self.line_of(&record));
         match self.zone.sets.add_record(record.owner, record.rtype, record.ttl, record.rdata, origin) {
             Added::Fits => {}
             Added::BesideCname(other) => self.report_beside_cname(&record, other),
@@ -80,6 +164,17 @@ impl ZoneFileReader<'_, '_, '_, '_> {
             }
         }
     }
+}
+
+impl ZoneFileReader<'_, '_, '_, '_> {
+    fn line_of(&self, record: &ZoneRecord<'_>) -> ZoneLine {
+        self.zone.files.line(record.file, record.line)
+    }
+
+    /// The place of a record.
+    fn place_of(&self, record: &ZoneRecord<'_>) -> Place {
+        self.zone.file_place(self.line_of(record), 1, self.zone.label)
+    }
 
     /// Reports what may not be where it is.
     fn is_refused(&mut self, record: &ZoneRecord<'_>) -> bool {
@@ -90,12 +185,19 @@ impl ZoneFileReader<'_, '_, '_, '_> {
         let Ok(owner) = Name::from_wire(record.owner) else { return true };
         self.zone.is_outside = !owner.is_at_or_below(self.zone.apex);
         if record.owner_is_new && has_literal_asterisk(&owner) {
-            let place = self.zone.file_place(record.line, 1, self.zone.label);
+            let place = self.place_of(record);
             let warning = Diagnostic::warning(place, format!("`{owner}` has a `*` in it"));
             self.builder.reading.report(warning.rule(LITERAL_ASTERISK_RULE));
         }
+        if !Rtype::ROUTE_53.contains(&record.rtype) && !self.strange_types.contains(&record.rtype) {
+            self.strange_types.push(record.rtype);
+            let warning = Diagnostic::warning(self.place_of(record), format!("`{owner}` has {} records", record.rtype));
+            let rule = "Route 53 knows 17 types (Developer Guide, ResourceRecordTypes); here the octets are served as \
+                        they stand";
+            self.builder.reading.report(warning.rule(rule));
+        }
         let Some(forbidden) = forbidden(&owner, record.rtype, self.zone.apex) else { return false };
-        let place = self.zone.file_place(record.line, 1, self.zone.label);
+        let place = self.place_of(record);
         let error = Diagnostic::error(place, forbidden.problem).rule(forbidden.rule).hint(forbidden.hint);
         self.builder.reading.report(error);
         self.zone.is_incomplete = true;
@@ -105,7 +207,7 @@ impl ZoneFileReader<'_, '_, '_, '_> {
     fn report_beside_cname(&mut self, record: &ZoneRecord<'_>, other: u32) {
         let set = self.zone.sets.set(other);
         let problem = beside_cname(&set.owner, record.rtype, set.rtype);
-        let place = self.zone.file_place(record.line, 1, self.zone.label);
+        let place = self.place_of(record);
         let also = self.builder.record_place(self.zone, self.zone.sets.origin(other), "the other one");
         let error = Diagnostic::error(place, problem).also(also);
         self.builder.reading.report(error.rule(BESIDE_CNAME_RULE).hint(BESIDE_CNAME_HINT));
@@ -138,15 +240,18 @@ impl ZoneFileReader<'_, '_, '_, '_> {
         &self,
         record: &ZoneRecord<'_>,
         set: u32,
-        severity: fn(crate::config::Place, String) -> Diagnostic,
+        severity: fn(Place, String) -> Diagnostic,
         problem: &str,
     ) -> Diagnostic {
-        let place = self.zone.file_place(record.line, 1, self.zone.label);
+        let place = self.place_of(record);
         let also = self.builder.record_place(self.zone, self.zone.sets.origin(set), "the first of the set");
         let owner = &self.zone.sets.set(set).owner;
         severity(place, format!("{} `{owner}` {problem}", record.rtype)).also(also)
     }
 }
+
+/// Where files lie that a zone is read from.
+const INSIDE_RULE: &str = "a zone file is named by its path from there, without `..`";
 
 /// Whether a path is relative and never goes up.
 pub(super) fn stays_inside(path: &str) -> bool {

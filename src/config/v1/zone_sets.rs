@@ -1,8 +1,9 @@
-//! The record sets of one zone in the making: from its file and its `records`, looked up by owner.
+//! The record sets of one zone in the making: from its files and its `records`, looked up by owner.
 //!
 //! Made for a million records: one allocation an owner and one a record set, and four octets each for the place, the
 //! chain of an owner's sets and the index.
 
+use super::zone_file::ZoneLine;
 use crate::aws::RecordSet;
 use crate::aws::record_set::{RecordData, push_rdata, rdatas};
 use crate::dns::{Name, Rtype, Ttl};
@@ -30,16 +31,16 @@ pub(super) struct Origin(u32);
 /// An origin taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OriginKind {
-    /// On this line of the zone file.
-    ZoneFile(u32),
+    /// On this line of the zone's files.
+    ZoneFile(ZoneLine),
     /// At this octet of the configuration.
     Configuration(usize),
 }
 
 impl Origin {
-    /// A line of the zone file.
-    pub(super) fn line(line: u32) -> Self {
-        Self(line.min(IN_CONFIGURATION - 1))
+    /// A line of the zone's files.
+    pub(super) fn line(line: ZoneLine) -> Self {
+        Self(line.0.min(IN_CONFIGURATION - 1))
     }
 
     /// An octet of the configuration, which is at most 64 MiB.
@@ -49,7 +50,7 @@ impl Origin {
 
     pub(super) fn kind(self) -> OriginKind {
         match self.0 & IN_CONFIGURATION {
-            0 => OriginKind::ZoneFile(self.0),
+            0 => OriginKind::ZoneFile(ZoneLine(self.0)),
             _ => OriginKind::Configuration((self.0 & !IN_CONFIGURATION) as usize),
         }
     }
@@ -240,7 +241,7 @@ pub(super) fn reply_octets(packed: &[u8]) -> usize {
 
 /// No set.
 const NONE: u32 = u32::MAX;
-/// The bit that tells an octet of the configuration from a line of the zone file.
+/// The bit that tells an octet of the configuration from a line of the zone's files.
 const IN_CONFIGURATION: u32 = 1 << 31;
 
 #[cfg(test)]
@@ -254,13 +255,13 @@ mod tests {
         let mut sets = ZoneSets::with_capacity(0);
         let (a, b) = (b"\x01a\x00".as_slice(), b"\x01b\x00".as_slice());
         let low = Ttl::from_seconds(60).expect("in range");
-        assert_eq!(sets.add_record(a, Rtype::A, TTL, b"1", Origin::line(1)), Added::Fits);
-        assert_eq!(sets.add_record(b, Rtype::A, TTL, b"1", Origin::line(2)), Added::Fits);
-        assert_eq!(sets.add_record(a, Rtype::TXT, TTL, b"t", Origin::line(3)), Added::Fits);
-        assert_eq!(sets.add_record(a, Rtype::A, low, b"2", Origin::line(4)), Added::OtherTtl(0));
-        assert_eq!(sets.add_record(a, Rtype::A, low, b"1", Origin::line(5)), Added::Repeated(0));
+        assert_eq!(sets.add_record(a, Rtype::A, TTL, b"1", Origin::line(ZoneLine(1))), Added::Fits);
+        assert_eq!(sets.add_record(b, Rtype::A, TTL, b"1", Origin::line(ZoneLine(2))), Added::Fits);
+        assert_eq!(sets.add_record(a, Rtype::TXT, TTL, b"t", Origin::line(ZoneLine(3))), Added::Fits);
+        assert_eq!(sets.add_record(a, Rtype::A, low, b"2", Origin::line(ZoneLine(4))), Added::OtherTtl(0));
+        assert_eq!(sets.add_record(a, Rtype::A, low, b"1", Origin::line(ZoneLine(5))), Added::Repeated(0));
         assert_eq!(sets.add_record(a, Rtype::CNAME, TTL, b"c", Origin::octet(6)), Added::BesideCname(0));
-        assert_eq!(sets.origin(2).kind(), OriginKind::ZoneFile(3));
+        assert_eq!(sets.origin(2).kind(), OriginKind::ZoneFile(ZoneLine(3)));
         assert_eq!(sets.origin(3).kind(), OriginKind::Configuration(6));
         let RecordData::Records { ttl, rdatas: packed } = &sets.set(0).data else { panic!("records") };
         assert_eq!((*ttl, rdatas(packed).collect::<Vec<_>>()), (low, vec![&b"1"[..], b"2"]));

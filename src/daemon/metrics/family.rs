@@ -112,7 +112,7 @@ families! {
     SNAPSHOT_ENDPOINTS = Gauge "plustwo_snapshot_endpoints" [] "VPC endpoints that are served.";
     SNAPSHOT_RULES = Gauge "plustwo_snapshot_rules" [] "Resolver rules that are served.";
     SNAPSHOT_VPCS = Gauge "plustwo_snapshot_vpcs" [] "VPCs that are served.";
-    SNAPSHOT_VIEWS = Gauge "plustwo_snapshot_views" [] "Views that are served: two a VPC.";
+    SNAPSHOT_VIEWS = Gauge "plustwo_snapshot_views" [] "Views that are served: two a VPC or more.";
     SNAPSHOT_DOORS = Gauge "plustwo_snapshot_doors" [] "Doors that are served.";
     SNAPSHOT_BYTES = Gauge "plustwo_snapshot_bytes" [] "Octets of the data that is served.";
 

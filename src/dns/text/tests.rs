@@ -353,15 +353,33 @@ proptest! {
     }
 
     #[test]
-    fn any_zone_file_is_read(text in texts()) {
-        let lines = text.split('\n').count() as u32;
-        let errors = read_zone_file(&text, &corp_example(), &mut |record| {
-            assert_eq!(wire_name_octets(record.owner), Ok(record.owner.len()));
-            assert!((1..=lines).contains(&record.line));
-        });
-        for error in errors {
-            let line = text.split('\n').nth(error.line as usize - 1).expect("the line is there");
+    fn any_zone_file_is_read(text in texts(), included in texts()) {
+        let mut user = AnyZone { included: &included, texts: vec![&text] };
+        let errors = read_zone_file("a", &text, &corp_example(), &mut user);
+        for ZoneFileError { file, error } in errors {
+            let line = user.texts[file as usize].split('\n').nth(error.line as usize - 1).expect("the line is there");
             prop_assert!(error.column as usize <= line.chars().count() + 1, "{}", error);
         }
+    }
+}
+
+/// A zone whose every included file has the same text.
+struct AnyZone<'t> {
+    included: &'t str,
+    /// The files in the order of their numbers.
+    texts: Vec<&'t str>,
+}
+
+impl ZoneFileUser for AnyZone<'_> {
+    fn record(&mut self, record: ZoneRecord<'_>) {
+        assert_eq!(wire_name_octets(record.owner), Ok(record.owner.len()));
+        let lines = self.texts[record.file as usize].split('\n').count() as u32;
+        assert!((1..=lines).contains(&record.line));
+    }
+
+    fn include(&mut self, included: IncludedFile<'_>) -> Result<String, String> {
+        assert!((included.file as usize) < self.texts.len());
+        self.texts.push(self.included);
+        Ok(self.included.to_owned())
     }
 }

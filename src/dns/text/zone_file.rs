@@ -2,6 +2,14 @@
 //!
 //! A record's TTL is the one it states, else `$TTL` (RFC 2308 section 4), else the last one that a record stated
 //! (RFC 1035 section 5.1), else [`Ttl::DEFAULT`].
+//!
+//! Behind an `$INCLUDE`, origin and owner are again what they were before it (RFC 1035 section 5.1 has it so for the
+//! origin); what the included file said of TTLs stays, for `$TTL` holds for all records that appear after it (RFC 2308
+//! section 4). BIND reads them in the same way.
+
+mod included;
+#[cfg(test)]
+mod tests;
 
 use super::super::name::{Name, NameError};
 use super::super::number::Rtype;
@@ -10,9 +18,42 @@ use super::lexer::{Entry, Lexer, Token, TokenKind};
 use super::name::push_name;
 use super::rdata::{Fields, name_message, read_rdata, seconds};
 use super::{Escapes, Fault, TextError, shown};
+use included::OpenFiles;
 
-/// Errors of one zone file that are reported; of the rest only the number is.
+pub use included::{ZONE_FILES_MAX, ZONE_FILES_OCTETS_MAX, ZONE_FILES_OPEN_MAX};
+
+/// Errors of one zone, in all of its files, that are reported; of the rest only the number is.
 pub const ZONE_FILE_ERRORS_MAX: usize = 100;
+
+/// Who is given what a zone's files say, and knows where these are.
+pub trait ZoneFileUser {
+    /// Takes a record.
+    fn record(&mut self, record: ZoneRecord<'_>);
+
+    /// The text of a file that an `$INCLUDE` names; the error is a sentence for the operator. Files are numbered in the
+    /// order in which they are given out here, from 1: the zone's own is 0.
+    fn include(&mut self, included: IncludedFile<'_>) -> Result<String, String>;
+}
+
+/// What an `$INCLUDE` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncludedFile<'z> {
+    /// The path as written, with its escapes undone.
+    pub path: &'z str,
+    /// The number of the file that the directive stands in.
+    pub file: u32,
+    /// The line of that file, from 1.
+    pub line: u32,
+}
+
+/// What is wrong in one of a zone's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneFileError {
+    /// The number of the file.
+    pub file: u32,
+    /// What is wrong in it, and where.
+    pub error: TextError,
+}
 
 /// One record of a zone file, borrowed from the reader's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,65 +68,58 @@ pub struct ZoneRecord<'z> {
     pub ttl: Ttl,
     /// The rdata in wire form: names uncompressed, case kept.
     pub rdata: &'z [u8],
+    /// The number of the file that it stands in.
+    pub file: u32,
     /// The line on which the record begins, from 1.
     pub line: u32,
 }
 
-/// Calls `each` for every record of a zone file whose origin starts as `apex`; returns every error, at most
-/// [`ZONE_FILE_ERRORS_MAX`] and then one that says how many more there are.
+/// Gives `user` every record of a zone file and of those that it includes; `path` is what it is called itself, and the
+/// origin starts as `apex`. Returns every error, at most [`ZONE_FILE_ERRORS_MAX`] and then one that says how many more
+/// there are.
 ///
 /// Whether an owner lies within the zone is not checked here.
-pub fn read_zone_file(text: &str, apex: &Name, each: &mut dyn FnMut(ZoneRecord<'_>)) -> Vec<TextError> {
-    // A byte order mark is no part of the text (Unicode section 23.8); CRLF is the lexer's matter.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
-    let mut reader = Reader::new(text, apex);
-    let mut lexer = Lexer::new(text, Escapes::Decimal);
-    let mut tokens = Vec::with_capacity(16);
-    let mut errors = Errors::default();
-    while let Some(mut entry) = lexer.next_entry(&mut tokens) {
-        let read = match entry.fault.take() {
-            None => reader.read_entry(&entry, &tokens, each),
-            Some(fault) => {
-                // Whose record it is remains useful; what it says does not.
-                let owner = tokens.first().filter(|_| !entry.begins_blank);
-                let _ = owner.map(|token| reader.set_owner(*token));
-                Err(fault)
-            }
-        };
-        if let Err(fault) = read {
-            errors.push(fault, text, &entry);
-        }
-    }
-    errors.into_list()
+pub fn read_zone_file(path: &str, text: &str, apex: &Name, user: &mut dyn ZoneFileUser) -> Vec<ZoneFileError> {
+    let mut reader = Reader::new(apex, OpenFiles::begin(path, text), user);
+    reader.read_file(0, text);
+    reader.errors.into_list()
 }
 
-/// The errors of a file, bounded.
+/// The errors of a zone, bounded.
 #[derive(Default)]
 struct Errors {
-    list: Vec<TextError>,
+    list: Vec<ZoneFileError>,
     more: usize,
-    first_of_more: Option<TextError>,
+    first_of_more: Option<ZoneFileError>,
 }
 
 impl Errors {
-    fn push(&mut self, fault: Fault, text: &[u8], entry: &Entry) {
+    fn push(&mut self, fault: Fault, source: Source<'_>, entry: &Entry) {
+        let locate = || ZoneFileError { file: source.file, error: fault.locate(source.text, entry.start, entry.line) };
         if self.list.len() < ZONE_FILE_ERRORS_MAX {
-            self.list.push(fault.locate(text, entry.start, entry.line));
+            self.list.push(locate());
             return;
         }
         self.more += 1;
         if self.first_of_more.is_none() {
-            self.first_of_more = Some(fault.locate(text, entry.start, entry.line));
+            self.first_of_more = Some(locate());
         }
     }
 
-    fn into_list(mut self) -> Vec<TextError> {
+    fn into_list(mut self) -> Vec<ZoneFileError> {
         if let Some(mut rest) = self.first_of_more {
-            rest.message = format!("and {} more errors from here on; correct those above first", self.more);
+            rest.error.message = format!("and {} more errors from here on; correct those above first", self.more);
             self.list.push(rest);
         }
         self.list
     }
+}
+
+/// A file while it is read.
+#[derive(Clone, Copy)]
+struct Source<'t> {
+    file: u32,
+    text: &'t [u8],
 }
 
 /// Whose records they are that name no owner.
@@ -100,8 +134,10 @@ enum OwnerState {
 }
 
 /// What the records read so far have left behind.
-struct Reader<'t> {
-    text: &'t [u8],
+struct Reader<'u> {
+    user: &'u mut dyn ZoneFileUser,
+    files: OpenFiles,
+    errors: Errors,
     /// Where names end that have no final dot; case kept, for rdata.
     origin: Vec<u8>,
     default_ttl: Option<Ttl>,
@@ -114,10 +150,12 @@ struct Reader<'t> {
     rdata: Vec<u8>,
 }
 
-impl<'t> Reader<'t> {
-    fn new(text: &'t [u8], apex: &Name) -> Self {
+impl<'u> Reader<'u> {
+    fn new(apex: &Name, files: OpenFiles, user: &'u mut dyn ZoneFileUser) -> Self {
         Self {
-            text,
+            user,
+            files,
+            errors: Errors::default(),
             origin: apex.as_wire().to_vec(),
             default_ttl: None,
             stated_ttl: None,
@@ -129,29 +167,46 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Reads a file to its end; what it includes is read where it does.
+    fn read_file(&mut self, file: u32, text: &str) {
+        // A byte order mark is no part of the text (Unicode section 23.8); CRLF is the lexer's matter.
+        let source = Source { file, text: text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes() };
+        let mut lexer = Lexer::new(source.text, Escapes::Decimal);
+        let mut tokens = Vec::with_capacity(16);
+        while let Some(mut entry) = lexer.next_entry(&mut tokens) {
+            let read = match entry.fault.take() {
+                None => self.read_entry(source, &entry, &tokens),
+                Some(fault) => {
+                    // Whose record it is remains useful; what it says does not.
+                    let owner = tokens.first().filter(|_| !entry.begins_blank);
+                    let _ = owner.map(|token| self.set_owner(source, *token));
+                    Err(fault)
+                }
+            };
+            if let Err(fault) = read {
+                self.errors.push(fault, source, &entry);
+            }
+        }
+    }
+
     /// Reads one directive or record.
-    fn read_entry(
-        &mut self,
-        entry: &Entry,
-        tokens: &[Token],
-        each: &mut dyn FnMut(ZoneRecord<'_>),
-    ) -> Result<(), Fault> {
+    fn read_entry(&mut self, source: Source<'_>, entry: &Entry, tokens: &[Token]) -> Result<(), Fault> {
         let (&first, mut rest) = tokens.split_first().expect("an entry without a fault has a token");
         if entry.begins_blank {
             rest = tokens;
-        } else if first.kind == TokenKind::Word && self.text[first.start] == b'$' {
-            return self.read_directive(first, rest, entry.end);
+        } else if first.kind == TokenKind::Word && source.text[first.start] == b'$' {
+            return self.read_directive(source, entry, first, rest);
         } else {
-            self.set_owner(first)?;
+            self.set_owner(source, first)?;
         }
         if self.owner_state == OwnerState::Missing {
             let message = "the line begins with a blank, which stands for the owner of the record before, and there \
                            is none (RFC 1035 section 5.1); begin the line with a name, or with @ for the origin";
             return Err(Fault::new(entry.start, message));
         }
-        let (rtype, stated_ttl, rdata) = self.read_head(rest, entry.end)?;
+        let (rtype, stated_ttl, rdata) = read_head(source.text, rest, entry.end)?;
         let mut fields = Fields {
-            text: self.text,
+            text: source.text,
             tokens: rdata,
             end: entry.end,
             escapes: Escapes::Decimal,
@@ -161,16 +216,17 @@ impl<'t> Reader<'t> {
         self.stated_ttl = stated_ttl.or(self.stated_ttl);
         let ttl = stated_ttl.or(self.default_ttl).or(self.stated_ttl).unwrap_or(Ttl::DEFAULT);
         if self.owner_state == OwnerState::Known {
-            let Self { owner, owner_is_new, rdata, .. } = &*self;
-            each(ZoneRecord { owner, owner_is_new: *owner_is_new, rtype, ttl, rdata, line: entry.line });
+            let Self { user, owner, owner_is_new, rdata, .. } = self;
+            let (file, line) = (source.file, entry.line);
+            user.record(ZoneRecord { owner, owner_is_new: *owner_is_new, rtype, ttl, rdata, file, line });
             self.owner_is_new = false;
         }
         Ok(())
     }
 
     /// Makes a token the owner of this record and of those after it that name none.
-    fn set_owner(&mut self, token: Token) -> Result<(), Fault> {
-        let octets = token.of(self.text);
+    fn set_owner(&mut self, source: Source<'_>, token: Token) -> Result<(), Fault> {
+        let octets = token.of(source.text);
         self.next_owner.clear();
         let pushed = match token.kind {
             TokenKind::Word => push_name(&mut self.next_owner, octets, Escapes::Decimal, Some(&self.origin)),
@@ -191,67 +247,71 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// Reads TTL and class, in either order and each if it is there, and the type; what is left is rdata.
-    fn read_head<'k>(&self, tokens: &'k [Token], end: usize) -> Result<(Rtype, Option<Ttl>, &'k [Token]), Fault> {
-        let mut stated_ttl = None;
-        let mut class_seen = false;
-        let mut rest = tokens;
-        while let Some((&token, after)) = rest.split_first() {
-            let word = token.of(self.text);
-            rest = after;
-            if token.kind == TokenKind::Word && word.first().is_some_and(u8::is_ascii_digit) && stated_ttl.is_none() {
-                stated_ttl = Some(read_ttl(token, word)?);
-            } else if !class_seen && is_class(word) {
-                class_seen = true;
-                check_class(token, word)?;
-            } else {
-                return Ok((read_rtype(token, word)?, stated_ttl, rest));
-            }
-        }
-        let message = "the record lacks its type (RFC 1035 section 5.1); write such as `www 300 IN A 192.0.2.1`";
-        Err(Fault::new(end, message))
-    }
-
     /// Reads a line that begins with `$`.
-    fn read_directive(&mut self, first: Token, rest: &[Token], end: usize) -> Result<(), Fault> {
-        let word = first.of(self.text);
+    fn read_directive(&mut self, source: Source<'_>, entry: &Entry, first: Token, rest: &[Token]) -> Result<(), Fault> {
+        let (word, end) = (first.of(source.text), entry.end);
         if word.eq_ignore_ascii_case(b"$ORIGIN") {
-            let token = self.only_argument(rest, end, "$ORIGIN", "$ORIGIN example.com.")?;
-            let octets = token.of(self.text);
-            let mut origin = Vec::with_capacity(octets.len() + 2);
-            push_name(&mut origin, octets, Escapes::Decimal, Some(&self.origin))
-                .map_err(|error| Fault::new(token.at(), name_message(octets, "origin", error)))?;
-            self.origin = origin;
+            let token = only_argument(rest, end, "$ORIGIN", "$ORIGIN example.com.")?;
+            self.origin = self.read_origin(source, token)?;
             Ok(())
         } else if word.eq_ignore_ascii_case(b"$TTL") {
-            let token = self.only_argument(rest, end, "$TTL", "$TTL 300")?;
-            self.default_ttl = Some(read_ttl(token, token.of(self.text))?);
+            let token = only_argument(rest, end, "$TTL", "$TTL 300")?;
+            self.default_ttl = Some(read_ttl(token, token.of(source.text))?);
             Ok(())
         } else if word.eq_ignore_ascii_case(b"$INCLUDE") {
-            let message = "$INCLUDE is not supported: a zone is read from one file; put that file's records here";
-            Err(Fault::new(first.at(), message))
+            self.read_include(source, entry, rest)
         } else if word.eq_ignore_ascii_case(b"$GENERATE") {
             let message = "$GENERATE is not supported: it is BIND's own (not in RFC 1035); write the records out, \
                            for example with `named-compilezone`";
             Err(Fault::new(first.at(), message))
         } else {
             let message = format!(
-                "`{}` is not a directive: $ORIGIN (RFC 1035 section 5.1) and $TTL (RFC 2308 section 4) are; an owner \
-                 that begins with a dollar sign is written with \\$",
+                "`{}` is not a directive: $ORIGIN, $INCLUDE (RFC 1035 section 5.1) and $TTL (RFC 2308 section 4) are; \
+                 an owner that begins with a dollar sign is written with \\$",
                 shown(word)
             );
             Err(Fault::new(first.at(), message))
         }
     }
 
-    /// The one argument that a directive takes.
-    fn only_argument(&self, rest: &[Token], end: usize, directive: &str, example: &str) -> Result<Token, Fault> {
-        match rest {
-            [token] if token.kind == TokenKind::Word => Ok(*token),
-            _ => {
-                let at = rest.get(1).or_else(|| rest.first()).map_or(end, |token| token.at());
-                Err(Fault::new(at, format!("{directive} takes exactly one word; write such as `{example}`")))
-            }
+    /// The origin that a directive names.
+    fn read_origin(&self, source: Source<'_>, token: Token) -> Result<Vec<u8>, Fault> {
+        let octets = token.of(source.text);
+        let mut origin = Vec::with_capacity(octets.len() + 2);
+        push_name(&mut origin, octets, Escapes::Decimal, Some(&self.origin))
+            .map_err(|error| Fault::new(token.at(), name_message(octets, "origin", error)))?;
+        Ok(origin)
+    }
+}
+
+/// Reads TTL and class, in either order and each if it is there, and the type; what is left is rdata.
+fn read_head<'k>(text: &[u8], tokens: &'k [Token], end: usize) -> Result<(Rtype, Option<Ttl>, &'k [Token]), Fault> {
+    let mut stated_ttl = None;
+    let mut class_seen = false;
+    let mut rest = tokens;
+    while let Some((&token, after)) = rest.split_first() {
+        let word = token.of(text);
+        rest = after;
+        if token.kind == TokenKind::Word && word.first().is_some_and(u8::is_ascii_digit) && stated_ttl.is_none() {
+            stated_ttl = Some(read_ttl(token, word)?);
+        } else if !class_seen && is_class(word) {
+            class_seen = true;
+            check_class(token, word)?;
+        } else {
+            return Ok((read_rtype(token, word)?, stated_ttl, rest));
+        }
+    }
+    let message = "the record lacks its type (RFC 1035 section 5.1); write such as `www 300 IN A 192.0.2.1`";
+    Err(Fault::new(end, message))
+}
+
+/// The one argument that a directive takes.
+fn only_argument(rest: &[Token], end: usize, directive: &str, example: &str) -> Result<Token, Fault> {
+    match rest {
+        [token] if token.kind == TokenKind::Word => Ok(*token),
+        _ => {
+            let at = rest.get(1).or_else(|| rest.first()).map_or(end, |token| token.at());
+            Err(Fault::new(at, format!("{directive} takes exactly one word; write such as `{example}`")))
         }
     }
 }
@@ -305,156 +365,11 @@ fn read_rtype(token: Token, word: &[u8]) -> Result<Rtype, Fault> {
         let message = format!("type {rtype} is not one that a zone can hold (RFC 6895 section 3.1); remove the record");
         return Err(Fault::new(token.at(), message));
     }
-    Ok(rtype)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{DisplayRdata, parse_folded_name};
-    use super::*;
-    use crate::dns::name::DisplayWire;
-
-    fn read(text: &str) -> (Vec<String>, Vec<String>) {
-        let apex = parse_folded_name("corp.example", Escapes::Decimal, None).expect("a name");
-        let mut records = Vec::new();
-        let errors = read_zone_file(text, &apex, &mut |record| {
-            records.push(format!(
-                "{} {}{} {} {} {}",
-                record.line,
-                if record.owner_is_new { "" } else { "^" },
-                DisplayWire(record.owner),
-                record.ttl.seconds(),
-                record.rtype,
-                DisplayRdata { rtype: record.rtype, rdata: record.rdata }
-            ));
-        });
-        (records, errors.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn records_as_people_write_them() {
-        let (records, errors) = read(concat!(
-            "\u{feff}$TTL 1h30m ; the default\r\n",
-            "@ IN SOA ns1 Host\\.Master (\r\n",
-            "   2024010101 ; serial\r\n",
-            "   2h 15m 2w 1d )\r\n",
-            "  NS ns1\r\n",
-            "WWW 60 IN A 10.0.0.1\r\n",
-            "    IN 61 A 10.0.0.2\r\n",
-            "\r\n",
-            "www A 10.0.0.3\r\n",
-            "; only a comment\r\n",
-            "txt TXT \"a;b (c)\" word \"\\\"q\\\"\" \\065\\;\r\n",
-            "$ORIGIN Sub\r\n",
-            "a CNAME @\r\n",
-            "b in cname A\r\n",
-            "c TYPE65400 \\# 3 ab cdef\r\n",
-            "d.example.net. mx 10 (\n mail.\n)\n",
-            "e IN A 10.0.0.9",
-        ));
-        assert_eq!(errors, Vec::<String>::new());
-        assert_eq!(
-            records,
-            [
-                "2 corp.example. 5400 SOA ns1.corp.example. Host\\.Master.corp.example. 2024010101 7200 900 1209600 86400",
-                "5 ^corp.example. 5400 NS ns1.corp.example.",
-                "6 www.corp.example. 60 A 10.0.0.1",
-                "7 ^www.corp.example. 61 A 10.0.0.2",
-                "9 ^www.corp.example. 5400 A 10.0.0.3",
-                "11 txt.corp.example. 5400 TXT \"a;b (c)\" \"word\" \"\\\"q\\\"\" \"A;\"",
-                "13 a.sub.corp.example. 5400 CNAME Sub.corp.example.",
-                "14 b.sub.corp.example. 5400 CNAME A.Sub.corp.example.",
-                "15 c.sub.corp.example. 5400 TYPE65400 \\# 3 abcdef",
-                "16 d.example.net. 5400 MX 10 mail.",
-                "19 e.sub.corp.example. 5400 A 10.0.0.9",
-            ]
-        );
-    }
-
-    #[test]
-    fn ttls() {
-        let (records, errors) = read(concat!(
-            "a A 10.0.0.1\n",
-            "b 0 A 10.0.0.1\n",
-            "c IN A 10.0.0.1\n",
-            "$TTL 1w2D3h4M5s\n",
-            "d A 10.0.0.1\n",
-            "e 7 A 10.0.0.1\n",
-            "f A 10.0.0.1\n",
-            "g 2147483647 A 10.0.0.1\n",
-        ));
-        assert_eq!(errors, Vec::<String>::new());
-        let ttls: Vec<&str> = records.iter().filter_map(|record| record.split(' ').nth(2)).collect();
-        // The default, a stated one, the last stated one; then $TTL, a stated one, $TTL again, and the largest.
-        assert_eq!(ttls, ["300", "0", "0", "788645", "7", "788645", "2147483647"]);
-    }
-
-    #[test]
-    fn every_error_has_its_place_and_the_records_around_it_are_read() {
-        let long = "a".repeat(64);
-        let text = format!(
-            concat!(
-                "  A 10.0.0.1\n",
-                "é A 10.0.0\n",
-                "www 300 CH A 10.0.0.1\n",
-                "www 2147483648 A 10.0.0.1\n",
-                "www 1h30 A 10.0.0.1\r\n",
-                "www IN\r\n",
-                "www ANY 10.0.0.1\n",
-                "$INCLUDE other.zone\n",
-                "$GENERATE 1-9 a$ A 10.0.0.$\n",
-                "$OTHER x\n",
-                "$TTL\n",
-                "$ORIGIN a b\n",
-                "{long} A 10.0.0.1\n",
-                "  A 10.0.0.2\n",
-                "txt TXT ( a\n",
-                "   \"not closed )\n",
-                "  b )\n",
-                "  A 10.0.0.3\n",
-                "www FOO x\n",
-                "www MX 10 a..b ; comment\n",
-                "last A 10.0.0.4\n",
-                "soa SOA a b (\n",
-                " 1 2 3 4 5\n",
-                "lost A 10.0.0.5\n",
-            ),
-            long = long
-        );
-        let (records, errors) = read(&text);
-        assert_eq!(records, ["18 txt.corp.example. 300 A 10.0.0.3", "21 last.corp.example. 300 A 10.0.0.4"]);
-        let expected = [
-            ("1:1: ", "there is none"),
-            ("2:5: ", "`10.0.0` is not an IPv4 address"),
-            ("3:9: ", "class `CH` is not served"),
-            ("4:5: ", "`2147483648` is not a TTL"),
-            ("5:5: ", "`1h30` is not a TTL"),
-            ("6:7: ", "lacks its type"),
-            ("7:5: ", "type ANY is not one that a zone can hold"),
-            ("8:1: ", "$INCLUDE is not supported"),
-            ("9:1: ", "$GENERATE is not supported"),
-            ("10:1: ", "`$OTHER` is not a directive"),
-            ("11:5: ", "$TTL takes exactly one word"),
-            ("12:11: ", "$ORIGIN takes exactly one word"),
-            ("13:1: ", "a label is at most 63 octets"),
-            ("16:4: ", "is not closed on its line"),
-            ("19:5: ", "`FOO` is not a type"),
-            ("20:11: ", "a label is empty"),
-            ("22:13: ", "`(` is never closed"),
-        ];
-        for (error, (place, part)) in errors.iter().zip(expected) {
-            assert!(error.starts_with(place) && error.contains(part), "{error}, not {place}{part}");
-        }
-        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
-    }
-
-    #[test]
-    fn errors_are_bounded_and_counted() {
-        let text = "a A x\n".repeat(250);
-        let (records, errors) = read(&text);
-        assert!(records.is_empty());
-        assert_eq!(errors.len(), ZONE_FILE_ERRORS_MAX + 1);
-        assert!(errors[99].starts_with("100:5: `x`"), "{}", errors[99]);
-        assert_eq!(errors[100], "101:5: and 150 more errors from here on; correct those above first");
-    }
+    // Types that tell a server how to answer for other records: as mere data they would mislead.
+    let instead = match rtype.0 {
+        39 => "write the names below it as CNAME records of their own",
+        24 | 30 | 46 | 47 | 50 => "remove it, for private zones are not signed",
+        _ => return Ok(rtype),
+    };
+    Err(Fault::new(token.at(), format!("type {rtype} is more than data, and Route 53 does not have it; {instead}")))
 }

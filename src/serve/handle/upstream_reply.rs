@@ -6,7 +6,7 @@ use crate::dns::message::{Message, Record, WireName};
 use crate::dns::reply::{Owner, RecordHead, Section};
 use crate::dns::{ExtendedErrorCode, FoldedName, Rcode, Rtype};
 use crate::forward::reply::{Age, LINKS_MAX, UpstreamReply};
-use crate::resolve::CNAME_CHAIN_MAX;
+use crate::resolve::{self, CNAME_CHAIN_MAX};
 use crate::snapshot::{Authority, ContextIndex};
 
 // Upstreams may give chains as long as ours are.
@@ -54,9 +54,13 @@ impl Work<'_, '_> {
 
     /// Answers with all that an upstream said: nothing of ours stands in its way.
     fn copy_to_the_end(&mut self, reply: &UpstreamReply, age: Age, name: &FoldedName) -> Next {
-        if self.writer.has_answer() {
+        let lacks_soa = match &self.around.snapshot.negative_answers {
+            Some(given) if reply.is_negative() => self.is_repeat(given, reply.lifetime().seconds()),
+            _ => false,
+        };
+        if lacks_soa || self.writer.has_answer() {
             self.copy_answers(reply, age, name);
-            if !self.writer.is_truncated() {
+            if !lacks_soa && !self.writer.is_truncated() {
                 self.copy_soa(reply, age);
             }
         } else {
@@ -89,8 +93,8 @@ impl Work<'_, '_> {
 
     /// Whether another source of the view owns a name that an upstream led to.
     fn is_elsewhere(&self, name: &FoldedName, context: ContextIndex) -> bool {
-        match self.around.snapshot.authority_for(self.view, name) {
-            Authority::Zone(_) => true,
+        match resolve::authority_of(self.around.snapshot, self.view, name) {
+            Authority::Zone(_) | Authority::Layered(_) => true,
             other @ Authority::Forward(theirs) => theirs != context && other != self.view.otherwise,
             Authority::Nothing => false,
         }
@@ -99,7 +103,7 @@ impl Work<'_, '_> {
     /// Whether others are asked about a name: where a chain ends without data, the search goes on there
     /// (R53:resolver-query-logs-format shows chains over several rules).
     fn is_of_another_context(&self, name: &FoldedName, context: ContextIndex) -> bool {
-        let authority = self.around.snapshot.authority_for(self.view, name);
+        let authority = resolve::authority_of(self.around.snapshot, self.view, name);
         matches!(authority, Authority::Forward(theirs) if theirs != context)
     }
 

@@ -2,13 +2,14 @@
 
 use crate::aws::record_set::{RecordData, rdatas};
 use crate::aws::region;
-use crate::aws::routing_policy::{Area, FailoverRole};
+use crate::aws::routing_policy::{Area, FailoverRole, MULTIVALUE_PARTS_MAX, MULTIVALUE_SETS_MAX};
 use crate::aws::{Routing, RoutingPolicy, VpcIndex};
 use crate::config::diagnostic::quoted;
 use crate::config::v1::Builder;
 use crate::config::v1::hosted_zone::ZoneInMaking;
+use crate::config::v1::zone_sets::{REPLY_OCTETS_OF_A_SET_MAX, TOO_LARGE_RULE, reply_octets};
 use crate::dns::{Name, Rtype, Ttl};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 /// The sets of one name and type.
@@ -28,6 +29,10 @@ impl<'t> Builder<'t, '_> {
             }
             groups[index].push(one);
         }
+        // A zone may have thousands of VPCs: the first of each region stands for all that are there.
+        let mut regions: HashSet<&str> = HashSet::new();
+        let vpcs = vpcs.iter().copied().filter(|vpc| regions.insert(&self.model.vpc(*vpc).region));
+        let vpcs: Vec<VpcIndex> = vpcs.collect();
         let mut ttls = Vec::new();
         let mut by_location: Vec<&Group<'_>> = Vec::new();
         for group in &groups {
@@ -46,18 +51,19 @@ impl<'t> Builder<'t, '_> {
                 }
                 RoutingPolicy::Geolocation(_) => {
                     self.refuse_same(zone, group, |routing| area(&routing.policy), SAME_AREA);
-                    self.warn_of_no_answer(zone, group, vpcs);
+                    self.warn_of_no_answer(zone, group, &vpcs);
                     by_location.push(group);
                 }
                 RoutingPolicy::Geoproximity { .. } => by_location.push(group),
                 RoutingPolicy::Multivalue => {
-                    self.warn_of_same_values(zone, group);
+                    self.check_same_values(zone, group);
+                    self.refuse_large_answers(zone, group);
                     ttls.extend(self.lowest_ttl(zone, group).map(|ttl| (group, ttl)));
                 }
             }
         }
         if let Some(group) = by_location.first() {
-            self.warn_of_unknown_region(group, vpcs);
+            self.warn_of_unknown_region(group, &vpcs);
         }
         for (group, lowest) in ttls {
             for (set, ..) in group {
@@ -136,21 +142,52 @@ impl<'t> Builder<'t, '_> {
         Some(lowest)
     }
 
-    /// Two multivalue sets with one value would be one record twice.
-    fn warn_of_same_values(&mut self, zone: &ZoneInMaking<'_>, group: &Group<'_>) {
-        let mut first: HashMap<&[u8], &(u32, usize, String)> = HashMap::new();
-        for one in group {
+    /// Says where a multivalue set has a value of another, once for each set: the value is answered once. Sets that have
+    /// values in common are parted until no two have; refuses what makes too many parts.
+    fn check_same_values(&mut self, zone: &ZoneInMaking<'_>, group: &Group<'_>) {
+        let mut holders: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        let mut told: HashSet<usize> = HashSet::new();
+        for (position, one) in group.iter().enumerate() {
             let RecordData::Records { rdatas: packed, .. } = &zone.sets.set(one.0).data else { continue };
             for rdata in rdatas(packed) {
-                if let Some((_, at, label)) = first.get(rdata) {
-                    let warning = self.reading.warning(one.1, &one.2, "two multivalue sets have the same value");
-                    let also = self.reading.place(*at, label);
-                    let rule = "an answer would have the record twice (RFC 2181 section 5)";
+                let of_value = holders.entry(rdata).or_default();
+                of_value.push(position);
+                if let [first, .., second] = **of_value
+                    && told.insert(second)
+                {
+                    let ((_, at, label), (_, other_at, other)) = (group[second], group[first]);
+                    let warning = self.reading.warning(*at, label, "two multivalue sets have the same value");
+                    let also = self.reading.place(*other_at, other);
+                    let rule = "an answer has the record once (RFC 2181 section 5), while one of them is healthy";
                     self.reading.report(warning.also(also).rule(rule).hint("remove one of them"));
-                } else {
-                    first.insert(rdata, one);
                 }
             }
+        }
+        let parts = holders.into_values().collect::<HashSet<Vec<usize>>>().len();
+        if parts > MULTIVALUE_PARTS_MAX {
+            let (_, at, label) = group[0];
+            let problem = "the multivalue sets have values in common in too many ways";
+            let rule =
+                format!("parted so that none has a value of another, they are {parts}; at most {MULTIVALUE_PARTS_MAX}");
+            let error = self.reading.error(*at, label, problem).rule(rule);
+            self.reading.report(error.hint("give each set one value, as Route 53 has it"));
+        }
+    }
+
+    /// Refuses multivalue sets of which eight may not fit into a reply.
+    fn refuse_large_answers(&mut self, zone: &ZoneInMaking<'_>, group: &Group<'_>) {
+        let octets = |one: &&(u32, usize, String)| match &zone.sets.set(one.0).data {
+            RecordData::Records { rdatas: packed, .. } => reply_octets(packed),
+            RecordData::Alias { .. } => 0,
+        };
+        let mut sizes: Vec<usize> = group.iter().map(octets).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        let most: usize = sizes.iter().take(MULTIVALUE_SETS_MAX).sum();
+        if most > REPLY_OCTETS_OF_A_SET_MAX {
+            let (_, at, label) = group[0];
+            let problem = format!("{MULTIVALUE_SETS_MAX} of the multivalue sets may take {most} octets in a reply");
+            let error = self.reading.error(*at, label, problem).rule(TOO_LARGE_RULE);
+            self.reading.report(error.hint("shorten or remove some values: Route 53 has one in each set"));
         }
     }
 
