@@ -81,7 +81,7 @@ impl Inventory {
             inventory.names.insert(zone.id.clone(), names);
         }
         for endpoint in &model.endpoints {
-            let digest = digest(&(&endpoint.service, &endpoint.kind, &endpoint.state));
+            let digest = digest(&(&endpoint.service, &endpoint.kind, &endpoint.state, &endpoint.interface_probe));
             inventory.endpoints.insert(endpoint.id.clone(), Item { digest, vpcs: one(endpoint.vpc) });
         }
         for endpoint in &model.inbound_endpoints {

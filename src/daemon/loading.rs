@@ -1,5 +1,4 @@
-//! What is known of loading: what is served, since when, and how the last attempt ended. The log, the admin interface and
-//! whoever counts read the same.
+//! What is known of loading: what is served, since when, and how the last attempt ended, for those who ask.
 
 use super::changes::Sizes;
 use super::files::FileRead;

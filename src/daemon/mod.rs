@@ -9,7 +9,9 @@ mod files;
 mod last_good;
 mod loading;
 mod log;
+pub mod metrics;
 mod open_files;
+pub mod query_log;
 mod run;
 mod source;
 mod summary;
@@ -22,6 +24,7 @@ pub use source::{BUILT_IN_TEXT, Source};
 
 use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
+use metrics::{Metrics, ReloadResult};
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -43,7 +46,7 @@ use crate::serve::in_flight::InFlight;
 use crate::serve::later::{Waiter, Waiters};
 use crate::serve::open_doors::OpenDoors;
 use crate::serve::server::Server;
-use crate::serve::stream::{StreamCounters, StreamLimits, Streams};
+use crate::serve::stream::{StreamLimits, Streams, StreamsWatch};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
 use crate::snapshot::targets::ContextKind;
@@ -79,6 +82,7 @@ pub struct Daemon {
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
+    metrics: Metrics,
     prober: Prober,
     runtime: Runtime,
     /// Where the doors are, in the order of the model.
@@ -130,6 +134,7 @@ impl Daemon {
         let prober =
             Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
+        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), open_doors.watch());
         Ok(Self {
             server,
             workers,
@@ -137,6 +142,7 @@ impl Daemon {
             lanes,
             streams_to_targets,
             cache_file,
+            metrics,
             prober,
             runtime,
             doors: DoorPlaces::new(&configured, &addresses, open_doors, worker_count),
@@ -163,9 +169,21 @@ impl Daemon {
         &self.health
     }
 
+    /// What it tells of itself: give `metrics().scrape()` to whoever asks.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
     /// nothing changes.
     pub fn reload(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.take_up(configuration);
+        let result = if reloaded.is_ok() { ReloadResult::Success } else { ReloadResult::Refused };
+        self.metrics.count_reload(result);
+        reloaded
+    }
+
+    fn take_up(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
         let Configuration { model, settings } = configuration;
         if settings.workers != self.settings.workers {
             return Err(ReloadError::Workers);
@@ -197,9 +215,9 @@ impl Daemon {
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
     }
 
-    /// What streams have counted, to be read while they go on.
-    pub fn stream_counters(&self) -> Arc<StreamCounters> {
-        Arc::clone(self.streams.counters())
+    /// What streams do and have counted, to be read while they go on.
+    pub fn streams_watch(&self) -> StreamsWatch {
+        self.streams.watch()
     }
 
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are

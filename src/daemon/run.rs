@@ -6,6 +6,7 @@ use super::files::{FileRead, Named};
 use super::last_good::LastGood;
 use super::loading::{LoadState, Loading};
 use super::log::{self, say};
+use super::metrics::ReloadResult;
 use super::source::Read;
 use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
@@ -98,9 +99,12 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     let service = Service {
         server: daemon.server().clone(),
         loading: loading.clone(),
-        streams: daemon.stream_counters(),
+        streams: daemon.streams_watch(),
         commands,
-        metrics: None,
+        metrics: {
+            let metrics = daemon.metrics().clone();
+            Arc::new(move || metrics.scrape())
+        },
         is_leaving: Arc::clone(&is_leaving),
         started: Instant::now(),
     };
@@ -384,6 +388,7 @@ impl Serving {
             Err(problems) => {
                 say(&format!("{}\n", problems.trim_end()));
                 self.loading.failed(&problems, Arc::clone(&files));
+                self.daemon.metrics().count_reload(ReloadResult::Broken);
                 tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
             }
             Ok(Taken { configuration, inventory, texts }) => match self.daemon.reload(&configuration) {

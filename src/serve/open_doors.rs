@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Cache};
 use std::io;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Where the datagram sockets of all doors stand.
@@ -25,6 +25,18 @@ struct Shared {
     /// The version that each worker has taken up.
     taken_up: Mutex<Box<[u64]>>,
     news: Condvar,
+}
+
+/// What looks at the sockets of doors, and keeps none of them open.
+#[derive(Clone)]
+pub struct DoorsWatch(Weak<Shared>);
+
+impl DoorsWatch {
+    /// The datagram sockets of a door, one a worker; none where it is not open.
+    pub fn sockets(&self, door: DoorIndex) -> Option<Arc<[Arc<UdpSocket>]>> {
+        let table = self.0.upgrade()?.table.load_full();
+        Some(Arc::clone(&table.0.get(door.0 as usize)?.as_ref()?.sockets))
+    }
 }
 
 /// The doors by their places.
@@ -120,6 +132,11 @@ impl OpenDoors {
             taken_up = self.0.news.wait_timeout(taken_up, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// What looks at the sockets.
+    pub fn watch(&self) -> DoorsWatch {
+        DoorsWatch(Arc::downgrade(&self.0))
     }
 
     /// Wakes every worker that waits for its bell.

@@ -9,7 +9,7 @@ use crate::forward::cache::{Flush, Held};
 use crate::forward::pool::{Condition, TargetReport};
 use crate::serve::counters::{WorkerCounters, WorkerCounts};
 use crate::serve::server::Server;
-use crate::serve::stream::StreamCounters;
+use crate::serve::stream::StreamsWatch;
 use crate::snapshot::publish::Published;
 use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{DoorKind, ForwardContext, Ingress};
@@ -78,11 +78,11 @@ pub(in crate::daemon) struct Service {
     /// What is known of loading.
     pub(in crate::daemon) loading: Loading,
     /// What streams have counted.
-    pub(in crate::daemon) streams: Arc<StreamCounters>,
+    pub(in crate::daemon) streams: StreamsWatch,
     /// Where wishes go.
     pub(in crate::daemon) commands: mpsc::Sender<Command>,
-    /// What `/metrics` says; none: there is nothing there.
-    pub(in crate::daemon) metrics: Option<Metrics>,
+    /// What `/metrics` says.
+    pub(in crate::daemon) metrics: Metrics,
     /// Set when the daemon is told to leave.
     pub(in crate::daemon) is_leaving: Arc<AtomicBool>,
     /// When the daemon started.
@@ -220,12 +220,7 @@ impl Service {
     }
 
     fn metrics(&self) -> Answer {
-        match &self.metrics {
-            Some(metrics) => {
-                Answer { status: StatusCode::OK, kind: "text/plain; version=0.0.4; charset=utf-8", body: metrics() }
-            }
-            None => Answer::error(StatusCode::NOT_FOUND, "this plustwo keeps no metrics; /v1/stats has its counters"),
-        }
+        Answer { status: StatusCode::OK, kind: "text/plain; version=0.0.4; charset=utf-8", body: (self.metrics)() }
     }
 
     fn status(&self) -> Value {
@@ -272,7 +267,7 @@ impl Service {
         let (octets, entries) = self.server.forwarder.cache_size();
         json!({
             "queries": named(&mut queries.named()),
-            "streams": named(&mut self.streams.snapshot().named()),
+            "streams": named(&mut self.streams.counts().named()),
             "forwarding": named(&mut self.server.forwarder.counters().named()),
             "cache": { "octets": octets, "entries": entries },
             "in_flight": self.server.in_flight.total(),
@@ -285,7 +280,7 @@ impl Service {
         let snapshot = &published.snapshot;
         let mut at: HashMap<u32, Vec<String>> = HashMap::new();
         for door in snapshot.doors.iter().flatten() {
-            if let DoorKind::View(view) = door.kind {
+            if let DoorKind::View(view) | DoorKind::BySubnet { otherwise: view } = door.kind {
                 at.entry(view.0).or_default().push(door.address.to_string());
             }
         }
@@ -494,7 +489,7 @@ fn doors(published: &Published) -> Vec<Value> {
     let door = |door: &crate::snapshot::Door| {
         let vpc = match door.kind {
             DoorKind::Shared { .. } => None,
-            DoorKind::View(view) => Some(snapshot.view(view)),
+            DoorKind::View(view) | DoorKind::BySubnet { otherwise: view } => Some(snapshot.view(view)),
         };
         let kind = match vpc.map(|view| view.ingress) {
             None => "shared",
