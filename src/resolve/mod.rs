@@ -288,7 +288,7 @@ fn routed<'s>(
 fn alias<'s>(snapshot: &'s Snapshot, view: &View, target: &'s [u8], negative: Negative<'s>) -> End<'s> {
     let mut name = FoldedName::default();
     let covering = match name.read(target, snapshot.seed) {
-        Ok(_) => snapshot.authority_for(view, &name),
+        Ok(_) => authority_of(snapshot, view, &name),
         Err(_) => view.otherwise,
     };
     match (covering, view.otherwise) {
