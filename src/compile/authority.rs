@@ -401,14 +401,13 @@ impl Settling<'_, '_> {
 
     /// Leaves to their name servers what zones delegate, where a DELEGATE rule covers these and the zone itself would
     /// answer (R53:outbound-delegation-tutorial). What anybody else claims is not the zone's to delegate, nor is what is
-    /// below another delegation.
+    /// below another delegation. Zones that fall through stay before what is delegated, as they stood before the zone.
     fn delegate(
-        &self,
+        &mut self,
         claims: &mut BTreeMap<Name, Authority>,
         delegated: &mut impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) {
-        let records: Vec<&Name> = self.sources.iter().flat_map(|source| &source.delegation_records).collect();
-        if records.is_empty() {
+        if self.sources.iter().all(|source| source.delegation_records.is_empty()) {
             return;
         }
         let zones: BTreeSet<ZoneIndex> =
@@ -418,21 +417,41 @@ impl Settling<'_, '_> {
             .flat_map(|(zone, hosted_zone)| hosted_zone.delegations.iter().map(move |one| (zone, hosted_zone, one)))
             .collect();
         delegations.sort_by_key(|(zone, _, delegation)| (delegation.owner.label_count(), *zone));
+        let mut made: BTreeMap<&Name, (ZoneIndex, Authority)> = BTreeMap::new();
         for (zone, hosted_zone, Delegation { owner, name_servers }) in delegations {
-            let is_covered = |server: &&NameServer| records.iter().any(|record| server.name.is_at_or_below(record));
-            let covered: Vec<&NameServer> = name_servers.iter().filter(is_covered).collect();
-            let answers =
-                ancestors(owner).find_map(|name| claims.get(&name).copied().or_else(|| self.autodefined(&name)));
-            let is_its_own = answers.and_then(|authority| self.layers.zone_of(authority)) == Some(zone);
+            let covered: Vec<&NameServer> =
+                name_servers.iter().filter(|server| self.covers_name_server(&server.name)).collect();
             // A SYSTEM rule of the same name takes it out.
-            if covered.is_empty() || !is_its_own || claims.contains_key(owner) {
+            if covered.is_empty() || self.has_system_rule(owner) {
                 continue;
             }
+            let answers =
+                ancestors(owner).find_map(|name| claims.get(&name).copied().or_else(|| self.autodefined(&name)));
+            let Some(answers) = answers.filter(|authority| self.layers.lead_to(*authority, zone)) else { continue };
             let targets = covered.iter().flat_map(|server| &server.targets).take(DELEGATION_TARGETS_MAX);
             let group = TargetGroup { targets: targets.cloned().collect(), order: TargetOrder::default() };
             let kind = ContextKind::Delegation { zone: hosted_zone.id.clone(), owner: owner.clone() };
-            claims.insert(owner.clone(), Authority::Forward(delegated(kind, group)));
+            let asked = Authority::Forward(delegated(kind, group));
+            claims.insert(owner.clone(), self.layers.with(answers, zone, asked));
+            made.insert(owner, (zone, asked));
         }
+        // Zones below that fall through lead there too.
+        for (suffix, authority) in claims.iter_mut() {
+            if matches!(authority, Authority::Layered(_)) && !self.has_system_rule(suffix) {
+                let above = ancestors(suffix).filter_map(|name| made.get(&name).copied());
+                *authority = above.fold(*authority, |beneath, (zone, asked)| self.layers.with(beneath, zone, asked));
+            }
+        }
+    }
+
+    /// Whether a SYSTEM rule has exactly this domain.
+    fn has_system_rule(&self, domain: &Name) -> bool {
+        self.sources.iter().any(|source| source.system.contains(domain))
+    }
+
+    /// Whether a DELEGATE rule covers this name server.
+    fn covers_name_server(&self, name: &Name) -> bool {
+        ancestors(name).any(|name| self.sources.iter().any(|source| source.delegation_records.contains(&name)))
     }
 }
 
@@ -462,6 +481,28 @@ impl Layers {
             Authority::Layered(index) => Some(self.made[index.0 as usize].zone),
             Authority::Forward(_) | Authority::Nothing => None,
         }
+    }
+
+    /// Whether this zone answers, for all names or for those that zones before it do not have.
+    fn lead_to(&self, authority: Authority, zone: ZoneIndex) -> bool {
+        match authority {
+            Authority::Layered(index) => {
+                let layer = self.made[index.0 as usize];
+                layer.zone == zone || self.lead_to(layer.beneath, zone)
+            }
+            _ => authority == Authority::Zone(zone),
+        }
+    }
+
+    /// The same with another in the place of this zone and of what is beneath it.
+    fn with(&mut self, authority: Authority, zone: ZoneIndex, other: Authority) -> Authority {
+        if self.zone_of(authority) == Some(zone) {
+            return other;
+        }
+        let Authority::Layered(index) = authority else { return authority };
+        let layer = self.made[index.0 as usize];
+        let beneath = self.with(layer.beneath, zone, other);
+        Authority::Layered(self.index(Layer { beneath, ..layer }))
     }
 }
 
