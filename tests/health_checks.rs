@@ -4,7 +4,7 @@
 mod support;
 
 use hickory_proto::op::Message;
-use plustwo::aws::{EndpointKind, HealthCheckKind, MonitoredEndpoint};
+use plustwo::aws::{DnsRecordIpType, EndpointKind, HealthCheckKind, MonitoredEndpoint, Subnet};
 use plustwo::config::{self, Configuration, Surroundings};
 use plustwo::daemon::Daemon;
 use plustwo::probe::Prober;
@@ -299,6 +299,39 @@ fn network_interfaces_that_take_no_connection_are_left_out_of_regional_answers()
     daemon.stop();
 }
 
+/// Where the addresses of the client's Availability Zone take no connection, it gets those of the others; where none does,
+/// all.
+#[test]
+fn the_same_availability_zone_is_preferred_while_it_is_healthy() {
+    let mut configuration = endpoint([1, 2].map(|last| SocketAddr::from(([10, 0, 0, last], 443))));
+    let subnet =
+        Subnet { cidr_block: "127.0.0.0/8".parse().expect("a prefix"), availability_zone: "eu-central-1a".into() };
+    configuration.model.vpcs[0].subnets = vec![subnet];
+    let endpoint = &mut configuration.model.endpoints[0];
+    // Asked once an hour: what is said by hand stays.
+    endpoint.interface_probe.as_mut().expect("it is asked").request_interval = Duration::from_secs(3600);
+    let EndpointKind::Interface { zonal, prefer_same_az, .. } = &mut endpoint.kind else { panic!("{endpoint:?}") };
+    *prefer_same_az = true;
+    zonal[0].addresses.push([10, 0, 0, 3].into());
+    let daemon = Daemon::start(&configuration).unwrap_or_else(|error| panic!("{error}"));
+    let names = ["kms.eu-central-1.amazonaws.com", "vpce-0a-x.kms.eu-central-1.vpce.amazonaws.com"];
+    let check = |expected: &[&str]| {
+        for name in names {
+            assert_eq!(addresses(&daemon, name), expected, "{name}");
+        }
+    };
+    check(&["10.0.0.1", "10.0.0.3"]);
+    assert!(daemon.health().seen("vpce-0a 10.0.0.1:443", false));
+    check(&["10.0.0.3"]);
+    assert!(daemon.health().seen("vpce-0a 10.0.0.3:443", false));
+    check(&["10.0.0.2"]);
+    assert!(daemon.health().seen("vpce-0a 10.0.0.2:443", false));
+    check(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    assert!(daemon.health().seen("vpce-0a 10.0.0.1:443", true));
+    check(&["10.0.0.1"]);
+    daemon.stop();
+}
+
 /// More than the eight that a multivalue policy answers with.
 #[test]
 fn all_network_interfaces_that_are_healthy_are_answered_however_many() {
@@ -306,7 +339,8 @@ fn all_network_interfaces_that_are_healthy_are_answered_however_many() {
     let endpoint = &mut configuration.model.endpoints[0];
     // Asked once an hour: what is said by hand stays.
     endpoint.interface_probe.as_mut().expect("it is asked").request_interval = Duration::from_secs(3600);
-    let EndpointKind::Interface { zonal, .. } = &mut endpoint.kind else { panic!("{endpoint:?}") };
+    let EndpointKind::Interface { zonal, dns_record_ip_type, .. } = &mut endpoint.kind else { panic!("{endpoint:?}") };
+    *dns_record_ip_type = DnsRecordIpType::Dualstack;
     zonal[1].addresses = (2..=12).map(|last| IpAddr::from([10, 0, 0, last])).collect();
     zonal[1].addresses.push("2001:db8::1".parse().expect("an address"));
     let daemon = Daemon::start(&configuration).unwrap_or_else(|error| panic!("{error}"));

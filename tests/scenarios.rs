@@ -1,10 +1,12 @@
 //! What a golden case cannot show of the scenarios: switching private DNS while queries run (S2), an upstream that goes
-//! down, and the cache (S5).
+//! down, and the cache (S5), the acceptance of an endpoint (S7), what `check` warns of (S8, S9), and how short a list of
+//! endpoints is (S10).
 
 mod support;
 
 use hickory_proto::op::Message;
 use hickory_proto::op::ResponseCode;
+use plustwo::config::{self, Loaded, Severity, Surroundings};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -138,6 +140,103 @@ fn s5_forwarded_answers_are_cached() {
     }
     assert_eq!(asked(), 2, "www (in any case) once, and missing once");
     running.daemon.stop();
+}
+
+/// S7: a provider accepts the endpoint, and its private name answers from the next question on; it takes that back, and the
+/// name is public again.
+#[test]
+fn s7_acceptance_switches_the_private_name() {
+    let available = World::load("s7-available");
+    let text = text_of("s7-pending-acceptance");
+    let pending = World::with_upstreams("s7-pending-acceptance", &text, available.upstreams.clone());
+    let mut running = pending.start(LOOPBACK);
+    let door = running.plus_two("consumer");
+    let (private, public) = (noerror(&["10.0.1.20", "10.0.3.20"]), noerror(&["203.0.113.10"]));
+    for (world, expected) in [(&pending, &public), (&available, &private), (&pending, &public)] {
+        running.daemon.reload(&world.at(LOOPBACK)).expect("the doors are the same");
+        assert_eq!(ask_udp(door, "jerp.company.com"), *expected);
+    }
+    running.daemon.stop();
+}
+
+/// S7: a name that is not verified cannot be used, and the error says what to do.
+#[test]
+fn s7_an_unverified_name_is_refused() {
+    let text = text_of("s7-available");
+    for state in ["pendingVerification", "failed"] {
+        let loaded = load(&text.replacen("state = \"verified\"", &format!("state = \"{state}\""), 1));
+        assert!(loaded.configuration.is_none());
+        let [error] = &loaded.diagnostics[..] else { panic!("{}", config::render(&loaded.diagnostics)) };
+        assert!(error.problem.contains("jerp.company.com") && error.problem.contains("is not verified"));
+        let hint = error.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("TXT") && hint.contains("private_dns = false"), "{hint}");
+    }
+}
+
+/// S8: the zones that the provider serves do not cover the endpoint's: a warning for each, with both places; where they
+/// do, none.
+#[test]
+fn s8_zones_that_do_not_meet_are_warned_of() {
+    let text = text_of("s8-zones-that-do-not-meet");
+    let loaded = load(&text);
+    assert!(loaded.configuration.is_some(), "a warning is no error");
+    let problems: Vec<&str> = loaded.diagnostics.iter().map(|found| &*found.problem).collect();
+    let of = |zone: &str| format!("the service is not offered in {zone}, where the endpoint has addresses");
+    assert_eq!(problems, [of("ap-northeast-2a"), of("ap-northeast-2b")]);
+    assert!(loaded.diagnostics.iter().all(|found| found.severity == Severity::Warning && found.also.len() == 1));
+    let served = "[\"ap-northeast-2a\", \"ap-northeast-2b\", \"ap-northeast-2c\"]";
+    let loaded = load(&text.replace("[\"ap-northeast-2c\"]", served));
+    assert!(loaded.diagnostics.is_empty(), "{}", config::render(&loaded.diagnostics));
+}
+
+/// S9: with one of Session Manager's endpoints missing, `check` names it; with all three, or one of them alone, it is silent.
+#[test]
+fn s9_the_missing_endpoint_is_named() {
+    let all = text_of("s9-session-manager");
+    let silent = load(&all);
+    assert!(silent.diagnostics.is_empty(), "{}", config::render(&silent.diagnostics));
+    let (head, tables) = all.split_once("[[vpc_endpoint]]").expect("endpoints");
+    let tables: Vec<&str> = tables.split("[[vpc_endpoint]]").collect();
+    let without = |missing: &[&str]| {
+        let is_left = |table: &&&str| missing.iter().all(|name| !table.contains(&format!(".{name}\"")));
+        let left = tables.iter().filter(is_left).map(|table| format!("[[vpc_endpoint]]{table}"));
+        load(&format!("{head}{}", left.collect::<String>()))
+    };
+    let services = ["ssm", "ssmmessages", "ec2messages"];
+    for missing in services {
+        let loaded = without(&[missing]);
+        let [warning] = &loaded.diagnostics[..] else { panic!("{}", config::render(&loaded.diagnostics)) };
+        assert!(warning.problem.ends_with(&format!("and none for {missing}")), "{}", warning.problem);
+    }
+    for alone in services {
+        let missing: Vec<&str> = services.into_iter().filter(|service| *service != alone).collect();
+        assert!(without(&missing).diagnostics.is_empty(), "{alone} alone");
+    }
+}
+
+/// S10: one line an endpoint, and of each no more than six things: who keeps such a list names as many.
+#[test]
+fn s10_an_endpoint_takes_a_line_of_six_keys() {
+    let text = text_of("s10-list");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  { id")).collect();
+    assert_eq!(load(&text).configuration.expect("it loads").model.endpoints.len(), lines.len());
+    let keys = |line: &&&str| line.split(", addresses").next().unwrap_or_default().matches(" = ").count() + 1;
+    assert!(lines.len() > 5 && lines.iter().all(|line| keys(&line) <= 6), "{lines:#?}");
+}
+
+/// The text of a world.
+fn text_of(world: &str) -> String {
+    std::fs::read_to_string(support::world::folder().join(format!("{world}.toml"))).expect("a world")
+}
+
+/// Loads a world's text without starting anything.
+fn load(text: &str) -> Loaded {
+    let surroundings = Surroundings {
+        read_file: &|path| Err(path.to_owned()),
+        system_nameservers: &|| Ok(Vec::new()),
+        is_own_address: &|_| false,
+    };
+    config::load("world.toml", text, &surroundings)
 }
 
 /// Identical questions that are in flight at a time are asked once, and all of them answered.

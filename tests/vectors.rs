@@ -602,6 +602,8 @@ fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<()
         "private_dns_only_inbound",
         "type",
         "dns_record_ip_type",
+        "provider_private_dns",
+        "verification",
     ];
     let endpoint = endpoint.as_object().ok_or("not an endpoint")?;
     if let Some(strange) = endpoint.keys().find(|key| !known.contains(&key.as_str())) {
@@ -625,6 +627,9 @@ fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<()
         None => {}
     }
     let service = word("service").ok_or("no service")?;
+    if let (Some(id), true) = (word("service"), endpoint.contains_key("provider_private_dns")) {
+        return push_provider(toml, id, endpoint);
+    }
     let reversed: Vec<&str> = service.rsplit('.').collect();
     let name = format!("{id}-{}.{}.us-west-2.vpce.amazonaws.com", word("hash").ok_or("no hash")?, reversed.join("."));
     let wildcard = if service == "s3" { "*." } else { "" };
@@ -634,6 +639,9 @@ fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<()
         let _ = writeln!(toml, "private_dns_only_for_inbound = {only}");
     }
     let _ = writeln!(toml, "state = \"{}\"", word("state").unwrap_or("available"));
+    if let Some(record_type) = word("dns_record_ip_type") {
+        let _ = writeln!(toml, "dns_record_ip_type = \"{record_type}\"");
+    }
     let mut addresses = Vec::new();
     let mut ipv6 = array(endpoint.get("ips6").unwrap_or(&Value::Null)).iter();
     for (zone, address) in endpoint["ips"].as_object().ok_or("no addresses")? {
@@ -641,6 +649,18 @@ fn push_endpoint(toml: &mut String, index: usize, endpoint: &Value) -> Result<()
         addresses.push(format!("{zone} = [{address}{more}]"));
     }
     let _ = writeln!(toml, "addresses = {{ {} }}", addresses.join(", "));
+    Ok(())
+}
+
+/// An endpoint of a provider's service, and the service.
+fn push_provider(toml: &mut String, id: &str, endpoint: &serde_json::Map<String, Value>) -> Result<(), String> {
+    let (name, state) = (text(&endpoint["provider_private_dns"])?, text(&endpoint["verification"])?);
+    let service = format!("com.amazonaws.vpce.us-west-2.{id}");
+    let _ = writeln!(toml, "service = \"{service}\"\nprivate_dns = {}", endpoint["private_dns"]);
+    let _ = writeln!(toml, "dns_name = \"vpce-00000000000000000-abcd1234.{id}.us-west-2.vpce.amazonaws.com\"");
+    let _ = writeln!(toml, "addresses = {{ us-west-2a = [\"10.0.1.4\"] }}");
+    let _ = writeln!(toml, "[[endpoint_service]]\nservice_name = \"{service}\"\nprivate_dns_name = \"{name}\"");
+    let _ = writeln!(toml, "private_dns_name_configuration = {{ state = \"{state}\" }}");
     Ok(())
 }
 

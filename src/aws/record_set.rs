@@ -43,11 +43,12 @@ pub enum AliasTarget {
     /// The record sets of the same zone, of this name and of the alias's own type. They exist, no loop leads back, and
     /// the way from here has at most [`super::routing_policy::ALIAS_DEPTH_MAX`] aliases and policies.
     SameZone(Name),
-    /// The regional or zonal name of an endpoint in this configuration (index into `Model::endpoints`).
+    /// The regional or zonal name of an endpoint, or that of an association, in this configuration (index into `Model::endpoints`).
     Endpoint {
         /// Which endpoint.
         endpoint: usize,
-        /// Which of its names: none for the regional one, else the index into its `zonal` list.
+        /// Which of its names: none for the regional one, else the index into its `zonal` list, or into its
+        /// `associations`.
         zonal: Option<usize>,
     },
     /// Any other name under an AWS suffix (ELB, API Gateway, S3 website): asked from the view's forwarder.

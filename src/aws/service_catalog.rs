@@ -2,6 +2,7 @@
 //!
 //! The data is `service-catalog.tsv` beside this file; its head says where each fact comes from.
 
+use super::partition::Partition;
 use super::service_name::{ServiceName, ServiceOwner};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,6 +18,7 @@ pub struct CatalogEntry<'n> {
     pub note: Option<&'static str>,
     private_names: &'static str,
     region: Option<&'n str>,
+    partition: &'static Partition,
 }
 
 /// How well a service's private names are known.
@@ -45,16 +47,26 @@ pub enum PrivateNames {
 
 /// Looks a service up; none if the catalogue does not have it.
 pub fn find<'n>(service: &ServiceName<'n>) -> Option<CatalogEntry<'n>> {
-    // China's names are those of other hosts (amazonaws.com.cn), which the catalogue does not list.
-    let is_china = service.region.is_some_and(|region| region.starts_with("cn-"));
-    if service.owner == ServiceOwner::Provider || is_china {
+    if service.owner == ServiceOwner::Provider {
         return None;
     }
     let template = service.template();
-    let exact = BY_SERVICE.get(template.as_str()).or_else(|| BY_SERVICE.get(service.text));
-    let row = exact.or_else(|| BY_SERVICE.values().find(|row| row.is_pattern && matches(row.service, &template)));
+    // China prefixes some names with `cn`.
+    let template = template.strip_prefix("cn.").unwrap_or(&template);
+    let exact = BY_SERVICE.get(template).or_else(|| BY_SERVICE.get(service.text));
+    let row = exact.or_else(|| BY_SERVICE.values().find(|row| row.is_pattern && matches(row.service, template)));
+    let partition = Partition::of_region(service.region.unwrap_or_default());
     row.map(|row| CatalogEntry {
-        confidence: row.confidence,
+        confidence: match row.confidence {
+            // The pages and transcripts are of other partitions, but for what a service does not have at all.
+            Confidence::Documented | Confidence::Evidenced
+                if !partition.has_commercial_suffixes() && row.private_names != EMPTY =>
+            {
+                Confidence::Inferred
+            }
+            confidence => confidence,
+        },
+        partition,
         has_gateway: row.types.contains("gateway"),
         note: row.note,
         private_names: row.private_names,
@@ -68,17 +80,32 @@ pub fn service_names(region: &str) -> impl Iterator<Item = String> {
 }
 
 impl CatalogEntry<'_> {
-    /// The private names in the service's own region.
+    /// The private names in the service's own region and partition.
     pub fn private_names(&self) -> PrivateNames {
+        let names = self.names().filter_map(|name| self.in_partition(name));
         let names: Vec<String> = match self.region {
-            Some(region) => self.names().map(|name| name.replace(REGION, region)).collect(),
-            None => self.names().map(str::to_owned).collect(),
+            Some(region) => names.map(|name| name.replace(REGION, region)).collect(),
+            None => names.collect(),
         };
         match self.confidence {
             _ if names.iter().any(|name| name.contains('{')) => PrivateNames::NotKnown,
             Confidence::Documented if names.is_empty() => PrivateNames::None,
             _ if names.is_empty() => PrivateNames::NotKnown,
             _ => PrivateNames::Names(names),
+        }
+    }
+
+    /// A name of the partition `aws` as another partition has it; none where that is not known.
+    fn in_partition(&self, name: &str) -> Option<String> {
+        let Partition { name: partition, dns_suffix, dual_stack_dns_suffix, .. } = *self.partition;
+        match name.split_once(REGION) {
+            _ if partition == "aws" => Some(name.to_owned()),
+            // A name without a region is that of one region of `aws`.
+            None => None,
+            _ if self.partition.has_commercial_suffixes() => Some(name.to_owned()),
+            Some((host, ".amazonaws.com")) => Some(format!("{host}{REGION}.{dns_suffix}")),
+            Some((host, ".api.aws")) => dual_stack_dns_suffix.map(|suffix| format!("{host}{REGION}.{suffix}")),
+            Some(_) => None,
         }
     }
 
@@ -159,13 +186,44 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_the_partition() {
+        let names = |list: &[&str]| Some(PrivateNames::Names(list.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(private_names("com.amazonaws.cn-north-1.kms"), names(&["kms.cn-north-1.amazonaws.com.cn"]));
+        assert_eq!(private_names("cn.com.amazonaws.cn-north-1.kms"), names(&["kms.cn-north-1.amazonaws.com.cn"]));
+        assert_eq!(
+            private_names("com.amazonaws.cn-north-1.ssm"),
+            names(&["ssm.cn-north-1.amazonaws.com.cn", "ssm.cn-north-1.api.amazonwebservices.com.cn"])
+        );
+        // What stands below on.aws elsewhere is not known.
+        assert_eq!(
+            private_names("com.amazonaws.cn-north-1.ecr.dkr"),
+            names(&["dkr.ecr.cn-north-1.amazonaws.com.cn", "*.dkr.ecr.cn-north-1.amazonaws.com.cn"])
+        );
+        assert_eq!(
+            private_names("com.amazonaws.us-gov-west-1.logs"),
+            names(&[
+                "logs.us-gov-west-1.amazonaws.com",
+                "logs.us-gov-west-1.api.aws",
+                "streaming-logs.us-gov-west-1.amazonaws.com",
+                "streaming-logs.us-gov-west-1.api.aws"
+            ])
+        );
+        assert_eq!(private_names("com.amazonaws.us-gov-west-1.account"), Some(PrivateNames::NotKnown));
+        assert_eq!(private_names("com.amazonaws.us-iso-east-1.kms"), names(&["kms.us-iso-east-1.c2s.ic.gov"]));
+        assert_eq!(private_names("com.amazonaws.cn-north-1.dynamodb"), Some(PrivateNames::None));
+        let confidence =
+            |service| find(&ServiceName::parse(service).expect("a service name")).map(|entry| entry.confidence);
+        assert_eq!(confidence("com.amazonaws.us-gov-west-1.kms"), Some(Confidence::Evidenced));
+        assert_eq!(confidence("com.amazonaws.cn-north-1.kms"), Some(Confidence::Inferred));
+    }
+
+    #[test]
     fn what_is_not_known_is_told_apart_from_none() {
         assert_eq!(private_names("com.amazonaws.eu-west-1.dynamodb"), Some(PrivateNames::None));
         assert_eq!(private_names("com.amazonaws.eu-west-1.iot.data"), Some(PrivateNames::NotKnown));
         assert_eq!(private_names("com.amazonaws.eu-west-1.dsql-fnh4"), Some(PrivateNames::NotKnown));
         assert_eq!(private_names("com.amazonaws.eu-west-1.timestream.ingest-cell1"), Some(PrivateNames::NotKnown));
         assert_eq!(private_names("com.amazonaws.eu-west-1.nothing"), None);
-        assert_eq!(private_names("com.amazonaws.cn-north-1.kms"), None);
         assert_eq!(private_names("com.amazonaws.vpce.eu-west-1.vpce-svc-01"), None);
     }
 }

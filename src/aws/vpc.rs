@@ -14,6 +14,8 @@ pub struct Vpc {
     pub region: Box<str>,
     /// Its CIDR blocks: clients of shared doors in these ranges ask as this VPC.
     pub cidrs: Vec<IpNet>,
+    /// Its subnets, as far as anything asks which Availability Zone a client is in.
+    pub subnets: Vec<Subnet>,
     /// Further source ranges that do.
     pub clients: Vec<IpNet>,
     /// Its plus-two doors, with real ports (0 = any free one, for tests).
@@ -29,6 +31,15 @@ pub struct Vpc {
     /// `EnableDns64` of its subnets: clients get IPv6 addresses made of IPv4 ones where a name has none
     /// (VPC:nat-gateway-nat64-dns64).
     pub dns64: bool,
+}
+
+/// A part of a VPC's CIDR blocks, which is in one Availability Zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its CIDR block.
+    pub cidr_block: IpNet,
+    /// The Availability Zone's name in the account, as `ap-northeast-2a`.
+    pub availability_zone: Box<str>,
 }
 
 impl Vpc {

@@ -2,6 +2,7 @@
 
 use super::autodefined::Autodefined;
 use super::profile::{Associated, Profiles};
+use super::same_az::{SameAzViews, SameAzZones};
 use super::view_index;
 use crate::aws::{Delegation, HostedZone, Model, NameServer, ProfileIndex, ResolverRule, Vpc, VpcEndpoint, VpcIndex};
 use crate::dns::name::name_hash;
@@ -26,6 +27,8 @@ pub(super) struct ClaimsByView<'m> {
     regions: BTreeMap<Box<str>, RegionClaims>,
     /// Hosted zones that delegate or fall through.
     peculiar: HashMap<ZoneIndex, &'m HostedZone>,
+    /// What is different for clients of known Availability Zones.
+    same_az: SameAzZones,
 }
 
 /// What is autodefined for all VPCs of a region.
@@ -96,6 +99,7 @@ impl<'m> ClaimsByView<'m> {
             built_in: Vec::new(),
             regions: BTreeMap::new(),
             peculiar: HashMap::new(),
+            same_az: SameAzZones::default(),
         }
     }
 
@@ -144,6 +148,22 @@ impl<'m> ClaimsByView<'m> {
         self.everywhere.push((apex.clone(), Authority::Zone(zone)));
     }
 
+    /// A private name's zone as clients of an Availability Zone see it.
+    pub(super) fn same_az(&mut self, availability_zone: &str, zone: ZoneIndex, same: ZoneIndex) {
+        self.same_az.add(availability_zone, zone, same);
+    }
+
+    /// The same of a `vpce-…` name.
+    pub(super) fn same_az_everywhere(
+        &mut self,
+        availability_zone: &str,
+        apex: &Name,
+        zone: ZoneIndex,
+        same: ZoneIndex,
+    ) {
+        self.same_az.add_everywhere(availability_zone, apex, zone, same);
+    }
+
     /// The built-in names.
     pub(super) fn built_in(&mut self, zones: Vec<(Name, ZoneIndex)>) {
         self.built_in = authorities(zones);
@@ -181,19 +201,24 @@ impl<'m> ClaimsByView<'m> {
         }
     }
 
-    /// Makes the tables: claims and whole tables that are equal are made once. `delegated` gives the context of a
-    /// delegation to these targets.
+    /// Makes the tables: claims and whole tables that are equal are made once. The views of Availability Zones come behind
+    /// the others. `delegated` gives the context of a delegation to these targets.
     pub(super) fn build(
         self,
         upstream: Authority,
         autodefined: &Autodefined,
+        same_az_views: &SameAzViews<'_>,
         mut delegated: impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) -> Authorities {
         let mut interner = Interner::new(self.seed);
         let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
         let mut layers = Layers::default();
         let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
-        let views = self.views.iter().map(|view| {
+        let of_zones = same_az_views.iter().map(|(vpc, availability_zone)| {
+            (&self.views[view_index(vpc, Ingress::Inside).0 as usize], Some(availability_zone))
+        });
+        let all = self.views.iter().map(|view| (view, None)).chain(of_zones);
+        let views = all.map(|(view, availability_zone)| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
             let base = bases.entry(region).or_insert_with(|| {
                 let claims = self.base_claims(region);
@@ -208,6 +233,7 @@ impl<'m> ClaimsByView<'m> {
                 blocks: leads_back.then_some(autodefined.of_vpcs[view.index.0 as usize]),
                 view: (&view.autodefined, &view.carved_out, &view.own),
                 profiles: (!view.profiles.is_empty()).then_some((&view.profiles, view.ingress)),
+                availability_zone,
             };
             let own = *settled.entry(decisive).or_insert_with(|| {
                 let settling = Settling {
@@ -220,7 +246,11 @@ impl<'m> ClaimsByView<'m> {
                     layers: &mut layers,
                     looked_through: Vec::new(),
                 };
-                interner.table(&settling.claims(&mut delegated))
+                let mut claims = settling.claims(&mut delegated);
+                if let Some(availability_zone) = availability_zone {
+                    self.same_az.put_in(availability_zone, &mut claims, &base.claims);
+                }
+                interner.table(&claims)
             });
             ViewTables { vpc: view.index, ingress: view.ingress, own, base: base.table }
         });
@@ -256,6 +286,8 @@ struct Decisive<'a> {
     blocks: Option<NetworksIndex>,
     view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
     profiles: Option<(&'a [ProfileIndex], Ingress)>,
+    /// Where its clients are, if that makes a difference.
+    availability_zone: Option<&'a str>,
 }
 
 /// One view while its claims are settled.

@@ -1,7 +1,6 @@
 //! Private hosted zones: record sets encoded (see `routing_policy.rs`), the apex completed, the zone claimed.
 
 use super::authority::ClaimsByView;
-use super::endpoint::address_rrsets;
 use super::routing_policy::{PoliciesBuilder, ZoneSets};
 use super::zone::{
     EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ROUTE_53_SOA_TTL, ZoneHead, ZonesBuilder, route_53_soa,
@@ -10,6 +9,7 @@ use crate::aws::record_set::rdatas;
 use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet};
 use crate::dns::{Name, Rtype};
 use crate::snapshot::{Contents, ZoneKind};
+use std::net::IpAddr;
 
 /// Adds one zone: its data once, its claim in every associated VPC and profile.
 pub(super) fn compile<'m>(
@@ -74,12 +74,19 @@ fn own_soa(set: &RecordSet) -> Option<(u32, &[u8])> {
     }
 }
 
-/// The address records that a name of an endpoint answers with: those of one Availability Zone, or all.
-pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<(Rtype, EncodedRrset)> {
+/// The addresses that a name of an endpoint answers with: those of one Availability Zone or one association, or all.
+pub(super) fn endpoint_addresses(model: &Model, endpoint: usize, only: Option<usize>) -> Vec<IpAddr> {
+    let is_wanted = |index: usize| only.is_none_or(|only| only == index);
     match &model.endpoints[endpoint].kind {
-        EndpointKind::Interface { zonal, .. } => {
-            let wanted = zonal.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
-            address_rrsets(wanted.flat_map(|(_, zone)| zone.addresses.iter().copied()))
+        EndpointKind::Interface { zonal, dns_record_ip_type, .. } => {
+            let wanted = zonal.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            let addresses = wanted.flat_map(|(_, zone)| zone.addresses.iter().copied());
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
+        }
+        EndpointKind::Lattice { associations, dns_record_ip_type } => {
+            let wanted = associations.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+            let addresses = wanted.flat_map(|(_, association)| association.addresses.iter().copied());
+            addresses.filter(|address| dns_record_ip_type.answers(*address)).collect()
         }
         EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => Vec::new(),
     }

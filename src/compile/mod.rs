@@ -13,6 +13,7 @@ mod health_check;
 mod hosted_zone;
 mod profile;
 mod routing_policy;
+mod same_az;
 mod zone;
 
 pub use contexts::Contexts;
@@ -26,6 +27,7 @@ use crate::snapshot::{
 use authority::{Authorities, ClaimsByView};
 use counter_slots::CounterSlots;
 use routing_policy::PoliciesBuilder;
+use same_az::SameAzViews;
 use std::net::SocketAddr;
 use zone::ZonesBuilder;
 
@@ -34,7 +36,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
-    let doors = doors(model, &mut contexts.counter_slots);
+    let same_az_views = SameAzViews::of(model);
+    let doors = doors(model, &same_az_views, &mut contexts.counter_slots);
     let slots_of_vpcs = contexts.counter_slots.of_vpcs(model);
     let mut of_model = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
@@ -50,7 +53,8 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     }
     let upstream = of_model.upstream;
     let delegated = |kind, group| contexts.of_delegation(&mut of_model, kind, group);
-    let Authorities { tables: authorities, layers, of_views } = claims.build(upstream, &autodefined, delegated);
+    let Authorities { tables: authorities, layers, of_views } =
+        claims.build(upstream, &autodefined, &same_az_views, delegated);
     let views = of_views.into_iter().map(|tables| {
         let vpc = model.vpc(tables.vpc);
         View {
@@ -77,7 +81,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     Snapshot {
         seed,
         doors: doors.into(),
-        clients: PrefixMap::new(clients(model)),
+        clients: clients(model, &same_az_views),
         views: views.into(),
         authorities,
         layers: layers.into(),
@@ -96,46 +100,60 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     }
 }
 
-/// The view of a VPC: two a VPC, from inside and via inbound. Behind those of all VPCs stands one more for each inbound
-/// endpoint with DNS64, in the order of endpoints.
+/// The view of a VPC: two a VPC, from inside and via inbound. Behind those of all VPCs stand those of Availability Zones
+/// (see `same_az.rs`), then one more for each inbound endpoint with DNS64, in the order of endpoints.
 fn view_index(vpc: VpcIndex, ingress: Ingress) -> ViewIndex {
     ViewIndex(vpc.0 * 2 + u32::from(ingress == Ingress::ViaInbound))
 }
 
 /// Who asks as which VPC at shared doors.
-fn clients(model: &Model) -> impl Iterator<Item = (ipnet::IpNet, ViewIndex)> {
-    (0..).zip(&model.vpcs).flat_map(|(index, vpc)| {
+fn clients(model: &Model, same_az_views: &SameAzViews<'_>) -> PrefixMap<ViewIndex> {
+    let of_vpcs = (0..).zip(&model.vpcs).flat_map(|(index, vpc)| {
         let view = view_index(VpcIndex(index), Ingress::Inside);
         vpc.cidrs.iter().chain(&vpc.clients).map(move |prefix| (*prefix, view))
-    })
+    });
+    let clients = PrefixMap::new(of_vpcs.clone());
+    match same_az_views.at_shared_doors(&clients) {
+        subnets if subnets.is_empty() => clients,
+        subnets => PrefixMap::new(of_vpcs.chain(subnets)),
+    }
 }
 
 /// The addresses of all doors in the order of [`Snapshot::doors`]: shared ones, plus-two doors, inbound endpoints.
 pub fn door_addresses(model: &Model) -> Vec<SocketAddr> {
-    doors(model, &mut CounterSlots::default()).into_iter().map(|door| door.address).collect()
+    doors(model, &SameAzViews::of(model), &mut CounterSlots::default()).into_iter().map(|door| door.address).collect()
 }
 
 /// All doors: shared ones, then each VPC's plus-two doors, then those of inbound endpoints.
-fn doors(model: &Model, slots: &mut CounterSlots) -> Vec<Door> {
+fn doors(model: &Model, same_az_views: &SameAzViews<'_>, slots: &mut CounterSlots) -> Vec<Door> {
     let allow = |prefixes: &[ipnet::IpNet]| PrefixMap::new(prefixes.iter().map(|prefix| (*prefix, ())));
     let mut doors = Vec::new();
-    let mut add = |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet]| {
-        let door = |address: &SocketAddr| {
-            let (slot, allow) = (slots.of_door(*address), allow(prefixes));
-            Door { address: *address, kind, slot, allow }
+    let mut add =
+        |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet], subnets: &PrefixMap<ViewIndex>| {
+            doors.extend(addresses.iter().map(|address| Door {
+                address: *address,
+                kind,
+                slot: slots.of_door(*address),
+                allow: allow(prefixes),
+                subnets: subnets.clone(),
+            }));
         };
-        doors.extend(addresses.iter().map(door));
-    };
+    let none = PrefixMap::new([]);
     let default = model.shared.default_vpc.map(|vpc| view_index(vpc, Ingress::Inside));
-    add(&model.shared.listen, DoorKind::Shared { default }, &model.shared.allow);
-    for (index, vpc) in (0..).zip(&model.vpcs) {
-        add(&vpc.listen, DoorKind::View(view_index(VpcIndex(index), Ingress::Inside)), &vpc.allow);
+    add(&model.shared.listen, DoorKind::Shared { default }, &model.shared.allow, &none);
+    for (index, vpc) in (0..).map(VpcIndex).zip(&model.vpcs) {
+        let view = view_index(index, Ingress::Inside);
+        let subnets: Vec<_> = same_az_views.subnets(index).collect();
+        match subnets.is_empty() {
+            true => add(&vpc.listen, DoorKind::View(view), &vpc.allow, &none),
+            false => add(&vpc.listen, DoorKind::BySubnet { otherwise: view }, &vpc.allow, &PrefixMap::new(subnets)),
+        }
     }
-    let mut of_dns64 = (model.vpcs.len() as u32 * 2..).map(ViewIndex);
+    let mut of_dns64 = (same_az_views.end()..).map(ViewIndex);
     for endpoint in &model.inbound_endpoints {
         let own = if endpoint.dns64 { of_dns64.next() } else { None };
         let view = own.unwrap_or_else(|| view_index(endpoint.vpc, Ingress::ViaInbound));
-        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow);
+        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow, &none);
     }
     doors
 }
@@ -146,11 +164,13 @@ mod tests {
     use crate::aws::profile::PROFILE_PRIORITY;
     use crate::aws::record_set::push_rdata;
     use crate::aws::{
-        HostedZone, NetworkInterface, PeeringSide, PeeringStatus, PrivateIpAddress, Profile, ProfileAssociation,
-        RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, Vpc, VpcPeering,
+        DnsRecordIpType, EndpointKind, EndpointState, HostedZone, NetworkInterface, PeeringSide, PeeringStatus,
+        PrivateIpAddress, Profile, ProfileAssociation, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy,
+        RuleAction, Subnet, Vpc, VpcEndpoint, VpcPeering, ZonalAddresses,
     };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
+    use crate::snapshot::{DoorIndex, NoView};
 
     fn name(text: &str) -> Name {
         Name::from_labels(text.split('.').map(str::as_bytes)).expect("a legal name")
@@ -162,6 +182,7 @@ mod tests {
             name: None,
             region: "ap-northeast-2".into(),
             cidrs: vec![format!("10.{}.{}.0/24", index >> 8, index & 0xff).parse().expect("a prefix")],
+            subnets: Vec::new(),
             clients: Vec::new(),
             listen: Vec::new(),
             allow: Vec::new(),
@@ -322,5 +343,57 @@ mod tests {
         model.hosted_zones[0].record_sets.extend(sets);
         let octets = compiled(&model).nodes.octets();
         assert!(octets <= 10_000 * 100, "{octets} octets for 10,000 names");
+    }
+
+    #[test]
+    fn only_zones_where_an_endpoint_prefers_them_have_views() {
+        let mut model = shared(3, 1);
+        let subnet = |block: &str, zone: &str| Subnet {
+            cidr_block: block.parse().expect("a prefix"),
+            availability_zone: zone.into(),
+        };
+        model.vpcs[1].subnets =
+            vec![subnet("10.0.1.0/25", "ap-northeast-2a"), subnet("10.0.1.128/25", "ap-northeast-2b")];
+        model.vpcs[1].listen = vec![([127, 0, 0, 1], 0).into()];
+        let zonal = |zone: &str, last: u8| ZonalAddresses {
+            availability_zone: zone.into(),
+            zonal_name: None,
+            addresses: vec![[10, 0, 1, last].into()],
+        };
+        let endpoint = |prefer_same_az: bool| VpcEndpoint {
+            id: "vpce-0a".into(),
+            vpc: VpcIndex(1),
+            service: "com.amazonaws.ap-northeast-2.kms".into(),
+            kind: EndpointKind::Interface {
+                regional_name: name("vpce-0a-x.kms.ap-northeast-2.vpce.amazonaws.com"),
+                zonal: vec![zonal("ap-northeast-2a", 4), zonal("ap-northeast-2c", 5)],
+                has_subdomains: false,
+                private_names: Vec::new(),
+                private_dns_only_for_inbound: false,
+                dns_record_ip_type: DnsRecordIpType::Ipv4,
+                prefer_same_az,
+            },
+            state: EndpointState::Available,
+            interface_probe: None,
+        };
+        model.endpoints = vec![endpoint(false)];
+        let plain = compiled(&model);
+        assert_eq!(plain.views.len(), 6);
+        assert!(plain.doors.iter().all(|door| matches!(door.kind, DoorKind::View(_))));
+        model.endpoints = vec![endpoint(true)];
+        let split = compiled(&model);
+        // Of the two zones with subnets the endpoint is in one.
+        assert_eq!(split.views.len(), 7);
+        assert_eq!((&*split.views[6].vpc, split.views[6].ingress), ("vpc-1", Ingress::Inside));
+        let view = |client: [u8; 4]| split.view_for(DoorIndex(0), client.into());
+        model.vpcs[1].allow = vec!["10.0.0.0/8".parse().expect("a prefix")];
+        assert_eq!(view([10, 0, 1, 7]), Err(NoView::NotAllowed), "its `allow` is empty");
+        let split = compiled(&model);
+        let view = |client: [u8; 4]| split.view_for(DoorIndex(0), client.into());
+        assert_eq!(view([10, 0, 1, 7]), Ok(ViewIndex(6)));
+        assert_eq!(view([10, 0, 1, 200]), Ok(view_index(VpcIndex(1), Ingress::Inside)));
+        // Everyone else's tables are what they were.
+        assert_eq!(split.views[0].table, split.views[2].table);
+        assert_ne!(split.views[6].table, split.views[2].table);
     }
 }

@@ -1,6 +1,6 @@
 //! Routing policies: what can be settled without a query is settled here, once for a region and not for a VPC.
 
-use super::endpoint::{address_rrsets, interface_health};
+use super::endpoint::{AddressRrsets, address_rrsets, interface_health};
 use super::hosted_zone::endpoint_addresses;
 use super::zone::EncodedRrset;
 use crate::aws::endpoint::INTERFACES_PROBED_MAX;
@@ -32,8 +32,8 @@ pub(super) struct PoliciesBuilder<'m> {
     checks: Vec<HealthIndex>,
     /// The network interfaces of each endpoint that are asked whether they are healthy.
     interfaces: Vec<Vec<(IpAddr, HealthIndex)>>,
-    /// What the regional names of endpoints answer with, of those endpoints: made once.
-    regional_answers: HashMap<usize, Vec<(Rtype, EncodedRrset)>>,
+    /// What addresses of those endpoints come to: made once.
+    endpoint_answers: HashMap<(usize, Vec<IpAddr>), AddressRrsets>,
     regions: Vec<VpcRegion<'m>>,
     by_name: HashMap<&'m str, RegionIndex>,
 }
@@ -63,7 +63,7 @@ impl<'m> PoliciesBuilder<'m> {
             plan,
             checks,
             interfaces,
-            regional_answers: HashMap::new(),
+            endpoint_answers: HashMap::new(),
             regions,
             by_name,
         }
@@ -74,18 +74,24 @@ impl<'m> PoliciesBuilder<'m> {
         self.by_name[name]
     }
 
-    /// What the regional name and the private names of an endpoint answer with: all addresses; of those that are asked, the
-    /// healthy ones, unless none is.
-    pub(super) fn regional_answer(&mut self, endpoint: usize) -> Vec<(Rtype, EncodedRrset)> {
-        let interfaces = &self.interfaces[endpoint];
-        if interfaces.is_empty() {
-            return endpoint_addresses(self.model, endpoint, None);
+    /// What the regional name of an endpoint answers with.
+    fn regional_answer(&mut self, endpoint: usize) -> AddressRrsets {
+        let addresses = endpoint_addresses(self.model, endpoint, None);
+        self.endpoint_answer(endpoint, &addresses)
+    }
+
+    /// What a name of an endpoint answers with that has these addresses: all of them; of those that are asked, the healthy
+    /// ones, unless none is.
+    pub(super) fn endpoint_answer(&mut self, endpoint: usize, addresses: &[IpAddr]) -> AddressRrsets {
+        if self.interfaces[endpoint].is_empty() {
+            return address_rrsets(addresses.iter().copied());
         }
-        if let Some(answer) = self.regional_answers.get(&endpoint) {
+        let key = (endpoint, addresses.to_vec());
+        if let Some(answer) = self.endpoint_answers.get(&key) {
             return answer.clone();
         }
         let mut by_type: Vec<(Rtype, Vec<(HealthIndex, EncodedRrset)>)> = Vec::new();
-        for (ip, health) in interfaces {
+        for (ip, health) in self.interfaces[endpoint].iter().filter(|(ip, _)| addresses.contains(ip)) {
             for (rtype, rrset) in address_rrsets(std::iter::once(*ip)) {
                 match by_type.iter_mut().find(|(known, _)| *known == rtype) {
                     Some((_, sets)) => sets.push((*health, rrset)),
@@ -105,8 +111,36 @@ impl<'m> PoliciesBuilder<'m> {
             let index = self.table.add(PolicyKind::AllHealthy, &sets.collect::<Vec<_>>(), &Order::None, all);
             (rtype, EncodedRrset::policy(index))
         };
-        let answer: Vec<(Rtype, EncodedRrset)> = by_type.into_iter().map(policy).collect();
-        self.regional_answers.insert(endpoint, answer.clone());
+        let answer: AddressRrsets = by_type.into_iter().map(policy).collect();
+        self.endpoint_answers.insert(key, answer.clone());
+        answer
+    }
+
+    /// The same for clients of an Availability Zone: of each type the addresses `there`; `all` where there are none, or
+    /// while none of those that are asked is healthy.
+    pub(super) fn same_az_answer(&mut self, endpoint: usize, there: &[IpAddr], all: &[IpAddr]) -> AddressRrsets {
+        let of_there = self.endpoint_answer(endpoint, there);
+        let mut answer = self.endpoint_answer(endpoint, all);
+        for (rtype, rrset) in &mut answer {
+            let Some((_, near)) = of_there.iter().find(|(of_there, _)| of_there == rtype) else { continue };
+            let is_asked =
+                |(ip, _): &&(IpAddr, HealthIndex)| there.contains(ip) && ip.is_ipv4() == (*rtype == Rtype::A);
+            let asked = self.interfaces[endpoint].iter().filter(is_asked);
+            let asked: Vec<HealthIndex> = asked.map(|(_, health)| *health).collect();
+            if asked.is_empty() {
+                *rrset = near.clone();
+                continue;
+            }
+            let is_any_healthy = self.plan.at_least(1, &asked, false);
+            let sets = [(is_any_healthy, near), (HealthIndex::ALWAYS, &*rrset)].map(|(health, rrset)| PolicySetData {
+                health,
+                weight: 1,
+                records: rrset.count,
+                octets: &rrset.octets,
+            });
+            let index = self.table.add(PolicyKind::InOrder, &sets, &Order::AsAdded, HealthIndex::ALWAYS);
+            *rrset = EncodedRrset::policy(index);
+        }
         answer
     }
 
@@ -188,7 +222,7 @@ impl<'m> PoliciesBuilder<'m> {
                 AliasTarget::Endpoint { endpoint, zonal } => {
                     let rrsets = match zonal {
                         None => self.regional_answer(*endpoint),
-                        Some(_) => endpoint_addresses(self.model, *endpoint, *zonal),
+                        Some(_) => address_rrsets(endpoint_addresses(self.model, *endpoint, *zonal).into_iter()),
                     };
                     let (_, rrset) = rrsets.into_iter().find(|(rtype, _)| *rtype == set.rtype)?;
                     return Some(self.shared(zone, End::Endpoint(*endpoint, *zonal, set.rtype), || rrset));

@@ -360,7 +360,7 @@ fn process(out: &mut Scrape, process: &Process) {
 /// The slots of views that a door leads to, whoever asks there.
 fn slots_with_doors(snapshot: &Snapshot) -> BTreeSet<u16> {
     let views = snapshot.doors.iter().filter_map(|door| match door.kind {
-        DoorKind::View(view) => Some(view),
+        DoorKind::View(view) | DoorKind::BySubnet { otherwise: view } => Some(view),
         DoorKind::Shared { default } => default,
     });
     views.map(|view| snapshot.view(view).slot.0).collect()

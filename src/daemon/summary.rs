@@ -50,16 +50,17 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "health checks", checks);
     let endpoints = model.endpoints.iter().map(|endpoint| {
         let what = match &endpoint.kind {
-            EndpointKind::Interface { private_names, .. } if private_names.is_empty() => "private DNS off".to_owned(),
-            EndpointKind::Interface { private_names, .. } => {
-                format!("private DNS for {}", list(private_names.iter().map(|name| &name.apex)))
-            }
+            EndpointKind::Interface { .. } | EndpointKind::Lattice { .. } => match endpoint.private_names().count() {
+                0 => "private DNS off".to_owned(),
+                _ => format!("private DNS for {}", list(endpoint.private_names().map(|name| &name.apex))),
+            },
             EndpointKind::Gateway => "gateway: no DNS".to_owned(),
             EndpointKind::GatewayLoadBalancer => "gateway load balancer: no DNS".to_owned(),
         };
+        let service = if endpoint.service.is_empty() { "VPC Lattice" } else { &endpoint.service };
         let probe = endpoint.interface_probe.map(|probe| format!(", its addresses asked at port {}", probe.port));
         let probe = probe.unwrap_or_default();
-        format!("{} in {}, {}, {what}{probe}", endpoint.id, model.vpc(endpoint.vpc).id, endpoint.service)
+        format!("{} in {}, {service}, {what}{probe}", endpoint.id, model.vpc(endpoint.vpc).id)
     });
     section(&mut text, "endpoints", endpoints);
     let interfaces = model.network_interfaces.iter().map(|interface| {
@@ -238,6 +239,7 @@ mod tests {
             name: None,
             region: "us-west-2".into(),
             cidrs: Vec::new(),
+            subnets: Vec::new(),
             clients: Vec::new(),
             listen: Vec::new(),
             allow: Vec::new(),

@@ -35,6 +35,8 @@ pub struct Door {
     pub slot: DoorSlot,
     /// Who may ask here (at a shared door: besides those whom a VPC claims).
     pub allow: PrefixMap<()>,
+    /// The views of the VPC's subnets, where they are known: see [`DoorKind::BySubnet`].
+    pub subnets: PrefixMap<ViewIndex>,
 }
 
 /// Which view a door gives.
@@ -47,4 +49,9 @@ pub enum DoorKind {
     },
     /// Always this one: a plus-two door or an address of an inbound endpoint.
     View(ViewIndex),
+    /// A plus-two door of a VPC where clients of some subnets have views of their own.
+    BySubnet {
+        /// The view of the others.
+        otherwise: ViewIndex,
+    },
 }

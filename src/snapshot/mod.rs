@@ -114,7 +114,10 @@ impl Snapshot {
         let door = &self.doors[door.0 as usize];
         match door.kind {
             DoorKind::View(view) if door.allow.get(client).is_some() => Ok(view),
-            DoorKind::View(_) => Err(NoView::NotAllowed),
+            DoorKind::BySubnet { otherwise } if door.allow.get(client).is_some() => {
+                Ok(door.subnets.get(client).unwrap_or(otherwise))
+            }
+            DoorKind::View(_) | DoorKind::BySubnet { .. } => Err(NoView::NotAllowed),
             DoorKind::Shared { default } => match self.clients.get(client) {
                 Some(view) => Ok(view),
                 None if door.allow.get(client).is_none() => Err(NoView::NotAllowed),

@@ -10,9 +10,9 @@ use plustwo::aws::endpoint::PrivateName;
 use plustwo::aws::record_set::push_rdata;
 use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
-    AliasTarget, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind, HostedZone, Model,
-    RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, SharedDoors, Vpc, VpcEndpoint, VpcIndex,
-    ZonalAddresses,
+    AliasTarget, DnsRecordIpType, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind,
+    HostedZone, Model, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, SharedDoors, Vpc,
+    VpcEndpoint, VpcIndex, ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -80,6 +80,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         name: None,
         region: "ap-northeast-2".into(),
         cidrs: vec![block.parse().expect("a prefix")],
+        subnets: Vec::new(),
         clients: Vec::new(),
         listen: Vec::new(),
         allow: Vec::new(),
@@ -287,12 +288,14 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
             regional_name,
             zonal: vec![ZonalAddresses {
                 availability_zone: "ap-northeast-2a".into(),
-                zonal_name,
+                zonal_name: Some(zonal_name),
                 addresses: vec![[10, 0, 0, 65].into(), [10, 0, 0, 66].into()],
             }],
             has_subdomains: false,
             private_names: vec![PrivateName { apex, at_apex: true, below_apex: false }],
             private_dns_only_for_inbound: false,
+            dns_record_ip_type: DnsRecordIpType::Ipv4,
+            prefer_same_az: false,
         },
         state: EndpointState::Available,
         interface_probe: None,

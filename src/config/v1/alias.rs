@@ -127,11 +127,18 @@ impl<'t> Builder<'t, '_> {
             let error = self.reading.error(alias.at, alias.label, problem);
             let hint = match &endpoint.kind {
                 EndpointKind::Interface { regional_name, zonal, .. } => {
-                    let zonal = zonal.iter().map(|zonal| zonal.zonal_name.to_string());
+                    let zonal = zonal.iter().filter_map(|zonal| Some(zonal.zonal_name.as_ref()?.to_string()));
                     let all: Vec<String> = std::iter::once(regional_name.to_string()).chain(zonal).collect();
                     format!("its names are {}", all.join(", "))
                 }
-                _ => "it is no interface endpoint, and has no names".to_owned(),
+                EndpointKind::Lattice { associations, .. } => {
+                    let all: Vec<String> =
+                        associations.iter().map(|association| association.dns_name.to_string()).collect();
+                    format!("its names are {}", all.join(", "))
+                }
+                EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => {
+                    "it is no interface endpoint, and has no names".to_owned()
+                }
             };
             self.reading.report(error.hint(hint));
             return;

@@ -3,9 +3,19 @@
 use super::Builder;
 use super::document::HostedZoneTable;
 use super::endpoint::PrivateDnsClaim;
-use crate::aws::{EndpointKind, HostedZone, VpcIndex};
+use crate::aws::{HostedZone, VpcIndex};
 use crate::dns::Name;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+/// Who has a private name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Claimant {
+    /// An endpoint, by its claim.
+    Endpoint(usize),
+    /// A hosted zone.
+    HostedZone(usize),
+}
 
 /// Two claims to one domain in one VPC, by their index.
 pub(super) struct SameDomain {
@@ -65,31 +75,31 @@ impl<'t> Builder<'t, '_> {
         }
         for (index, claim) in claims.iter().enumerate() {
             let endpoint = &self.model.endpoints[claim.endpoint];
-            let EndpointKind::Interface { private_names, .. } = &endpoint.kind else { continue };
             if !endpoint.state.has_private_names() {
                 continue;
             }
             let vpc = endpoint.vpc;
-            let apexes: Vec<Name> = private_names.iter().map(|name| name.apex.clone()).collect();
-            let mut other_endpoint = None;
-            let mut other_zone = None;
-            for apex in apexes {
-                let zone = zones_by_apex.get(&apex).into_iter().flatten();
+            // Whom the names are in conflict with, and which names: told once for each of them.
+            let mut others: BTreeMap<Claimant, Vec<Name>> = BTreeMap::new();
+            for apex in endpoint.private_names().map(|name| &name.apex) {
+                let zone = zones_by_apex.get(apex).into_iter().flatten();
                 if let Some(&zone) = zone.into_iter().find(|zone| zones[**zone].0.vpcs.contains(&vpc)) {
-                    other_zone.get_or_insert_with(|| (zone, apex.clone()));
+                    others.entry(Claimant::HostedZone(zone)).or_default().push(apex.clone());
                 }
-                if let Some(other) = by_apex.get(&(vpc, apex.clone())).copied() {
-                    other_endpoint.get_or_insert_with(|| (other, apex.clone()));
+                match by_apex.entry((vpc, apex.clone())) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(index)),
+                    Entry::Occupied(other) if *other.get() == index => {}
+                    Entry::Occupied(other) => {
+                        others.entry(Claimant::Endpoint(*other.get())).or_default().push(apex.clone());
+                    }
                 }
-                by_apex.entry((vpc, apex)).or_insert(index);
             }
-            if let Some((other, apex)) = other_endpoint {
-                let other = &claims[other];
-                self.report_conflicting_domain(claim, &apex, vpc, (other.at, &other.label));
-            }
-            if let Some((zone, apex)) = other_zone {
-                let table = zones[zone].1;
-                self.report_conflicting_domain(claim, &apex, vpc, (table.name_at(), &table.label));
+            for (other, apexes) in others {
+                let place = match other {
+                    Claimant::Endpoint(other) => (claims[other].at, claims[other].label.as_str()),
+                    Claimant::HostedZone(zone) => (zones[zone].1.name_at(), zones[zone].1.label.as_str()),
+                };
+                self.report_conflicting_domain(claim, &apexes, vpc, place);
             }
         }
     }
@@ -98,17 +108,21 @@ impl<'t> Builder<'t, '_> {
     fn report_conflicting_domain(
         &mut self,
         claim: &PrivateDnsClaim,
-        apex: &Name,
+        apexes: &[Name],
         vpc: VpcIndex,
         (at, label): (usize, &str),
     ) {
-        let name = apex.to_string();
+        let names: Vec<String> = apexes.iter().map(|apex| apex.to_string().trim_end_matches('.').to_owned()).collect();
+        let Some((name, further)) = names.split_first() else { return };
         let problem = format!(
             "private-dns-enabled cannot be set because there is already a conflicting DNS domain for {} in the VPC {}",
-            name.trim_end_matches('.'),
+            name,
             self.model.vpc(vpc).id
         );
-        let error = self.reading.error(claim.at, &claim.label, problem).also(self.reading.place(at, label));
+        let mut error = self.reading.error(claim.at, &claim.label, problem).also(self.reading.place(at, label));
+        if !further.is_empty() {
+            error = error.rule(format!("the same for {}", further.join(", ")));
+        }
         self.reading.report(error.hint("set private_dns = false here, or take the other one out of the VPC"));
     }
 }

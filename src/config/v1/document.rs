@@ -5,6 +5,9 @@ use super::ec2_tables::{
     InstanceTable, NetworkInterfaceTable, ResolverConfigTable, VpcPeeringTable, read_instance, read_network_interface,
     read_resolver_config, read_vpc_peering,
 };
+use super::endpoint_tables::{
+    EndpointAssociationTable, EndpointServiceTable, read_endpoint_association, read_endpoint_service,
+};
 use super::resolver_tables::{ProfileTable, ResolverRuleTable, read_profile, read_resolver_rule};
 use super::source::{At, Reading};
 use super::table::{Lists, OneOrMany, Table, Text, TextOrTable};
@@ -25,6 +28,7 @@ pub(super) struct Document<'t> {
     pub(super) network_interfaces: Vec<NetworkInterfaceTable<'t>>,
     pub(super) instances: Vec<InstanceTable<'t>>,
     pub(super) inbound_endpoints: Vec<InboundEndpointTable<'t>>,
+    pub(super) endpoint_services: Vec<EndpointServiceTable<'t>>,
     pub(super) endpoints: Vec<EndpointTable<'t>>,
     pub(super) health_checks: Vec<HealthCheckTable<'t>>,
     pub(super) hosted_zones: Vec<HostedZoneTable<'t>>,
@@ -111,6 +115,8 @@ pub(super) struct VpcTable<'t> {
     pub(super) name: Option<Text<'t>>,
     pub(super) region: Option<Text<'t>>,
     pub(super) cidrs: Option<Texts<'t>>,
+    /// By Availability Zone in the order of the file.
+    pub(super) subnets: Option<At<Lists<'t>>>,
     pub(super) clients: Option<Texts<'t>>,
     pub(super) listen: Option<Texts<'t>>,
     pub(super) allow: Option<Texts<'t>>,
@@ -136,6 +142,7 @@ pub(super) struct EndpointTable<'t> {
     pub(super) id: Option<Text<'t>>,
     pub(super) vpc: Option<Text<'t>>,
     pub(super) service: Option<Text<'t>>,
+    pub(super) service_region: Option<Text<'t>>,
     pub(super) dns_name: Option<Text<'t>>,
     pub(super) private_dns: Option<At<bool>>,
     pub(super) private_dns_names: Option<Texts<'t>>,
@@ -145,7 +152,16 @@ pub(super) struct EndpointTable<'t> {
     pub(super) probe_port: Option<At<u64>>,
     /// None if the key is absent or unusable; by Availability Zone in the order of the file.
     pub(super) addresses: Option<At<Lists<'t>>>,
+    pub(super) ip_address_type: Option<Text<'t>>,
+    pub(super) dns_record_ip_type: Option<Text<'t>>,
+    pub(super) prefer_same_az: Option<At<bool>>,
+    pub(super) private_dns_preference: Option<Text<'t>>,
+    pub(super) private_dns_specified_domains: Option<Texts<'t>>,
+    pub(super) associations: Vec<EndpointAssociationTable<'t>>,
+    /// Where `associations` begin; none if there are none.
+    pub(super) associations_at: Option<usize>,
     /// Whether the key is there, right or wrong.
+    pub(super) has_service: bool,
     pub(super) has_dns_name: bool,
     pub(super) has_addresses: bool,
 }
@@ -282,6 +298,13 @@ impl<'t> Document<'t> {
                 "[[inbound_endpoint]]",
                 read_inbound_endpoint,
             ),
+            endpoint_services: each(
+                &mut top,
+                reading,
+                "endpoint_service",
+                "[[endpoint_service]]",
+                read_endpoint_service,
+            ),
             endpoints: each(&mut top, reading, "vpc_endpoint", "[[vpc_endpoint]]", read_endpoint),
             health_checks: each(&mut top, reading, "health_check", "[[health_check]]", read_health_check),
             hosted_zones: each(&mut top, reading, "hosted_zone", "[[hosted_zone]]", read_hosted_zone),
@@ -399,6 +422,7 @@ fn read_vpc<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcTable<'t>
         name,
         region: table.text(reading, "region"),
         cidrs: table.texts(reading, "cidrs"),
+        subnets: read_lists(&mut table, reading, "subnets"),
         clients: table.texts(reading, "clients"),
         listen: table.texts(reading, "listen"),
         allow: table.texts(reading, "allow"),
@@ -429,16 +453,17 @@ fn read_inbound_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) ->
 fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> EndpointTable<'t> {
     let id = table.id(reading, "endpoint", "\"vpce-…\"");
     table.require(reading, "vpc", "\"vpc-…\"");
-    table.require(reading, "service", "\"com.amazonaws.REGION.SERVICE\"");
-    let label = format!("{}, `addresses`", table.label);
+    let label = format!("{}, `associations`", table.label);
     let endpoint = EndpointTable {
         label: table.label.clone(),
         at: table.at,
         id,
+        has_service: table.has("service"),
         has_dns_name: table.has("dns_name"),
         has_addresses: table.has("addresses"),
         vpc: table.text(reading, "vpc"),
         service: table.text(reading, "service"),
+        service_region: table.text(reading, "service_region"),
         dns_name: table.text(reading, "dns_name"),
         private_dns: table.boolean(reading, "private_dns"),
         private_dns_names: table.texts(reading, "private_dns_names"),
@@ -446,12 +471,23 @@ fn read_endpoint<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> Endpoin
         kind: table.text(reading, "type"),
         state: table.text(reading, "state"),
         probe_port: table.number(reading, "probe_port"),
-        addresses: table
-            .table(reading, "addresses", label)
-            .map(|table| At { at: table.at, value: table.into_lists(reading) }),
+        addresses: read_lists(&mut table, reading, "addresses"),
+        ip_address_type: table.text(reading, "ip_address_type"),
+        dns_record_ip_type: table.text(reading, "dns_record_ip_type"),
+        prefer_same_az: table.boolean(reading, "prefer_same_az"),
+        private_dns_preference: table.text(reading, "private_dns_preference"),
+        private_dns_specified_domains: table.texts(reading, "private_dns_specified_domains"),
+        associations_at: table.place_of("associations"),
+        associations: each(&mut table, reading, "associations", &label, read_endpoint_association),
     };
     table.finish(reading);
     endpoint
+}
+
+/// Reads a table whose keys are Availability Zones.
+fn read_lists<'t>(table: &mut Table<'t>, reading: &mut Reading<'t>, key: &'static str) -> Option<At<Lists<'t>>> {
+    let label = format!("{}, `{key}`", table.label);
+    table.table(reading, key, label).map(|table| At { at: table.at, value: table.into_lists(reading) })
 }
 
 fn read_hosted_zone<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> HostedZoneTable<'t> {

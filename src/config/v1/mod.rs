@@ -13,6 +13,10 @@ mod document;
 mod door;
 mod ec2_tables;
 mod endpoint;
+mod endpoint_association;
+mod endpoint_service;
+mod endpoint_set;
+mod endpoint_tables;
 mod health_check;
 mod hosted_zone;
 mod inbound_endpoint;
@@ -28,6 +32,7 @@ mod resolver_tables;
 mod routing_policy;
 mod settings;
 mod source;
+mod subnet;
 mod table;
 mod target;
 mod tls_roots;
@@ -41,6 +46,7 @@ use super::{Configuration, Loaded, Surroundings};
 use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
+use endpoint_service::OfferedService;
 use network_interface::AddressOwners;
 use source::{FurtherFiles, Reading};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -108,6 +114,7 @@ fn settle<'t>(
         vpc_places: Vec::new(),
         address_owners: AddressOwners::default(),
         doors: Doors::default(),
+        endpoint_services: HashMap::new(),
         health_check_indexes: BTreeMap::new(),
         shared_ids: profile::shared_ids(&document.profiles),
         is_open_resolver: document.server.open_resolver.is_some_and(|open| open.value),
@@ -127,9 +134,11 @@ fn settle<'t>(
     builder.settle_upstream(&document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
     settings.upstream = builder.upstream_settings(&document.upstream);
+    builder.settle_endpoint_services(&document.endpoint_services);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_health_checks(&document.health_checks);
     builder.settle_hosted_zones(&document.hosted_zones, &endpoint_names, &private_dns_claims);
+    builder.warn_of_incomplete_sets(&private_dns_claims);
     builder.settle_profiles(&document);
     builder.settle_delegations(&document.resolver_rules);
     if let Some(file) = &document.settings.cache_file {
@@ -156,6 +165,8 @@ struct Builder<'t, 's> {
     address_owners: AddressOwners,
     /// Every address that queries come in by.
     doors: Doors,
+    /// Endpoint services by their names.
+    endpoint_services: HashMap<String, OfferedService>,
     /// Health checks by their ids; none: it has been refused.
     health_check_indexes: BTreeMap<String, Option<HealthCheckIndex>>,
     /// The ids of what profiles share.

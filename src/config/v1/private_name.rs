@@ -16,8 +16,15 @@ impl<'t> Builder<'t, '_> {
         service: Option<ServiceName<'_>>,
     ) -> Vec<PrivateName> {
         match (&table.private_dns_names, service) {
-            (Some(listed), _) => self.listed_private_names(table, listed, at),
-            (None, Some(service)) => self.catalogued_private_names(table, at, service),
+            (Some(listed), service) => {
+                // Whatever the operator calls it: it must be verified.
+                service.and_then(|service| self.offered_private_names(service.text, at, &table.label));
+                self.listed_private_names(table, listed, at)
+            }
+            (None, Some(service)) => match self.offered_private_names(service.text, at, &table.label) {
+                Some(offered) => offered,
+                None => self.catalogued_private_names(table, at, service),
+            },
             (None, None) => Vec::new(),
         }
     }
@@ -89,7 +96,7 @@ impl<'t> Builder<'t, '_> {
         let (problem, hint) = match (service.owner, service.region) {
             (ServiceOwner::Provider, _) => (
                 format!("the private DNS name of {} is its provider's to say", quoted(service.text)),
-                LIST_THEM.to_owned(),
+                format!("add an [[endpoint_service]] with its `private_dns_name`, or {LIST_THEM}"),
             ),
             (ServiceOwner::Aws, region) => {
                 let is_crowded = self.reading.diagnostics.is_crowded();
@@ -106,7 +113,7 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// In AWS's own words (EC2 API: CreateVpcEndpoint, InvalidParameter).
-    fn does_not_provide(&self, at: usize, label: &str, service: &str) -> Diagnostic {
+    pub(super) fn does_not_provide(&self, at: usize, label: &str, service: &str) -> Diagnostic {
         let problem =
             format!("Private DNS can't be enabled because the service {service} does not provide a private DNS name.");
         self.reading.error(at, label, problem).hint("set private_dns = false")

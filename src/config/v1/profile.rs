@@ -5,7 +5,7 @@ use super::document::{Document, Texts};
 use super::resolver_tables::ProfileTable;
 use super::table::Text;
 use crate::aws::profile::PROFILE_PRIORITY;
-use crate::aws::{EndpointKind, Profile, ProfileAssociation, RuleAction, VpcIndex};
+use crate::aws::{Profile, ProfileAssociation, RuleAction, VpcIndex};
 use crate::config::diagnostic::{nearest, quoted};
 use crate::dns::Name;
 use std::collections::{HashMap, HashSet};
@@ -149,17 +149,14 @@ impl<'t> Builder<'t, '_> {
         }
         for member in endpoints {
             let endpoint = &self.model.endpoints[member.index];
-            let private_names = match &endpoint.kind {
-                EndpointKind::Interface { private_names, .. } => &private_names[..],
-                EndpointKind::Gateway | EndpointKind::GatewayLoadBalancer => &[],
-            };
-            if private_names.is_empty() {
+            let mut private_names = endpoint.private_names().map(|name| &name.apex).peekable();
+            if private_names.peek().is_none() {
                 let problem = format!("{} has no private DNS name to share", quoted(&member.text.value));
                 let warning = self.reading.warning(member.text.at, &table.label, problem);
                 let hint = "set `private_dns = true` there, or take it out of the profile";
                 self.reading.report(warning.rule("its own name answers everywhere").hint(hint));
             } else if endpoint.state.has_private_names() {
-                named.extend(private_names.iter().map(|name| (name.apex.clone(), member.text)));
+                named.extend(private_names.map(|apex| (apex.clone(), member.text)));
             }
         }
         self.refuse_same_names(&named, "zones or endpoints that answer", table);

@@ -50,6 +50,11 @@ impl<'t> Table<'t> {
         self.entries.iter().any(|(known, _)| known.value == key)
     }
 
+    /// Where the value of a key stands, right or wrong.
+    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+        self.entries.iter().find(|(known, _)| known.value == key).and_then(|(_, value)| Some(value.as_ref()?.at))
+    }
+
     /// Says that a key must be here, unless it is.
     pub(super) fn require(&mut self, reading: &mut Reading<'t>, key: &'static str, example: &str) {
         if !self.has(key) {

@@ -59,11 +59,13 @@ impl<'t> Builder<'t, '_> {
             let cidrs = self.cidrs(table);
             let clients = self.plain_nets(table.clients.as_ref(), &table.label, "clients");
             let own: Vec<IpNet> = cidrs.iter().chain(&clients).copied().collect();
+            let subnets = self.subnets(table, &cidrs);
             let vpc = Vpc {
                 id: table.id.as_ref().map_or_else(Box::default, |id| id.value.as_ref().into()),
                 name: table.name.as_ref().map(|name| name.value.as_ref().into()),
                 region,
                 cidrs,
+                subnets,
                 clients,
                 listen: self.listen(table.listen.as_ref(), &table.label),
                 allow: self.allow(table.allow.as_ref(), &own, &table.label),
