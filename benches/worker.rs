@@ -81,8 +81,10 @@ fn answer_all(workload: &Workload) {
 fn measured_batch(work: &mut BatchWork, orders: &mut Orders<Waiter>, reader: &mut Reader, memory: &mut Memory<'_>) {
     let server = &memory.workload.server;
     let published = reader.current();
-    let batched = Batched { server, published, counters: &server.counters[0], door: DoorIndex(0) };
+    let (counters, began) = (&server.counters[0], server.precisely());
+    let batched = Batched { server, published, counters, door: DoorIndex(0), began };
     batched.answer(work, memory, BATCH, orders);
+    batched.time(work, server.precisely());
     assert!(orders.is_empty(), "everything is known here");
 }
 

@@ -35,6 +35,7 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("tokio_rustls"), &["src/forward/streams/", "src/probe/tls.rs"]),
     (Word::Prefix("h2"), &["src/forward/streams/"]),
     (Word::Prefix("quinn"), &["src/forward/streams/"]),
+    (Word::Prefix("metrics"), &["src/daemon/"]),
     (Word::Prefix("httparse"), &["src/probe/http.rs"]),
     (Word::Prefix("tokio"), &["src/forward/", "src/probe/", "src/serve/", "src/daemon/", "src/cli/"]),
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),

@@ -61,7 +61,8 @@ impl Datagrams for Same {
 fn answered(server: &Server) -> Orders<Waiter> {
     let (mut work, mut batch, mut orders) = (BatchWork::default(), Same::new(3), server.lanes.orders());
     let published = server.publisher.current();
-    let batched = Batched { server, published: &published, counters: &server.counters[0], door: DoorIndex(0) };
+    let (counters, began) = (&server.counters[0], server.precisely());
+    let batched = Batched { server, published: &published, counters, door: DoorIndex(0), began };
     batched.answer(&mut work, &mut batch, 3, &mut orders);
     for (reply, octets) in batch.replies.iter().zip(&batch.octets) {
         assert_eq!((reply[3] & 15, reply[7], *octets > 12), (0, 1, true), "answered at once");

@@ -109,8 +109,7 @@ pub const REQUEST_INTERVAL_SECONDS: u64 = 30;
 pub const FAILURE_THRESHOLD_MAX: u64 = 10;
 /// The same where nothing is written (HealthCheckConfig: FailureThreshold).
 pub const FAILURE_THRESHOLD: u8 = 3;
-/// Characters of a path, of a name and of what is searched for (HealthCheckConfig: ResourcePath,
-/// FullyQualifiedDomainName, SearchString).
+/// Characters of a path, and of what is searched for (HealthCheckConfig: ResourcePath, SearchString).
 pub const CHARACTERS_MAX: usize = 255;
 /// Where HTTP is asked without a port (HealthCheckConfig: Port, FullyQualifiedDomainName).
 pub const HTTP_PORT: u16 = 80;

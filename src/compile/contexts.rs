@@ -1,5 +1,6 @@
 //! Forwarding contexts and their ids.
 
+use super::counter_slots::CounterSlots;
 use crate::aws::{Model, RuleAction};
 use crate::dns::TargetGroup;
 use crate::snapshot::targets::ContextKind;
@@ -8,9 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Gives out context ids over the life of the process: the same rule with the same targets keeps its id, and with it
-/// its cached replies; new targets mean a new id, so that nothing the old ones said is used.
+/// its cached replies; new targets mean a new id, so that nothing the old ones said is used. The places where queries
+/// are counted are given out beside them, for they last as long.
 #[derive(Debug, Default)]
 pub struct Contexts {
+    pub(super) counter_slots: CounterSlots,
     known: HashMap<(ContextKind, TargetGroup), Known>,
     /// The next id. None is ever given out again.
     next: u32,
@@ -44,7 +47,7 @@ pub(super) struct ModelContexts {
 impl Contexts {
     /// The context id of these targets.
     fn id(&mut self, kind: &ContextKind, group: &TargetGroup) -> ContextId {
-        let Self { known, next, models } = self;
+        let Self { known, next, models, .. } = self;
         let known = known.entry((kind.clone(), group.clone())).or_insert_with(|| {
             let id = ContextId(*next);
             *next = next.checked_add(1).expect("fewer contexts than 2^32 in the life of a process");

@@ -7,6 +7,7 @@ mod authority;
 mod autodefined;
 mod builtin;
 mod contexts;
+mod counter_slots;
 mod endpoint;
 mod health_check;
 mod hosted_zone;
@@ -20,8 +21,11 @@ pub use health_check::probes;
 
 use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
-use crate::snapshot::{Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Snapshot, View, ViewIndex};
+use crate::snapshot::{
+    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Sizes, Snapshot, View, ViewIndex,
+};
 use authority::{Authorities, ClaimsByView};
+use counter_slots::CounterSlots;
 use routing_policy::PoliciesBuilder;
 use same_az::SameAzViews;
 use std::net::SocketAddr;
@@ -32,6 +36,9 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let mut policies = PoliciesBuilder::new(model);
     let mut zones = ZonesBuilder::new(seed);
     let mut claims = ClaimsByView::new(model, seed);
+    let same_az_views = SameAzViews::of(model);
+    let doors = doors(model, &same_az_views, &mut contexts.counter_slots);
+    let slots_of_vpcs = contexts.counter_slots.of_vpcs(model);
     let mut of_model = contexts.of_model(model);
     claims.built_in(builtin::compile(&mut zones));
     let autodefined = autodefined::compile(model, &mut zones, &mut claims);
@@ -46,7 +53,6 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     }
     let upstream = of_model.upstream;
     let delegated = |kind, group| contexts.of_delegation(&mut of_model, kind, group);
-    let same_az_views = SameAzViews::of(model);
     let Authorities { tables: authorities, layers, of_views } =
         claims.build(upstream, &autodefined, &same_az_views, delegated);
     let views = of_views.into_iter().map(|tables| {
@@ -54,6 +60,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         View {
             vpc: vpc.id.clone(),
             ingress: tables.ingress,
+            slot: slots_of_vpcs[tables.vpc.0 as usize].view(tables.ingress),
             region: policies.region(&vpc.region),
             dns_support: vpc.dns_support,
             table: tables.own,
@@ -73,7 +80,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
-        doors: doors(model, &same_az_views).into(),
+        doors: doors.into(),
         clients: clients(model, &same_az_views),
         views: views.into(),
         authorities,
@@ -89,6 +96,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
         },
         contexts: of_model.contexts.into(),
+        sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
 }
 
@@ -113,21 +121,20 @@ fn clients(model: &Model, same_az_views: &SameAzViews<'_>) -> PrefixMap<ViewInde
 
 /// The addresses of all doors in the order of [`Snapshot::doors`]: shared ones, plus-two doors, inbound endpoints.
 pub fn door_addresses(model: &Model) -> Vec<SocketAddr> {
-    doors(model, &SameAzViews::of(model)).into_iter().map(|door| door.address).collect()
+    doors(model, &SameAzViews::of(model), &mut CounterSlots::default()).into_iter().map(|door| door.address).collect()
 }
 
 /// All doors: shared ones, then each VPC's plus-two doors, then those of inbound endpoints.
-fn doors(model: &Model, same_az_views: &SameAzViews<'_>) -> Vec<Door> {
+fn doors(model: &Model, same_az_views: &SameAzViews<'_>, slots: &mut CounterSlots) -> Vec<Door> {
     let allow = |prefixes: &[ipnet::IpNet]| PrefixMap::new(prefixes.iter().map(|prefix| (*prefix, ())));
     let mut doors = Vec::new();
     let mut add =
         |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet], subnets: &PrefixMap<ViewIndex>| {
-            doors.extend(addresses.iter().map(|address| Door {
-                address: *address,
-                kind,
-                allow: allow(prefixes),
-                subnets: subnets.clone(),
-            }));
+            let door = |address: &SocketAddr| {
+                let (slot, allow, subnets) = (slots.of_door(*address), allow(prefixes), subnets.clone());
+                Door { address: *address, kind, slot, allow, subnets }
+            };
+            doors.extend(addresses.iter().map(door));
         };
     let none = PrefixMap::new([]);
     let default = model.shared.default_vpc.map(|vpc| view_index(vpc, Ingress::Inside));

@@ -3,7 +3,9 @@
 mod cache_file;
 mod error;
 mod log;
+pub mod metrics;
 mod open_files;
+pub mod query_log;
 mod run;
 mod source;
 mod summary;
@@ -14,6 +16,7 @@ pub use run::run;
 pub use source::{BUILT_IN_TEXT, Source};
 
 use cache_file::CacheFile;
+use metrics::{Metrics, ReloadResult};
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -59,6 +62,7 @@ pub struct Daemon {
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
+    metrics: Metrics,
     prober: Prober,
     runtime: Runtime,
     /// Where the doors are, in the order of the snapshot's.
@@ -110,6 +114,7 @@ impl Daemon {
         let prober =
             Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
+        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), &doors.udp);
         Ok(Self {
             server,
             workers,
@@ -117,6 +122,7 @@ impl Daemon {
             lanes,
             streams_to_targets,
             cache_file,
+            metrics,
             prober,
             runtime,
             addresses: doors.addresses,
@@ -143,9 +149,21 @@ impl Daemon {
         &self.health
     }
 
+    /// What it tells of itself: give `metrics().scrape()` to whoever asks.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
     /// nothing changes.
     pub fn reload(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
+        let generation = self.take_up(configuration);
+        let result = if generation.is_ok() { ReloadResult::Success } else { ReloadResult::Refused };
+        self.metrics.count_reload(result);
+        generation
+    }
+
+    fn take_up(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
         let Configuration { model, settings } = configuration;
         if compile::door_addresses(model) != self.configured {
             return Err(ReloadError::Doors);

@@ -1,6 +1,7 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
 use super::log::{self, say};
+use super::metrics::ReloadResult;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
 use crate::udp::sys::give_back_free_memory;
@@ -188,6 +189,7 @@ fn reload(daemon: &mut Daemon, source: &Source, loaded: Result<Configuration, St
     match loaded {
         Err(problems) => {
             say(&format!("{}\n", problems.trim_end()));
+            daemon.metrics().count_reload(ReloadResult::Broken);
             tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
         }
         Ok(configuration) => match daemon.reload(&configuration) {

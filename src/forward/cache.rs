@@ -256,6 +256,16 @@ impl ReplyCache {
         (0..self.shards.len()).map(|index| self.read(index).len()).sum()
     }
 
+    /// Replies and failures that have gone to make room, so far; emptying the cache does not count.
+    pub fn evicted(&self) -> u64 {
+        (0..self.shards.len()).map(|index| self.read(index).evicted()).sum()
+    }
+
+    /// Octets that may be held.
+    pub fn octets_max(&self) -> usize {
+        self.limits.octets_max
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

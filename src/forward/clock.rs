@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Millis;
+use super::{Millis, NANOS_PER_MILLI, Nanos};
 
 /// Milliseconds that only grow. Never the wall clock: TTLs must not follow its jumps.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,13 @@ impl Clock {
     /// This moment.
     #[inline]
     pub fn now(self) -> Millis {
-        self.at.plus(self.began.elapsed().as_millis() as u64)
+        self.precisely().millis()
+    }
+
+    /// This moment, for how long something took. 64 bits last for 584 years.
+    #[inline]
+    pub fn precisely(self) -> Nanos {
+        let elapsed = self.began.elapsed();
+        Nanos(self.at.0 * NANOS_PER_MILLI + elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos()))
     }
 }

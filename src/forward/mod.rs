@@ -61,6 +61,27 @@ impl Millis {
     }
 }
 
+/// A moment on the same clock in nanoseconds, for how long something took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// Nanoseconds since an earlier moment; 0 if it was later.
+    #[inline]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment in milliseconds.
+    #[inline]
+    pub fn millis(self) -> Millis {
+        Millis(self.0 / NANOS_PER_MILLI)
+    }
+}
+
+/// Nanoseconds of a millisecond.
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
 /// A question to an upstream, and in whose name it is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {

@@ -1,14 +1,24 @@
 //! What each worker counts: one writer, any number of readers, no cache line shared between workers.
 
+mod latency;
+mod replies;
+
+pub use latency::{BOUNDS, BUCKETS, Latencies, Latency, bound_nanos};
+pub use replies::{RCODES, Replies, ReplySource, When};
+
+use crate::serve::refusal::Refusal;
+use crate::snapshot::{DOOR_SLOTS, DoorSlot, VIEW_SLOTS, ViewSlot};
+use std::array;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::dns::Rcode;
-
 /// Declares the counters of a worker once, as atomics and as plain numbers, so that the two never differ.
 macro_rules! worker_counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (
+        counted { $($(#[$doc:meta])* $name:ident,)* }
+        of_replies { $($(#[$sum_doc:meta])* $sum:ident = $of:expr,)* }
+    ) => {
         /// The counters of one worker: only it writes, so a load and a store make an increment.
         ///
         /// 128 octets apart, for processors fetch cache lines in pairs.
@@ -16,12 +26,23 @@ macro_rules! worker_counters {
         #[repr(align(128))]
         pub struct WorkerCounters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Replies by source, and by rcode or refusal.
+            pub replies: Replies,
+            /// How long replies took.
+            pub latencies: Latencies,
+            /// Queries of each view.
+            pub views: Counters<VIEW_SLOTS>,
+            /// Queries at each door.
+            pub doors: Counters<DOOR_SLOTS>,
         }
 
         impl WorkerCounters {
             /// The numbers as they stand; each by itself is exact, together they are of about one moment.
             pub fn snapshot(&self) -> WorkerCounts {
-                WorkerCounts { $($name: self.$name.get(),)* }
+                WorkerCounts {
+                    $($name: self.$name.get(),)*
+                    $($sum: ($of)(&self.replies),)*
+                }
             }
         }
 
@@ -29,87 +50,127 @@ macro_rules! worker_counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct WorkerCounts {
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$sum_doc])* pub $sum: u64,)*
         }
 
         impl WorkerCounts {
             /// Every number with its name, for a report.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name),)*].into_iter()
+                [$((stringify!($name), self.$name),)* $((stringify!($sum), self.$sum),)*].into_iter()
             }
         }
 
         impl AddAssign for WorkerCounts {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
+                $(self.$sum = self.$sum.wrapping_add(other.$sum);)*
             }
         }
     };
 }
 
 worker_counters! {
-    /// Datagrams or messages received.
-    queries,
-    /// Replies with NOERROR.
-    replies_noerror,
-    /// Replies with NXDOMAIN.
-    replies_nxdomain,
-    /// Replies with SERVFAIL.
-    replies_servfail,
-    /// Replies with REFUSED.
-    replies_refused,
-    /// Replies with FORMERR.
-    replies_formerr,
-    /// Replies with NOTIMP.
-    replies_notimp,
-    /// Replies with any other rcode.
-    replies_other,
-    /// Queries that were not well-formed.
-    malformed,
-    /// Datagrams that got no reply: responses, too short for a header.
-    silent,
-    /// Queries of clients that may not ask at the door.
-    not_allowed,
-    /// Replies that did not fit and carry TC.
-    truncated,
-    /// Forwarded questions answered from the cache.
-    cache_hits,
-    /// Replies with something that is served beyond its lifetime, because upstreams fail.
-    stale,
-    /// Forwarded questions that were not in the cache.
-    cache_misses,
-    /// Misses beyond the questions that may be in flight, of the client or in all.
-    in_flight_limit,
-    /// Replies the system did not take.
-    send_failed,
-    /// Batches received: queries divided by this is how full they are.
-    batches,
-    /// Queries a hosted zone answered.
-    from_hosted_zone,
-    /// Queries an endpoint's names answered.
-    from_endpoint,
-    /// Queries a built-in name answered.
-    from_built_in,
-    /// Queries that EC2's names or the reverse zones of a VPC's addresses answered.
-    from_autodefined,
-    /// Queries that a rule or the upstream answers.
-    from_forward,
+    counted {
+        /// Datagrams or messages received.
+        queries,
+        /// Datagrams that got no reply: responses, too short for a header.
+        silent,
+        /// Replies that did not fit and carry TC.
+        truncated,
+        /// Forwarded questions that were not in the cache.
+        cache_misses,
+        /// Misses beyond the questions that may be in flight, of the client or in all.
+        in_flight_limit,
+        /// Replies the system did not take.
+        send_failed,
+        /// Batches received: queries divided by this is how full they are.
+        batches,
+    }
+    of_replies {
+        /// Replies with NOERROR.
+        replies_noerror = |replies: &Replies| replies.with_rcode("noerror"),
+        /// Replies with NXDOMAIN.
+        replies_nxdomain = |replies: &Replies| replies.with_rcode("nxdomain"),
+        /// Replies with SERVFAIL.
+        replies_servfail = |replies: &Replies| replies.with_rcode("servfail"),
+        /// Replies with REFUSED.
+        replies_refused = |replies: &Replies| replies.with_rcode("refused"),
+        /// Replies with FORMERR.
+        replies_formerr = |replies: &Replies| replies.with_rcode("formerr"),
+        /// Replies with NOTIMP.
+        replies_notimp = |replies: &Replies| replies.with_rcode("notimp"),
+        /// Replies with any other rcode.
+        replies_other = |replies: &Replies| replies.with_rcode("other"),
+        /// Queries that were not well-formed, and were told so.
+        malformed = |replies: &Replies| replies.from_source(ReplySource::Malformed),
+        /// Queries of clients that may not ask at the door.
+        not_allowed = |replies: &Replies| replies.refused(Refusal::NotAllowed),
+        /// Replies with something that is served beyond its lifetime, because upstreams fail.
+        stale = |replies: &Replies| replies.from_source(ReplySource::Stale),
+        /// Forwarded questions answered from the cache, within the lifetime of what it holds.
+        cache_hits = |replies: &Replies| replies.from_source(ReplySource::Cache),
+        /// Queries a hosted zone answered.
+        from_hosted_zone = |replies: &Replies| replies.from_source(ReplySource::HostedZone),
+        /// Queries an endpoint's names answered.
+        from_endpoint = |replies: &Replies| {
+            replies.from_source(ReplySource::PrivateName) + replies.from_source(ReplySource::EndpointName)
+        },
+        /// Queries a built-in name answered, or we ourselves where ANY was asked of others.
+        from_built_in = |replies: &Replies| replies.from_source(ReplySource::BuiltIn),
+        /// Queries that EC2's names or the reverse zones of a VPC's addresses answered.
+        from_autodefined = |replies: &Replies| replies.from_source(ReplySource::Autodefined),
+        /// Queries that a rule or the upstream answers, now or before.
+        from_forward = |replies: &Replies| {
+            let sources = [ReplySource::Cache, ReplySource::Stale, ReplySource::Forward];
+            sources.into_iter().map(|source| replies.from_source(source)).sum()
+        },
+    }
 }
 
 impl WorkerCounters {
-    /// The counter of replies with this rcode.
+    /// The counter of a view's queries.
     #[inline]
-    pub fn replies(&self, rcode: Rcode) -> &Counter {
-        match rcode {
-            Rcode::NOERROR => &self.replies_noerror,
-            Rcode::NXDOMAIN => &self.replies_nxdomain,
-            Rcode::SERVFAIL => &self.replies_servfail,
-            Rcode::REFUSED => &self.replies_refused,
-            Rcode::FORMERR => &self.replies_formerr,
-            Rcode::NOTIMP => &self.replies_notimp,
-            _ => &self.replies_other,
-        }
+    pub fn view(&self, slot: ViewSlot) -> &Counter {
+        self.views.at(usize::from(slot.0))
+    }
+
+    /// The counter of a door's queries.
+    #[inline]
+    pub fn door(&self, slot: DoorSlot) -> &Counter {
+        self.doors.at(usize::from(slot.0))
     }
 }
+
+/// Counters by number.
+#[derive(Debug)]
+pub struct Counters<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for Counters<N> {
+    fn default() -> Self {
+        Self(array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl<const N: usize> Counters<N> {
+    /// One of them; the last for a number beyond it.
+    #[inline]
+    pub fn at(&self, index: usize) -> &Counter {
+        &self.0[index.min(N - 1)]
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Counter] {
+        &self.0
+    }
+
+    /// What they come to.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// How a number is raised.
+pub type AddTo = fn(&Counter, u64);
 
 impl Add for WorkerCounts {
     type Output = Self;
@@ -134,7 +195,13 @@ impl Counter {
     /// Adds one where several threads do.
     #[inline]
     pub fn increment_shared(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_shared(1);
+    }
+
+    /// Adds a number where several threads do.
+    #[inline]
+    pub fn add_shared(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Adds one; only the owning thread may.
@@ -160,6 +227,7 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Rcode;
 
     #[test]
     fn the_counts_of_all_workers_add_up_by_name() {
@@ -169,17 +237,33 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..1000 {
                         worker.queries.increment();
-                        worker.replies(Rcode::NXDOMAIN).increment();
+                        worker.replies.count(ReplySource::HostedZone, Rcode::NXDOMAIN, Counter::add);
                     }
-                    worker.cache_hits.add(7);
+                    for _ in 0..7 {
+                        worker.replies.count(ReplySource::Cache, Rcode::NOERROR, Counter::add);
+                    }
                 });
             }
         });
         let sum: WorkerCounts = workers.iter().map(WorkerCounters::snapshot).sum();
-        let expected =
-            WorkerCounts { queries: 3000, replies_nxdomain: 3000, cache_hits: 21, ..WorkerCounts::default() };
+        let expected = WorkerCounts {
+            queries: 3000,
+            replies_nxdomain: 3000,
+            from_hosted_zone: 3000,
+            replies_noerror: 21,
+            cache_hits: 21,
+            from_forward: 21,
+            ..WorkerCounts::default()
+        };
         assert_eq!(sum, expected);
-        assert_eq!(sum.named().filter(|(_, number)| *number != 0).count(), 3);
+        assert_eq!(sum.named().filter(|(_, number)| *number != 0).count(), 6);
+    }
+
+    #[test]
+    fn a_number_beyond_the_last_counter_is_the_last() {
+        let counters = Counters::<3>::default();
+        [0, 2, 3, usize::MAX].into_iter().for_each(|index| counters.at(index).increment());
+        assert_eq!(counters.all().iter().map(Counter::get).collect::<Vec<_>>(), [1, 0, 3]);
     }
 
     #[test]

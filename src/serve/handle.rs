@@ -163,12 +163,12 @@ pub enum Source {
     Zone(ZoneKind),
     /// What an upstream said, kept or just fetched.
     Forward,
-    /// Nobody: refused or failed.
-    Nobody,
+    /// We ourselves, where ANY is asked for a name whose records are elsewhere.
+    Ourselves,
+    /// Nobody, and why. Who may not ask at all has its stream closed after the reply.
+    Refused(Refusal),
     /// Nobody: the query was not well-formed.
     Malformed,
-    /// Nobody, and the client may not ask here at all: a stream is closed after the reply.
-    NotAllowed,
 }
 
 /// Reads a query and finds where its answer stands.
@@ -184,6 +184,15 @@ pub fn begin(slot: &mut Slot, snapshot: &Snapshot, message: &[u8], door: DoorInd
             }
         },
     };
+}
+
+/// The view of a query that has been begun; none where it was malformed or its client has none.
+#[inline]
+pub fn view(slot: &Slot) -> Option<ViewIndex> {
+    match slot.state {
+        State::Located { view, .. } => Some(view),
+        State::Malformed(_) | State::NoView(_) => None,
+    }
 }
 
 /// The hash of the node where the answer begins, to be touched before it is read; 0 where there is none.
@@ -269,8 +278,7 @@ pub fn complete(
     };
     let view = around.snapshot.view(view_index);
     if query.edns.is_some_and(|edns| edns.version != 0) {
-        let writer = begin_reply(query, around, message, out);
-        return finish(writer, query, Rcode::BADVERS, None, Source::Nobody);
+        return refuse(query, around, message, out, Refusal::EdnsVersion);
     }
     if !view.dns_support {
         return refuse(query, around, message, out, Refusal::DnsSupportOff);
@@ -346,7 +354,7 @@ impl<'b> Work<'_, 'b> {
                 Next::Refuse(refusal) => {
                     self.clear();
                     let (rcode, error) = refusal.reply();
-                    return self.finish(rcode, error, Source::Nobody);
+                    return self.finish(rcode, error, Source::Refused(refusal));
                 }
                 Next::Miss(miss) => return Outcome::Miss(miss),
                 Next::Continue => {}
@@ -485,7 +493,7 @@ impl<'b> Work<'_, 'b> {
         }
         if self.query.qtype == Rtype::ANY {
             self.push_any_hinfo();
-            return done(Rcode::NOERROR, Source::Nobody);
+            return done(Rcode::NOERROR, Source::Ourselves);
         }
         // Only the very name asked has been looked up before.
         let is_first = self.cnames == 0 && self.has_first_ask;
@@ -618,8 +626,7 @@ fn finish(
 /// Answers a refusal.
 fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], refusal: Refusal) -> Outcome {
     let (rcode, error) = refusal.reply();
-    let source = if refusal == Refusal::NotAllowed { Source::NotAllowed } else { Source::Nobody };
-    finish(begin_reply(query, around, message, out), query, rcode, error, source)
+    finish(begin_reply(query, around, message, out), query, rcode, error, Source::Refused(refusal))
 }
 
 /// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:

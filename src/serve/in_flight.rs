@@ -99,6 +99,11 @@ impl InFlight {
         }
     }
 
+    /// How many there may be in all.
+    pub fn max(&self) -> usize {
+        self.0.total_max
+    }
+
     /// Questions in flight now.
     pub fn total(&self) -> usize {
         self.0.total.load(Ordering::Relaxed)

@@ -4,7 +4,7 @@
 //! (no query sees two), and each round either completes the reply or learns one more thing. Datagrams are answered on
 //! the lane that learned what they waited for, streams on their own tasks.
 
-use super::counters::{Counter, WorkerCounters};
+use super::counters::{Counter, ReplySource, When, WorkerCounters};
 use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
 use super::in_flight::Permit;
 use super::refusal::Refusal;
@@ -13,7 +13,7 @@ use super::udp::worker::count_reply;
 use crate::dns::Class;
 use crate::dns::reply::Transport;
 use crate::forward::lane::{Audience, Order, Orders};
-use crate::forward::{self, Ask, ExchangeError, Millis};
+use crate::forward::{self, Ask, ExchangeError, Millis, Nanos};
 use crate::resolve::CNAME_CHAIN_MAX;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, Snapshot};
@@ -55,7 +55,7 @@ pub struct Waiting {
     /// The address that was asked, where the door is a wildcard.
     pub local: Option<IpAddr>,
     /// When it came: by that its time is over, however many questions it leads to.
-    pub arrived: Millis,
+    pub received: Nanos,
     /// Its place among the questions in flight; none after it was told something that is still being asked.
     pub permit: Permit,
     /// Where CNAMEs have led it; none while the very name that it asks for is being asked.
@@ -149,6 +149,8 @@ pub struct Waiters {
     spare: Vec<Answers>,
     /// Places of those who have been answered.
     permits: Vec<Permit>,
+    /// Whence the replies of this turn are, and when their queries came.
+    timed: Vec<(ReplySource, Nanos)>,
     work: Work,
 }
 
@@ -177,6 +179,7 @@ impl Waiters {
             collected: Vec::new(),
             spare: Vec::new(),
             permits: Vec::new(),
+            timed: Vec::new(),
             work: Work::default(),
         }
     }
@@ -210,9 +213,7 @@ impl Waiters {
         });
         match round {
             Round::Done(reply) => {
-                if let Some(reply) = reply {
-                    count_reply(self.counters(), &reply, Counter::increment);
-                }
+                self.count(reply, waiting.received);
                 self.permits.push(waiting.permit);
             }
             Round::Miss(miss) => {
@@ -243,7 +244,7 @@ impl Waiters {
             waiting.permit = self.server.in_flight.admit(client).unwrap_or_default();
         }
         if has_room && waiting.permit.holds() {
-            let (group, arrived) = (Arc::clone(&snapshot.context(asking.context).group), waiting.arrived);
+            let (group, arrived) = (Arc::clone(&snapshot.context(asking.context).group), waiting.received.millis());
             self.server.lanes.submit(Order::new(question, &group, client, arrived, Waiter::Datagram(waiting)));
             return;
         }
@@ -261,10 +262,32 @@ impl Waiters {
             round = work.refuse(server, &waiting, now, out, why);
             if let Round::Done(Some(reply)) = round { reply.octets } else { 0 }
         });
-        if let Round::Done(Some(reply)) = round {
-            count_reply(self.counters(), &reply, Counter::increment);
+        if let Round::Done(reply) = round {
+            self.count(reply, waiting.received);
         }
         self.permits.push(waiting.permit);
+    }
+
+    /// Counts a reply to a query that came then; how long it took is counted when it has left.
+    fn count(&mut self, reply: Option<Reply>, received: Nanos) {
+        match reply {
+            Some(reply) => {
+                let source = count_reply(self.counters(), &reply, When::Later, Counter::add);
+                self.timed.push((source, received));
+            }
+            None => self.counters().silent.increment(),
+        }
+    }
+
+    /// Counts how long the replies of this turn took, which have left.
+    fn time(&mut self) {
+        if self.timed.is_empty() {
+            return;
+        }
+        let (now, latencies) = (self.server.precisely(), &self.server.lane_counters(self.lane).latencies);
+        for (source, received) in self.timed.drain(..) {
+            latencies.add(source, now.since(received), Counter::add);
+        }
     }
 
     /// Room for one more reply of a door: its place among those that are collected.
@@ -318,6 +341,7 @@ impl Audience for Waiters {
 
     fn flush(&mut self) {
         self.send();
+        self.time();
         self.server.in_flight.give_back(&mut self.permits);
     }
 

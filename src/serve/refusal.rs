@@ -10,6 +10,8 @@ pub enum Refusal {
     NotAllowed,
     /// No VPC claims the client, and there is no `default_vpc`.
     Unclaimed,
+    /// A version of EDNS other than 0.
+    EdnsVersion,
     /// The VPC has `dns_support = false`.
     DnsSupportOff,
     /// A class other than IN (only IN data is here).
@@ -31,6 +33,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// How many there are.
+    pub const COUNT: usize = Self::Internal as usize + 1;
+
+    /// Each with its name in metrics, in their order.
+    pub const NAMED: [(Self, &'static str); Self::COUNT] = [
+        (Self::NotAllowed, "not_allowed"),
+        (Self::Unclaimed, "unclaimed"),
+        (Self::EdnsVersion, "edns_version"),
+        (Self::DnsSupportOff, "dns_support_off"),
+        (Self::Class, "class"),
+        (Self::MetaType, "meta_type"),
+        (Self::NotRecursive, "not_recursive"),
+        (Self::NobodyToAsk, "nobody_to_ask"),
+        (Self::ChainTooLong, "chain_too_long"),
+        (Self::InFlightLimit, "in_flight_limit"),
+        (Self::RoundLimit, "round_limit"),
+        (Self::Internal, "internal_error"),
+    ];
+
     /// The rcode, and the extended error for clients with EDNS (RFC 8914).
     pub fn reply(self) -> (Rcode, Option<ExtendedError>) {
         let extended = |code, text| Some(ExtendedError { code, text });
@@ -42,6 +63,7 @@ impl Refusal {
                 Rcode::REFUSED,
                 extended(ExtendedErrorCode::PROHIBITED, "no VPC claims this client and there is no default_vpc"),
             ),
+            Self::EdnsVersion => (Rcode::BADVERS, None),
             Self::DnsSupportOff => {
                 (Rcode::REFUSED, extended(ExtendedErrorCode::PROHIBITED, "enableDnsSupport is false for this VPC"))
             }
@@ -67,5 +89,15 @@ impl Refusal {
             }
             Self::Internal => (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "internal error")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_named_in_its_place() {
+        assert!(Refusal::NAMED.iter().enumerate().all(|(index, (refusal, _))| *refusal as usize == index));
     }
 }

@@ -5,7 +5,7 @@ use super::in_flight::InFlight;
 use super::later::Waiter;
 use crate::forward::clock::Clock;
 use crate::forward::lane::Lanes;
-use crate::forward::{Forwarder, Millis};
+use crate::forward::{Forwarder, Millis, Nanos};
 use crate::snapshot::Publisher;
 use std::sync::Arc;
 
@@ -55,6 +55,17 @@ impl Server {
     #[inline]
     pub fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// The same moment, for how long something takes.
+    #[inline]
+    pub fn precisely(&self) -> Nanos {
+        self.clock.precisely()
+    }
+
+    /// The counters of the UDP workers.
+    pub fn udp_counters(&self) -> &[WorkerCounters] {
+        &self.counters[..self.workers]
     }
 
     /// The counters of a lane.

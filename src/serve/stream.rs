@@ -85,6 +85,11 @@ impl Streams {
         self.seats.taken()
     }
 
+    /// A view of the streams for whoever looks on, also when these are gone.
+    pub fn watch(&self) -> StreamsWatch {
+        StreamsWatch { seats: Arc::clone(&self.seats), counters: Arc::clone(&self.counters) }
+    }
+
     /// Takes in no more connections and no more messages, lets what is in flight be answered, and closes; returns
     /// how many connections were not done in time and were cut.
     pub async fn drain(self, within: Duration) -> u64 {
@@ -95,6 +100,30 @@ impl Streams {
         self.phase.send_replace(Phase::Over);
         self.phase.closed().await;
         self.counters.cut.load(Ordering::Relaxed)
+    }
+}
+
+/// The streams from outside.
+#[derive(Clone)]
+pub struct StreamsWatch {
+    seats: Arc<Seats>,
+    counters: Arc<StreamCounters>,
+}
+
+impl StreamsWatch {
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// How many may be.
+    pub fn max(&self) -> usize {
+        self.seats.max()
+    }
+
+    /// What has been counted.
+    pub fn counts(&self) -> StreamCounts {
+        self.counters.snapshot()
     }
 }
 

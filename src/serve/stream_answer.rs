@@ -1,13 +1,15 @@
 //! What streams say to each message: the same engine as over UDP, without its size limit.
 
 use super::arrival::Arrival;
-use super::counters::Counter;
-use super::handle::{self, LookedUp, Outcome, Scratch, Slot, Source, Surroundings};
+use super::counters::{Counter, When};
+use super::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use super::later::{self, WaitingMessage};
+use super::refusal::Refusal;
 use super::server::Server;
 use super::stream::{Answer, StreamAnswer};
 use super::udp::worker::count_reply;
 use crate::dns::reply::Transport;
+use crate::forward::Nanos;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -35,8 +37,13 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     counters.queries.increment_shared();
     let published = server.publisher.current();
     let client = arrival.client_ip();
-    let now = server.now();
+    let received = server.precisely();
+    let now = received.millis();
     handle::begin(&mut kept.slot, &published.snapshot, message, arrival.door, client);
+    counters.door(published.snapshot.door_slot(arrival.door)).increment_shared();
+    if let Some(view) = handle::view(&kept.slot) {
+        counters.view(published.snapshot.view(view).slot).increment_shared();
+    }
     let looked_up = handle::first_ask(&kept.slot, &published.snapshot);
     let looked_up = looked_up.and_then(|ask| server.forwarder.cached(&ask, now));
     if let Some(Ok(cached)) = &looked_up
@@ -72,7 +79,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
             let server = server.clone();
             return StreamAnswer::Later(Box::pin(async move {
                 let (octets, reply) = waiting.answer(miss).await?;
-                count_reply(server.shared_counters(), &reply, Counter::increment_shared);
+                count(&server, &reply, When::Later, received);
                 Some(octets)
             }));
         }
@@ -82,15 +89,20 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     match outcome {
         Outcome::Reply(done) => {
             reply.extend_from_slice(&kept.out[..done.octets]);
-            count_reply(counters, &done, Counter::increment_shared);
-            if done.source == Source::Forward {
-                counters.cache_hits.increment_shared();
-            }
-            if done.source == Source::NotAllowed { StreamAnswer::NowThenClose } else { StreamAnswer::Now }
+            count(server, &done, When::AtOnce, received);
+            let may_ask = done.source != Source::Refused(Refusal::NotAllowed);
+            if may_ask { StreamAnswer::Now } else { StreamAnswer::NowThenClose }
         }
         Outcome::Silent | Outcome::Miss(_) => {
             counters.silent.increment_shared();
             StreamAnswer::Silent
         }
     }
+}
+
+/// Counts a reply to a message that was received then.
+fn count(server: &Server, reply: &Reply, when: When, received: Nanos) {
+    let counters = server.shared_counters();
+    let source = count_reply(counters, reply, when, Counter::add_shared);
+    counters.latencies.add(source, server.precisely().since(received), Counter::add_shared);
 }

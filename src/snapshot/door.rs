@@ -8,6 +8,22 @@ use std::net::SocketAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DoorIndex(pub u32);
 
+/// Where a door's queries are counted: the same over the life of the process, whatever is reloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DoorSlot(pub u16);
+
+/// Doors whose queries are counted apart, the first ones since the start; those of the rest are counted together.
+pub const DOORS_COUNTED_APART: u16 = 256;
+/// How many [`DoorSlot`]s there are: one a door, and one for the rest.
+pub const DOOR_SLOTS: usize = DOORS_COUNTED_APART as usize + 1;
+
+impl DoorSlot {
+    /// Whether it stands for one door, and not for the rest.
+    pub fn is_of_one(self) -> bool {
+        self.0 < DOORS_COUNTED_APART
+    }
+}
+
 /// One door.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -15,6 +31,8 @@ pub struct Door {
     pub address: SocketAddr,
     /// Which view it gives.
     pub kind: DoorKind,
+    /// Where its queries are counted.
+    pub slot: DoorSlot,
     /// Who may ask here (at a shared door: besides those whom a VPC claims).
     pub allow: PrefixMap<()>,
     /// The views of the VPC's subnets, where they are known: see [`DoorKind::BySubnet`].

@@ -27,7 +27,7 @@ pub mod zone;
 pub use authority::{Authority, AuthorityTable, AuthorityTables, Layer, LayerIndex};
 pub use autodefined::{Network, Networks, NetworksIndex, ReverseName, StoredNames};
 pub use compat::NegativeAnswers;
-pub use door::{Door, DoorIndex, DoorKind};
+pub use door::{DOOR_SLOTS, DOORS_COUNTED_APART, Door, DoorIndex, DoorKind, DoorSlot};
 pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
@@ -35,7 +35,7 @@ pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
 pub use publish::{Generation, Publisher, Reader};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
-pub use view::{Ingress, View, ViewIndex};
+pub use view::{Ingress, VIEW_SLOTS, VPCS_COUNTED_APART, View, ViewIndex, ViewSlot};
 pub use zone::{Contents, Zone, ZoneIndex, ZoneKind};
 
 use crate::dns::{FoldedName, HashSeed};
@@ -74,6 +74,19 @@ pub struct Snapshot {
     pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
+    /// How much it was made of.
+    pub sizes: Sizes,
+}
+
+/// How much a snapshot was made of, for whoever looks at it from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// VPCs.
+    pub vpcs: usize,
+    /// VPC endpoints.
+    pub endpoints: usize,
+    /// Resolver rules, SYSTEM rules among them.
+    pub rules: usize,
 }
 
 /// Why a client gets no view.
@@ -158,6 +171,20 @@ impl Snapshot {
             Authority::Layered(_) | Authority::Forward(_) | Authority::Nothing => 0,
         };
         Located { authority, node_hash }
+    }
+
+    /// Where the queries of a door are counted.
+    #[inline]
+    pub fn door_slot(&self, door: DoorIndex) -> DoorSlot {
+        self.doors.get(door.0 as usize).map_or(DoorSlot(DOORS_COUNTED_APART), |door| door.slot)
+    }
+
+    /// Octets of the data in memory: names, records, tables, zones and views.
+    pub fn octets(&self) -> usize {
+        let of_zones = self.zones.iter().map(|zone| size_of::<Zone>() + zone.negative_soa.len() + zone.id.len());
+        let of_views = self.views.iter().map(|view| size_of::<View>() + view.vpc.len());
+        let of_tables = self.nodes.octets() + self.authorities.octets() + self.policies.octets();
+        of_tables + of_zones.chain(of_views).sum::<usize>()
     }
 
     /// The zone that falls through of an index that this snapshot gave out.

@@ -36,6 +36,7 @@ pub struct NodeTable {
     slots: Pages,
     mask: usize,
     arena: Pages,
+    names: usize,
 }
 
 /// One slot: part of the hash, and where the node stands in units of 8 octets, plus one; 0 = empty.
@@ -128,6 +129,16 @@ impl NodeTable {
     #[inline]
     pub fn is_large(&self) -> bool {
         self.arena.len() > TOUCHED_ARENA_OCTETS_MIN
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names == 0
     }
 
     /// Octets of table and arena.
@@ -318,7 +329,7 @@ impl NodeTableBuilder {
     /// Makes the table.
     pub fn build(self) -> NodeTable {
         let size = (self.entries.len() * 3 / 2 + 1).next_power_of_two();
-        let mask = size - 1;
+        let (mask, names) = (size - 1, self.entries.len());
         let mut slots = vec![[0u8; SLOT_OCTETS]; size];
         for (hash, place) in self.entries {
             let mut at = hash as usize;
@@ -327,7 +338,7 @@ impl NodeTableBuilder {
             }
             slots[at & mask] = Slot { tag: (hash >> 32) as u32, place }.write();
         }
-        NodeTable { slots: Pages::keep(slots.into_flattened()), mask, arena: Pages::keep(self.arena) }
+        NodeTable { slots: Pages::keep(slots.into_flattened()), mask, arena: Pages::keep(self.arena), names }
     }
 }
 

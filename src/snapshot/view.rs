@@ -17,6 +17,22 @@ pub enum Ingress {
     ViaInbound,
 }
 
+/// Where a view's queries are counted: the same over the life of the process, whatever is reloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ViewSlot(pub u16);
+
+/// VPCs whose queries are counted apart, the first ones since the start; those of the rest are counted together.
+pub const VPCS_COUNTED_APART: u16 = 128;
+/// How many [`ViewSlot`]s there are: two a VPC, and two for the rest.
+pub const VIEW_SLOTS: usize = 2 * (VPCS_COUNTED_APART as usize + 1);
+
+impl ViewSlot {
+    /// Whether it stands for one VPC, and not for the rest.
+    pub fn is_of_one(self) -> bool {
+        self.0 < 2 * VPCS_COUNTED_APART
+    }
+}
+
 /// One view.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -24,6 +40,8 @@ pub struct View {
     pub vpc: Box<str>,
     /// How queries come in.
     pub ingress: Ingress,
+    /// Where its queries are counted.
+    pub slot: ViewSlot,
     /// Where the VPC is: policies by latency and location are answered from there, whoever asks
     /// (R53:hosted-zone-private-considerations).
     pub region: RegionIndex,

@@ -326,6 +326,23 @@ pub fn shut_for_receiving(socket: &UdpSocket) -> io::Result<()> {
     }
 }
 
+/// Datagrams that the kernel dropped at this socket because its receive buffer was full, or memory scarce. The number
+/// begins anew after 2^32.
+pub fn receive_drops(socket: &impl AsRawFd) -> io::Result<u32> {
+    let mut figures = [0u32; MEMINFO_FIGURES];
+    let mut octets = size_of_val(&figures) as socklen_t;
+    // SAFETY: the kernel writes `octets` octets at most, which is what the live local has, and reads and writes the length.
+    let result = unsafe {
+        let figures = addr_of_mut!(figures).cast::<c_void>();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, figures, addr_of_mut!(octets))
+    };
+    outcome(result).map(|()| figures[MEMINFO_DROPS])
+}
+
+/// What `SO_MEMINFO` tells of a socket: so many numbers, of which this is the one of drops (linux/sock_diag.h).
+const MEMINFO_FIGURES: usize = 9;
+const MEMINFO_DROPS: usize = 8;
+
 /// Whether there is something to take from this socket now: a datagram, or a connection at a listener.
 pub fn is_readable(socket: &impl AsRawFd) -> bool {
     let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };

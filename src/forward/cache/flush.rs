@@ -53,8 +53,11 @@ impl ReplyCache {
 
     fn flush_shard(&self, index: usize, what: &Flush) -> u64 {
         if *what == Flush::All {
-            let empty = self.limits.empty_shard(self.shards.len());
-            let full: Shard = mem::replace(&mut *self.write(index), empty);
+            let mut empty = self.limits.empty_shard(self.shards.len());
+            let mut shard = self.write(index);
+            empty.count_on(&shard);
+            let full: Shard = mem::replace(&mut shard, empty);
+            drop(shard);
             // Dropped behind the lock: that takes as long as the cache is large.
             return full.len() as u64;
         }

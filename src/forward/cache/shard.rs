@@ -24,6 +24,8 @@ pub(super) struct Shard {
     /// Hashes of what left a small queue without being asked for: who comes back is no newcomer.
     left: Box<[u32]>,
     octets_max: u64,
+    /// Entries that have gone to make room.
+    evicted: u64,
     /// How long answers may be served beyond their lifetime, in seconds.
     stale_seconds: u32,
 }
@@ -119,6 +121,7 @@ impl Shard {
             queues: [[Queue::EMPTY; 2]; 2],
             left: vec![0; left].into(),
             octets_max: (octets_max - left * size_of::<u32>()) as u64,
+            evicted: 0,
             stale_seconds,
         }
     }
@@ -212,6 +215,16 @@ impl Shard {
         self.queues.as_flattened().iter().map(|queue| queue.entries).sum()
     }
 
+    /// Entries that have gone to make room, so far.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Counts on from where another has come.
+    pub(super) fn count_on(&mut self, before: &Self) {
+        self.evicted = before.evicted;
+    }
+
     /// Number of slots, used and free: what [`Self::visit`] and [`Self::sweep`] can be asked for.
     pub(super) fn slots(&self) -> u32 {
         self.slots.used
@@ -242,9 +255,11 @@ impl Shard {
     /// Evicts until the octets suffice.
     fn make_room(&mut self, now: Millis) {
         while self.octets_of(NEGATIVE) > self.octets_max / NEGATIVE_SHARE {
+            self.evicted += 1;
             self.evict(NEGATIVE, now);
         }
         while self.octets() > self.octets_max {
+            self.evicted += 1;
             // What says that there is nothing stays within its share, so it need not go unless it is of no more use.
             let oldest = self.queues[NEGATIVE].map(|queue| queue.tail);
             if let Some(slot) = oldest.into_iter().find(|&slot| slot != NONE && self.is_over(slot, now)) {

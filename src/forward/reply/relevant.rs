@@ -124,13 +124,16 @@ impl<'m> Relevant<'m> {
             let (mut seen, before) = (0, self.chain.length);
             for cname in self.answers(Rtype::CNAME) {
                 seen += 1;
-                let chain = &mut self.chain;
-                let is_next = self.message.is_same_name(cname.owner_at, chain.last());
-                if is_next && !chain.linked().iter().any(|name| self.message.is_same_name(cname.owner_at, *name)) {
-                    *chain.cnames.get_mut(chain.length)? = cname.start;
-                    chain.length += 1;
-                    chain.names[chain.length] = self.message.name_start(cname.rdata_at);
+                let is_of = |at: usize| self.message.is_same_name(cname.owner_at, at);
+                if !is_of(self.chain.last()) || self.chain.linked().iter().any(|name| is_of(*name)) {
+                    continue;
                 }
+                // The first of its name may stand before what led here.
+                let Some(first) = self.answers(Rtype::CNAME).find(|other| is_of(other.owner_at)) else { continue };
+                let chain = &mut self.chain;
+                *chain.cnames.get_mut(chain.length)? = first.start;
+                chain.length += 1;
+                chain.names[chain.length] = self.message.name_start(first.rdata_at);
             }
             if self.chain.length == before || self.chain.length == seen {
                 return Some(());

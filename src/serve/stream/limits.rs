@@ -64,6 +64,11 @@ impl Seats {
         self.lock().seats.len()
     }
 
+    /// How many there are.
+    pub(super) fn max(&self) -> usize {
+        self.limits.connections
+    }
+
     /// Sends away the connection that has been idle longest, if there is any.
     pub(super) fn evict_idle_longest(&self) {
         self.lock().evict(|_| true);

@@ -14,14 +14,15 @@
 
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
+use crate::forward::Nanos;
 use crate::forward::cache::{LOOKUPS_MAX, Lookups};
 use crate::forward::lane::{Order, Orders};
-use crate::serve::counters::{Counter, WorkerCounters};
-use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
+use crate::serve::counters::{AddTo, Counter, ReplySource, When, WorkerCounters};
+use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Surroundings};
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
-use crate::snapshot::{DoorIndex, NodeTable, Reader, ZoneKind};
+use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
 use crate::udp::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -106,6 +107,8 @@ pub struct BatchWork {
     /// Which slots of this batch wait for others, and for what if not for the very name asked; empty between two
     /// batches.
     misses: Vec<(usize, Option<handle::Miss>)>,
+    /// Replies of this batch by source; none between two batches.
+    replies: [u32; ReplySource::COUNT],
     random: SmallRng,
 }
 
@@ -115,6 +118,7 @@ impl Default for BatchWork {
             slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
             scratch: Scratch::default(),
             misses: Vec::with_capacity(BATCH),
+            replies: [0; ReplySource::COUNT],
             // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
             // upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
@@ -190,11 +194,13 @@ impl Worker {
         let door = DoorIndex(door as u32);
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
-        let shared = Batched { server: &self.server, published, counters, door };
+        let began = self.server.precisely();
+        let shared = Batched { server: &self.server, published, counters, door, began };
         shared.answer(&mut self.work, &mut self.batch, received, &mut self.orders);
         self.server.lanes.submit_all(&mut self.orders);
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
+        shared.time(&mut self.work, self.server.precisely());
         received
     }
 }
@@ -236,9 +242,17 @@ pub struct Batched<'a> {
     pub counters: &'a WorkerCounters,
     /// The door they came in by.
     pub door: DoorIndex,
+    /// When they were received.
+    pub began: Nanos,
 }
 
 impl Batched<'_> {
+    /// Counts how long the replies of the batch took, now that they have left.
+    #[inline]
+    pub fn time(&self, work: &mut BatchWork, ended: Nanos) {
+        self.counters.latencies.take_batch(&mut work.replies, ended.since(self.began));
+    }
+
     /// Works the stages on the first `received` datagrams, at most [`BATCH`]; what others have to be asked is put into
     /// `orders`.
     #[inline]
@@ -251,14 +265,23 @@ impl Batched<'_> {
     ) {
         let snapshot = &self.published.snapshot;
         let slots = &mut work.slots[..received];
+        let (mut view, mut queries_of_view) = (None, 0);
         for (index, slot) in slots.iter_mut().enumerate() {
             let datagram = batch.datagram(index);
             handle::begin(slot, snapshot, whole(&datagram), self.door, datagram.client.ip().to_canonical());
+            // Neighbours mostly have the same view, and are counted together.
+            if handle::view(slot) == view {
+                queries_of_view += 1;
+            } else {
+                self.count_view(view, queries_of_view);
+                (view, queries_of_view) = (handle::view(slot), 1);
+            }
         }
+        self.count_view(view, queries_of_view);
         if snapshot.nodes.is_large() {
             touch(&snapshot.nodes, slots);
         }
-        let now = self.server.now();
+        let now = self.began.millis();
         let mut lookups = Lookups::default();
         let first_asks = slots.iter().map(|slot| handle::first_ask(slot, snapshot));
         self.server.forwarder.cached_all(first_asks, now, &mut lookups);
@@ -273,6 +296,7 @@ impl Batched<'_> {
         };
         self.counters.batches.increment();
         self.counters.queries.add(received as u64);
+        self.counters.door(snapshot.door_slot(self.door)).add(received as u64);
         for (index, slot) in slots.iter_mut().enumerate() {
             around.pick = around.pick.wrapping_add(PICK_STEP);
             if lookups.outcomes[index].is_none() && handle::first_context(slot, snapshot).is_some() {
@@ -295,22 +319,33 @@ impl Batched<'_> {
                 batch.set_reply(index, 0);
                 continue;
             }
-            self.reply(batch, index, outcome);
+            self.reply(&mut work.replies, batch, index, outcome);
         }
         if !work.misses.is_empty() {
             self.order(work, batch, &around, &lookups, orders);
         }
     }
 
+    /// Counts queries of a view.
+    fn count_view(&self, view: Option<ViewIndex>, queries: u64) {
+        if let Some(view) = view {
+            self.counters.view(self.published.snapshot.view(view).slot).add(queries);
+        }
+    }
+
     /// Takes what has been decided for a slot.
-    #[inline]
-    fn reply(&self, batch: &mut impl Datagrams, index: usize, outcome: Outcome) {
+    #[inline(always)]
+    fn reply(
+        &self,
+        replies: &mut [u32; ReplySource::COUNT],
+        batch: &mut impl Datagrams,
+        index: usize,
+        outcome: Outcome,
+    ) {
         let octets = match outcome {
             Outcome::Reply(reply) => {
-                count_reply(self.counters, &reply, Counter::increment);
-                if reply.source == Source::Forward {
-                    self.counters.cache_hits.increment();
-                }
+                let source = count_reply(self.counters, &reply, When::AtOnce, Counter::add);
+                replies[source as usize] += 1;
                 reply.octets
             }
             Outcome::Silent | Outcome::Miss(_) => {
@@ -352,7 +387,7 @@ impl Batched<'_> {
                 let pick = around.pick.wrapping_add(PICK_STEP.wrapping_mul(index as u32));
                 let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context, pick));
                 let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
-                self.reply(batch, index, outcome);
+                self.reply(&mut work.replies, batch, index, outcome);
                 continue;
             };
             self.counters.cache_misses.increment();
@@ -363,7 +398,7 @@ impl Batched<'_> {
                 door: self.door,
                 client: datagram.client,
                 local: datagram.local,
-                arrived: around.now,
+                received: self.began,
                 permit,
                 further: miss.map(Further::begins),
             };
@@ -394,23 +429,11 @@ fn whole<'d>(datagram: &Received<'d>) -> &'d [u8] {
     if datagram.truncated { &datagram.octets[..HEADER_OCTETS] } else { datagram.octets }
 }
 
-/// Counts a reply by rcode and source. `one_more` is how: alone at the counters, or among others.
-pub fn count_reply(counters: &WorkerCounters, reply: &Reply, one_more: fn(&Counter)) {
-    one_more(counters.replies(reply.rcode));
+/// Counts a reply, and returns what it was counted as. `add_to` is how: alone at the counters, or among others.
+#[inline]
+pub fn count_reply(counters: &WorkerCounters, reply: &Reply, when: When, add_to: AddTo) -> ReplySource {
     if reply.truncated {
-        one_more(&counters.truncated);
+        add_to(&counters.truncated, 1);
     }
-    if reply.stale {
-        one_more(&counters.stale);
-    }
-    match reply.source {
-        Source::Zone(ZoneKind::HostedZone) => one_more(&counters.from_hosted_zone),
-        Source::Zone(ZoneKind::PrivateName | ZoneKind::EndpointName) => one_more(&counters.from_endpoint),
-        Source::Zone(ZoneKind::BuiltIn) => one_more(&counters.from_built_in),
-        Source::Zone(ZoneKind::Autodefined) => one_more(&counters.from_autodefined),
-        Source::Forward => one_more(&counters.from_forward),
-        Source::NotAllowed => one_more(&counters.not_allowed),
-        Source::Malformed => one_more(&counters.malformed),
-        Source::Nobody => {}
-    }
+    counters.replies.count_reply(reply, when, add_to)
 }

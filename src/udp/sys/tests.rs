@@ -250,3 +250,16 @@ fn addresses_survive_the_form_of_the_kernel() {
         assert_eq!(address_of(&encode_address(address).0), address);
     }
 }
+
+#[test]
+fn datagrams_that_find_the_receive_buffer_full_are_counted_by_the_kernel() {
+    let (door, client) = (UdpSocket::bind("127.0.0.1:0").unwrap(), client("127.0.0.1:0"));
+    assert_eq!(receive_drops(&door).unwrap(), 0);
+    set_option(&door, libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).unwrap();
+    for _ in 0..200 {
+        client.send_to(&[0; 500], door.local_addr().unwrap()).unwrap();
+    }
+    // Over the loopback a datagram is queued or dropped before send_to returns.
+    let drops = receive_drops(&door).unwrap();
+    assert!((100..200).contains(&drops), "{drops}");
+}

@@ -77,7 +77,7 @@ fn what_answers_the_question_is_kept_and_nothing_else() {
     const EVIL_NS: &str = "corp.example. NS ns.evil.example.";
     type Case = (&'static str, &'static str, ResponseCode, [&'static [&'static str]; 3], [&'static [&'static str]; 2]);
     use ResponseCode::{NXDomain, NoError, ServFail, YXDomain};
-    let cases: [Case; 30] = [
+    let cases: [Case; 31] = [
         ("all of it", "A", NoError, [&[A, A], &[], &[]], [&[A, A], &[]]),
         (
             "others' records in all sections",
@@ -97,6 +97,13 @@ fn what_answers_the_question_is_kept_and_nothing_else() {
             NoError,
             [&[TO_X, "www.first.example. CNAME y.first.example.", X, "y.first.example. A 10.0.0.3"], &[], &[]],
             [&[TO_X, X], &[]],
+        ),
+        (
+            "the first CNAME of a name, which stands before what leads there",
+            "A",
+            NoError,
+            [&["x.first.example. CNAME y.first.example.", TO_X, "x.first.example. CNAME z.first.example."], &[], &[]],
+            [&[TO_X, "x.first.example. CNAME y.first.example."], &[]],
         ),
         (
             "CNAMEs that lead nowhere",
