@@ -193,6 +193,12 @@ impl<'m> ClaimsByView<'m> {
         let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
         let mut layers = Layers::default();
         let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
+        let depend_on_ingress: Vec<bool> =
+            self.profiles.all().map(|profile| self.profiles.depends_on_ingress(profile)).collect();
+        let of_profiles_by_ingress = |view: &ViewClaims<'_>| {
+            let depends = view.profiles.iter().any(|profile| depend_on_ingress[profile.0 as usize]);
+            depends.then_some(view.ingress)
+        };
         let views = self.views.iter().map(|view| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
             let base = bases.entry(region).or_insert_with(|| {
@@ -207,7 +213,7 @@ impl<'m> ClaimsByView<'m> {
                 region,
                 blocks: leads_back.then_some(autodefined.of_vpcs[view.index.0 as usize]),
                 view: (&view.autodefined, &view.carved_out, &view.own),
-                profiles: (!view.profiles.is_empty()).then_some((&view.profiles, view.ingress)),
+                profiles: (&view.profiles, of_profiles_by_ingress(view)),
             };
             let own = *settled.entry(decisive).or_insert_with(|| {
                 let settling = Settling {
@@ -255,7 +261,8 @@ struct Decisive<'a> {
     /// The blocks whose reverse zones it may lead back to.
     blocks: Option<NetworksIndex>,
     view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
-    profiles: Option<(&'a [ProfileIndex], Ingress)>,
+    /// The profiles, and if any of them shares something with only one of both ways in, which this is.
+    profiles: (&'a [ProfileIndex], Option<Ingress>),
 }
 
 /// One view while its claims are settled.
