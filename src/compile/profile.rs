@@ -138,8 +138,9 @@ fn each<'p>(
     profiles: &'p [ProfileIndex],
     ingress: Ingress,
 ) -> impl Iterator<Item = &'p mut Associated> {
+    let count = profiles.last().map_or(0, |last| last.0 as usize + 1);
     let mut profiles = profiles.iter().peekable();
-    let all = (0..).map(ProfileIndex).zip(associated);
+    let all = (0..).map(ProfileIndex).zip(associated).take(count);
     all.filter_map(move |(index, associated)| profiles.next_if_eq(&&index).map(|_| &mut associated[ingress as usize]))
 }
 
