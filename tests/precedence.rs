@@ -1,11 +1,14 @@
 //! Who answers for a name in a VPC with rules, zones and profiles, held against AWS's order written down slowly and plainly:
 //! the longest match; at one name the VPC's own before its profiles in the order of their priorities, and of each a rule
-//! before a zone (R53:resolver-overview-forward-vpc-to-network-domain-name-matches, R53:profiles).
+//! before a zone (R53:resolver-overview-forward-vpc-to-network-domain-name-matches, R53:profiles). What a zone delegates is
+//! left to name servers wherever the zone would answer (R53:outbound-delegation-tutorial).
 
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use plustwo::aws::{HostedZone, Profile, ProfileAssociation, ResolverRule, RuleAction, VpcIndex};
+use plustwo::aws::{
+    Delegation, HostedZone, NameServer, Profile, ProfileAssociation, ResolverRule, RuleAction, VpcIndex,
+};
 use plustwo::dns::{FoldedName, TargetGroup};
 use plustwo::snapshot::targets::ContextKind;
 use plustwo::snapshot::{Authority, Snapshot};
@@ -28,9 +31,11 @@ enum Rule {
     System,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Zone {
     falls_through: bool,
+    /// What it delegates: these labels below its apex.
+    delegates: Vec<String>,
 }
 
 /// A name and its parents, the longest first, up to the root.
@@ -39,24 +44,39 @@ fn upwards<'n>(name: &'n str) -> impl Iterator<Item = &'n str> {
     std::iter::successors(Some(name), parent)
 }
 
-/// Who answers, first to last: each zone that falls through is followed by whoever is beneath it.
-fn slowly(sources: &[Source], name: &str, hidden: &mut Vec<String>, without_rules: bool) -> Vec<String> {
-    for suffix in upwards(name) {
+/// Who answers, first to last: each zone that falls through is followed by whoever is beneath it. Looked for is who claims
+/// `from` or what is above it; `system` is the domain of the SYSTEM rule that has been met, if any.
+fn slowly(
+    sources: &[Source],
+    (name, from): (&str, &str),
+    hidden: &mut Vec<String>,
+    system: Option<&str>,
+) -> Vec<String> {
+    for suffix in upwards(from) {
         for (index, source) in sources.iter().enumerate() {
             let Some(claims) = source.get(suffix) else { continue };
-            match claims.rule.filter(|_| !without_rules) {
+            match claims.rule.filter(|_| system.is_none()) {
                 Some(Rule::Forward) => return vec![format!("rule {index} {suffix}")],
-                Some(Rule::System) => return slowly(sources, suffix, hidden, true),
+                Some(Rule::System) => return slowly(sources, (name, suffix), hidden, Some(suffix)),
                 None => {}
             }
             let id = format!("zone {index} {suffix}");
-            let Some(zone) = claims.zone.filter(|_| !hidden.contains(&id)) else { continue };
+            let Some(zone) = claims.zone.as_ref().filter(|_| !hidden.contains(&id)) else { continue };
+            // Of what is delegated above the name, all but what a SYSTEM rule has taken out: that nearest to the apex.
+            let owners = zone.delegates.iter().map(|labels| format!("{labels}.{suffix}"));
+            let is_above = |owner: &String| {
+                upwards(name).any(|above| above == owner)
+                    && system.is_none_or(|system| system.split('.').count() < owner.split('.').count())
+            };
+            if let Some(owner) = owners.filter(is_above).min_by_key(String::len) {
+                return vec![format!("NS of {owner} in {id}")];
+            }
             if !zone.falls_through {
                 return vec![id];
             }
             hidden.push(id.clone());
             // Beneath a zone that a SYSTEM rule led to are no rules either, from the rule's domain on.
-            let beneath = slowly(sources, if without_rules { name } else { suffix }, hidden, without_rules);
+            let beneath = slowly(sources, (name, if system.is_some() { from } else { suffix }), hidden, system);
             hidden.pop();
             return [vec![id], beneath].concat();
         }
@@ -67,18 +87,24 @@ fn slowly(sources: &[Source], name: &str, hidden: &mut Vec<String>, without_rule
 /// A VPC with the first source of its own, and the others by profiles, which are written in the reverse order.
 fn compiled(sources: &[Source]) -> Snapshot {
     let mut model = worlds::model(1, Vec::new());
+    model.resolver_rules.push(ResolverRule {
+        id: "delegate".into(),
+        domain: worlds::name("test"),
+        action: RuleAction::Delegate,
+        vpcs: vec![VpcIndex(0)],
+    });
     for (index, source) in sources.iter().enumerate() {
         let vpcs = if index == 0 { vec![VpcIndex(0)] } else { Vec::new() };
         let (mut zones, mut rules) = (Vec::new(), Vec::new());
         for (suffix, claims) in source {
-            if let Some(zone) = claims.zone {
+            if let Some(zone) = &claims.zone {
                 zones.push(model.hosted_zones.len());
                 model.hosted_zones.push(HostedZone {
                     id: format!("zone {index} {suffix}").into(),
                     apex: worlds::name(suffix),
                     vpcs: vpcs.clone(),
                     record_sets: Vec::new(),
-                    delegations: Vec::new(),
+                    delegations: zone.delegates.iter().map(|labels| delegation(labels, suffix)).collect(),
                     falls_through: zone.falls_through,
                 });
             }
@@ -112,6 +138,12 @@ fn compiled(sources: &[Source]) -> Snapshot {
     worlds::snapshot(&model)
 }
 
+/// What a zone leaves to a name server that a rule covers.
+fn delegation(labels: &str, apex: &str) -> Delegation {
+    let name_server = NameServer { name: worlds::name("ns.test"), targets: Vec::new() };
+    Delegation { owner: worlds::name(&format!("{labels}.{apex}")), name_servers: vec![name_server] }
+}
+
 /// What the tables say.
 fn quickly(snapshot: &Snapshot, name: &str) -> Vec<String> {
     let mut folded = FoldedName::default();
@@ -130,6 +162,9 @@ fn quickly(snapshot: &Snapshot, name: &str) -> Vec<String> {
             Authority::Zone(index) => answering.push(zone(index)),
             Authority::Forward(context) => answering.push(match &snapshot.context(context).kind {
                 ContextKind::Rule(id) => id.to_string(),
+                ContextKind::Delegation { zone, owner } => {
+                    format!("NS of {} in {zone}", owner.to_string().trim_end_matches('.'))
+                }
                 other => panic!("{other:?}"),
             }),
             Authority::Nothing => answering.push("nobody".to_owned()),
@@ -145,7 +180,9 @@ fn suffix() -> impl Strategy<Value = String> {
 
 fn claims() -> impl Strategy<Value = Claims> {
     let rule = prop::option::of(prop::sample::select(vec![Rule::Forward, Rule::Forward, Rule::System]));
-    let zone = prop::option::of(any::<bool>().prop_map(|falls_through| Zone { falls_through }));
+    let delegates = prop::collection::vec(suffix(), 0..2);
+    let zone = (any::<bool>(), delegates).prop_map(|(falls_through, delegates)| Zone { falls_through, delegates });
+    let zone = prop::option::of(zone);
     (rule, zone).prop_map(|(rule, zone)| Claims { rule, zone })
 }
 
@@ -158,7 +195,7 @@ proptest! {
         let snapshot = compiled(&sources);
         for name in asked.iter().chain(sources.iter().flat_map(|source| source.keys())) {
             for name in [name.clone(), format!("x.{name}")] {
-                prop_assert_eq!(quickly(&snapshot, &name), slowly(&sources, &name, &mut Vec::new(), false), "{}", name);
+                prop_assert_eq!(quickly(&snapshot, &name), slowly(&sources, (&name, &name), &mut Vec::new(), None), "{}", name);
             }
         }
     }

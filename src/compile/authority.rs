@@ -214,6 +214,12 @@ impl<'m> ClaimsByView<'m> {
         let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
         let mut layers = Layers::default();
         let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
+        let depend_on_ingress: Vec<bool> =
+            self.profiles.all().map(|profile| self.profiles.depends_on_ingress(profile)).collect();
+        let of_profiles_by_ingress = |view: &ViewClaims<'_>| {
+            let depends = view.profiles.iter().any(|profile| depend_on_ingress[profile.0 as usize]);
+            depends.then_some(view.ingress)
+        };
         let of_zones = same_az_views.iter().map(|(vpc, availability_zone)| {
             (&self.views[view_index(vpc, Ingress::Inside).0 as usize], Some(availability_zone))
         });
@@ -232,7 +238,7 @@ impl<'m> ClaimsByView<'m> {
                 region,
                 blocks: leads_back.then_some(autodefined.of_vpcs[view.index.0 as usize]),
                 view: (&view.autodefined, &view.carved_out, &view.own),
-                profiles: (!view.profiles.is_empty()).then_some((&view.profiles, view.ingress)),
+                profiles: (&view.profiles, of_profiles_by_ingress(view)),
                 availability_zone,
             };
             let own = *settled.entry(decisive).or_insert_with(|| {
@@ -285,7 +291,8 @@ struct Decisive<'a> {
     /// The blocks whose reverse zones it may lead back to.
     blocks: Option<NetworksIndex>,
     view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
-    profiles: Option<(&'a [ProfileIndex], Ingress)>,
+    /// The profiles, and if any of them shares something with only one of both ways in, which this is.
+    profiles: (&'a [ProfileIndex], Option<Ingress>),
     /// Where its clients are, if that makes a difference.
     availability_zone: Option<&'a str>,
 }
@@ -401,40 +408,72 @@ impl Settling<'_, '_> {
 
     /// Leaves to their name servers what zones delegate, where a DELEGATE rule covers these and the zone itself would
     /// answer (R53:outbound-delegation-tutorial). What anybody else claims is not the zone's to delegate, nor is what is
-    /// below another delegation.
+    /// below another delegation. Zones that fall through stay before what is delegated, as they stood before the zone.
     fn delegate(
-        &self,
+        &mut self,
         claims: &mut BTreeMap<Name, Authority>,
         delegated: &mut impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) {
-        let records: Vec<&Name> = self.sources.iter().flat_map(|source| &source.delegation_records).collect();
-        if records.is_empty() {
+        if self.sources.iter().all(|source| source.delegation_records.is_empty()) {
             return;
         }
-        let zones: BTreeSet<ZoneIndex> =
-            claims.values().filter_map(|authority| self.layers.zone_of(*authority)).collect();
+        let zones: BTreeSet<ZoneIndex> = claims.values().flat_map(|authority| self.layers.zones(*authority)).collect();
         let zones = zones.into_iter().filter_map(|zone| Some((zone, *self.peculiar.get(&zone)?)));
         let mut delegations: Vec<_> = zones
             .flat_map(|(zone, hosted_zone)| hosted_zone.delegations.iter().map(move |one| (zone, hosted_zone, one)))
             .collect();
         delegations.sort_by_key(|(zone, _, delegation)| (delegation.owner.label_count(), *zone));
+        let mut made = Delegated::new();
         for (zone, hosted_zone, Delegation { owner, name_servers }) in delegations {
-            let is_covered = |server: &&NameServer| records.iter().any(|record| server.name.is_at_or_below(record));
-            let covered: Vec<&NameServer> = name_servers.iter().filter(is_covered).collect();
-            let answers =
-                ancestors(owner).find_map(|name| claims.get(&name).copied().or_else(|| self.autodefined(&name)));
-            let is_its_own = answers.and_then(|authority| self.layers.zone_of(authority)) == Some(zone);
+            let covered: Vec<&NameServer> =
+                name_servers.iter().filter(|server| self.covers_name_server(&server.name)).collect();
             // A SYSTEM rule of the same name takes it out.
-            if covered.is_empty() || !is_its_own || claims.contains_key(owner) {
+            if covered.is_empty() || self.has_system_rule(owner) {
                 continue;
             }
+            let claimed = ancestors(owner).find_map(|name| {
+                let authority = claims.get(&name).copied().or_else(|| self.autodefined(&name))?;
+                Some((name, authority))
+            });
+            let answers = claimed.map(|(name, authority)| self.leading_to(&made, &name, authority));
+            let Some(answers) = answers.filter(|authority| self.layers.zones(*authority).any(|other| other == zone))
+            else {
+                continue;
+            };
             let targets = covered.iter().flat_map(|server| &server.targets).take(DELEGATION_TARGETS_MAX);
             let group = TargetGroup { targets: targets.cloned().collect(), order: TargetOrder::default() };
             let kind = ContextKind::Delegation { zone: hosted_zone.id.clone(), owner: owner.clone() };
-            claims.insert(owner.clone(), Authority::Forward(delegated(kind, group)));
+            let asked = Authority::Forward(delegated(kind, group));
+            claims.insert(owner.clone(), self.layers.with(answers, zone, asked));
+            made.insert(owner, (zone, asked));
+        }
+        for (suffix, authority) in claims {
+            *authority = self.leading_to(&made, suffix, *authority);
         }
     }
+
+    /// Whoever claims this suffix; zones that fall through with what is delegated above them in the place of the zone that
+    /// delegates it, unless a SYSTEM rule stands between.
+    fn leading_to(&mut self, made: &Delegated<'_>, suffix: &Name, authority: Authority) -> Authority {
+        let Authority::Layered(_) = authority else { return authority };
+        let above = ancestors(suffix).take_while(|name| !self.has_system_rule(name));
+        let above: Vec<_> = above.filter_map(|name| made.get(&name).copied()).collect();
+        above.into_iter().fold(authority, |authority, (zone, asked)| self.layers.with(authority, zone, asked))
+    }
+
+    /// Whether a SYSTEM rule has exactly this domain.
+    fn has_system_rule(&self, domain: &Name) -> bool {
+        self.sources.iter().any(|source| source.system.contains(domain))
+    }
+
+    /// Whether a DELEGATE rule covers this name server.
+    fn covers_name_server(&self, name: &Name) -> bool {
+        ancestors(name).any(|name| self.sources.iter().any(|source| source.delegation_records.contains(&name)))
+    }
 }
+
+/// What is delegated, by its owner: the zone that does, and who is asked instead.
+type Delegated<'m> = BTreeMap<&'m Name, (ZoneIndex, Authority)>;
 
 /// Addresses of one delegation that are asked: as many as a rule may have targets (Developer Guide, DNSLimitations).
 const DELEGATION_TARGETS_MAX: usize = 6;
@@ -462,6 +501,26 @@ impl Layers {
             Authority::Layered(index) => Some(self.made[index.0 as usize].zone),
             Authority::Forward(_) | Authority::Nothing => None,
         }
+    }
+
+    /// The zones that may answer: the one that answers first, then those beneath it.
+    fn zones(&self, authority: Authority) -> impl Iterator<Item = ZoneIndex> {
+        let beneath = |authority: &Authority| match authority {
+            Authority::Layered(index) => Some(self.made[index.0 as usize].beneath),
+            Authority::Zone(_) | Authority::Forward(_) | Authority::Nothing => None,
+        };
+        std::iter::successors(Some(authority), beneath).filter_map(|authority| self.zone_of(authority))
+    }
+
+    /// The same with another in the place of this zone and of what is beneath it.
+    fn with(&mut self, authority: Authority, zone: ZoneIndex, other: Authority) -> Authority {
+        if self.zone_of(authority) == Some(zone) {
+            return other;
+        }
+        let Authority::Layered(index) = authority else { return authority };
+        let layer = self.made[index.0 as usize];
+        let beneath = self.with(layer.beneath, zone, other);
+        Authority::Layered(self.index(Layer { beneath, ..layer }))
     }
 }
 

@@ -6,6 +6,7 @@
 //! with private addresses.
 
 use super::authority::ClaimsByView;
+use super::profile::is_reverse;
 use super::zone::{EncodedRrset, ZoneHead, ZonesBuilder, route_53_soa};
 use crate::aws::autodefined::{further_private_domain, private_domain, public_domain};
 use crate::aws::{Instance, Model, NetworkInterface, VpcIndex};
@@ -38,6 +39,9 @@ pub(super) struct Autodefined {
 impl Autodefined {
     /// The reverse zone of a VPC's own blocks that has exactly this apex.
     pub(super) fn reverse_zone(&self, vpc: VpcIndex, apex: &Name) -> Option<Authority> {
+        if !is_reverse(apex) {
+            return None;
+        }
         let mut folded = FoldedName::default();
         // What is asked is which zone, not where it stands in a table.
         folded.read(apex.as_wire(), HashSeed(0)).ok()?;

@@ -130,11 +130,13 @@ fn doors(model: &Model, same_az_views: &SameAzViews<'_>, slots: &mut CounterSlot
     let mut doors = Vec::new();
     let mut add =
         |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet], subnets: &PrefixMap<ViewIndex>| {
-            let door = |address: &SocketAddr| {
-                let (slot, allow, subnets) = (slots.of_door(*address), allow(prefixes), subnets.clone());
-                Door { address: *address, kind, slot, allow, subnets }
-            };
-            doors.extend(addresses.iter().map(door));
+            doors.extend(addresses.iter().map(|address| Door {
+                address: *address,
+                kind,
+                slot: slots.of_door(*address),
+                allow: allow(prefixes),
+                subnets: subnets.clone(),
+            }));
         };
     let none = PrefixMap::new([]);
     let default = model.shared.default_vpc.map(|vpc| view_index(vpc, Ingress::Inside));

@@ -17,20 +17,22 @@ pub(super) struct Associated {
     pub(super) system: BTreeSet<Name>,
     /// What the name servers of DELEGATE rules are at or below.
     pub(super) delegation_records: BTreeSet<Name>,
-    /// Whether any of the zones falls through.
-    falls_through: bool,
+    /// Whether some names go back to what there is without it, which may be the reverse zones of a VPC's own blocks.
+    leads_back: bool,
 }
 
 impl Associated {
     /// Adds a hosted zone.
     pub(super) fn add_hosted_zone(&mut self, hosted_zone: &HostedZone, zone: ZoneIndex) {
         self.zones.insert(hosted_zone.apex.clone(), zone);
-        self.falls_through |= hosted_zone.falls_through;
+        self.leads_back |= hosted_zone.falls_through && is_reverse(&hosted_zone.apex);
+        self.leads_back |= hosted_zone.delegations.iter().any(|delegation| is_reverse(&delegation.owner));
     }
 
-    /// Whether some names go back to what there is without it, which may be autodefined.
+    /// Whether some names go back to what there is without it, which may be the reverse zones of a VPC's own blocks: those
+    /// of zones that fall through, of delegations and of SYSTEM rules, as far as they are reverse names.
     pub(super) fn leads_back(&self) -> bool {
-        self.falls_through || !self.system.is_empty() || !self.delegation_records.is_empty()
+        self.leads_back
     }
 
     /// Adds a rule; one that forwards has a context.
@@ -44,10 +46,16 @@ impl Associated {
                 self.delegation_records.insert(domain);
             }
             (RuleAction::Forward(_) | RuleAction::System, _) => {
+                self.leads_back |= is_reverse(&domain);
                 self.system.insert(domain);
             }
         }
     }
+}
+
+/// Whether a name may be a reverse name, or above one: what is beneath other names is the same in whatever blocks.
+pub(super) fn is_reverse(name: &Name) -> bool {
+    name.labels().last() == Some(b"arpa")
 }
 
 /// All profiles, with what is associated with each.
@@ -88,6 +96,17 @@ impl Profiles {
         self.of_vpcs[vpc.0 as usize].clone()
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = ProfileIndex> {
+        (0..self.associated.len() as u32).map(ProfileIndex)
+    }
+
+    /// Whether a profile shares other things with queries that come in the other way.
+    pub(super) fn depends_on_ingress(&self, profile: ProfileIndex) -> bool {
+        let [one, other] = &self.associated[profile.0 as usize];
+        one != other
+    }
+
     /// What is associated with a profile.
     pub(super) fn associated(&self, profile: ProfileIndex, ingress: Ingress) -> &Associated {
         &self.associated[profile.0 as usize][ingress as usize]
@@ -119,7 +138,52 @@ fn each<'p>(
     profiles: &'p [ProfileIndex],
     ingress: Ingress,
 ) -> impl Iterator<Item = &'p mut Associated> {
+    let count = profiles.last().map_or(0, |last| last.0 as usize + 1);
     let mut profiles = profiles.iter().peekable();
-    let all = (0..).map(ProfileIndex).zip(associated);
+    let all = (0..).map(ProfileIndex).zip(associated).take(count);
     all.filter_map(move |(index, associated)| profiles.next_if_eq(&&index).map(|_| &mut associated[ingress as usize]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::Delegation;
+
+    fn name(text: &str) -> Name {
+        Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name")
+    }
+
+    fn zone(apex: &str, falls_through: bool, delegated: Option<&str>) -> HostedZone {
+        let delegation = |owner: &str| Delegation { owner: name(owner), name_servers: Vec::new() };
+        HostedZone {
+            id: "Z1".into(),
+            apex: name(apex),
+            vpcs: Vec::new(),
+            record_sets: Vec::new(),
+            delegations: delegated.map(delegation).into_iter().collect(),
+            falls_through,
+        }
+    }
+
+    #[test]
+    fn only_reverse_names_lead_back_to_a_vpcs_blocks() {
+        let with_zone = |zone: &HostedZone| {
+            let mut associated = Associated::default();
+            associated.add_hosted_zone(zone, ZoneIndex(0));
+            associated.leads_back()
+        };
+        assert!(with_zone(&zone("10.in-addr.arpa", true, None)));
+        assert!(with_zone(&zone("10.in-addr.arpa", false, Some("1.10.in-addr.arpa"))));
+        assert!(!with_zone(&zone("10.in-addr.arpa", false, None)));
+        assert!(!with_zone(&zone("corp.example", true, Some("lab.corp.example"))));
+        let with_rule = |domain: &str, action: RuleAction| {
+            let mut associated = Associated::default();
+            let rule = ResolverRule { id: "rslvr-rr-1".into(), domain: name(domain), action, vpcs: Vec::new() };
+            associated.add_rule(&rule, None);
+            associated.leads_back()
+        };
+        assert!(with_rule("1.10.in-addr.arpa", RuleAction::System));
+        assert!(!with_rule("corp.example", RuleAction::System));
+        assert!(!with_rule("corp.example", RuleAction::Delegate));
+    }
 }

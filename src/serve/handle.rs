@@ -296,13 +296,23 @@ pub fn complete(
     }
     let writer = begin_reply(query, around, message, out);
     let has_first_ask = matches!(located.authority, Authority::Forward(_));
-    Work { query, view_index, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
+    let asked = Asked { qtype: query.qtype, nodata_is_told: true };
+    Work { query, view_index, view, around, has_first_ask, asked, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
         .answer(scratch, located)
 }
 
 /// Types that only a query may have, ANY excepted: OPT, and TKEY to MAILA with the transfers (RFC 6895 section 3.1).
 fn is_meta_type(qtype: Rtype) -> bool {
     qtype == Rtype::OPT || (249..=254).contains(&qtype.0)
+}
+
+/// What the client is told, as far as it is not that of the [`Query`] in work: DNS64 works on two for one reply.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// The type that it asked.
+    qtype: Rtype,
+    /// Whether it is told NODATA, if it comes to that.
+    nodata_is_told: bool,
 }
 
 /// A query being answered: what has been written, and whose records come next.
@@ -314,6 +324,7 @@ struct Work<'a, 'b> {
     /// Whether the very name asked is others': then [`first_ask`] has asked the cache for it. A zone here may leave names
     /// to others too, which only [`resolve`] finds out.
     has_first_ask: bool,
+    asked: Asked,
     writer: ReplyWriter<'b>,
     /// Where the name stands that the next records belong to.
     owner_at: usize,
@@ -470,7 +481,7 @@ impl<'b> Work<'_, 'b> {
     #[inline]
     fn negative(&mut self, rcode: Rcode, negative: Negative<'_>) -> Next {
         if let Some(given) = &self.around.snapshot.negative_answers
-            && self.is_repeat(given, negative.zone.negative_ttl_seconds())
+            && self.is_repeat(given, rcode, negative.zone.negative_ttl_seconds())
         {
             return done(rcode, Source::Zone(negative.zone.kind));
         }
@@ -481,9 +492,13 @@ impl<'b> Work<'_, 'b> {
     /// Whether the question has been answered negatively lately, where such an answer is to carry its SOA only the first
     /// time; it lives for so many seconds from then on.
     #[cold]
-    fn is_repeat(&self, given: &NegativeAnswers, lifetime_seconds: u32) -> bool {
+    fn is_repeat(&self, given: &NegativeAnswers, rcode: Rcode, lifetime_seconds: u32) -> bool {
+        let Asked { qtype, nodata_is_told } = self.asked;
+        if rcode != Rcode::NXDOMAIN && !nodata_is_told {
+            return false;
+        }
         let now_seconds = (self.around.now.0 / 1000) as u32;
-        given.is_repeat((self.view_index, &self.query.qname, self.query.qtype), now_seconds, lifetime_seconds)
+        given.is_repeat((self.view_index, &self.query.qname, qtype), now_seconds, lifetime_seconds)
     }
 
     /// Answers with what others said of `name`, or asks for it.

@@ -105,6 +105,7 @@ impl<'t> Builder<'t, '_> {
         table: &ProfileTable<'t>,
     ) -> Vec<Member<'a, 't>> {
         let mut members: Vec<Member<'a, 't>> = Vec::new();
+        let mut seen: HashSet<usize> = HashSet::new();
         for text in texts.map_or(&[][..], |texts| &texts.value) {
             match known.get(text.value.as_ref()) {
                 None => {
@@ -116,7 +117,7 @@ impl<'t> Builder<'t, '_> {
                     let problem = format!("no {noun} has the id {}", quoted(&text.value));
                     self.reading.report(self.reading.error(text.at, &table.label, problem).hint(hint));
                 }
-                Some(Some(index)) if members.iter().any(|member| member.index == *index) => {
+                Some(Some(index)) if !seen.insert(*index) => {
                     let problem = format!("{} stands twice in `{key}`", quoted(&text.value));
                     let warning = self.reading.warning(text.at, &table.label, problem);
                     self.reading.report(warning.hint("remove one of them"));

@@ -352,6 +352,19 @@ fn bounded_in_octets() {
 }
 
 #[test]
+fn what_goes_to_make_room_is_counted_and_what_is_flushed_is_not() {
+    let cache = cache(64 * 1024);
+    for number in 0..1000 {
+        let qname = [b"\x05", format!("{number:05}").as_bytes(), b"\x00"].concat();
+        insert(&cache, &ask(&qname), &reply(&qname, 60, 200));
+    }
+    let (left, evicted) = (cache.len() as u64, cache.evicted());
+    assert!(left > 0 && evicted > 0);
+    assert_eq!(left + evicted, 1000);
+    assert_eq!((cache.flush(&Flush::All), cache.evicted()), (left, evicted));
+}
+
+#[test]
 fn a_flush_takes_what_it_names_and_says_how_much() {
     let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name");
     let fill = |cache: &ReplyCache| {

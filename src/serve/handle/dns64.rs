@@ -5,7 +5,7 @@
 //! round of its own, as for a CNAME. What is ours and what is forwarded differ in nothing, and the cache knows only what
 //! upstreams said.
 
-use super::{Next, Outcome, Reply, STALE_TEXT, Scratch, Surroundings, Work, begin_reply, finish, refuse};
+use super::{Asked, Next, Outcome, Reply, STALE_TEXT, Scratch, Surroundings, Work, begin_reply, finish, refuse};
 use crate::dns::edns::ExtendedError;
 use crate::dns::message::{Message, Record, WireName};
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, Section};
@@ -56,9 +56,10 @@ pub(super) fn leads_elsewhere(query: &Query) -> bool {
     query.qtype == Rtype::PTR && embedded_in(&query.qname).is_some()
 }
 
-/// Runs the engine on a query.
+/// Begins to answer a query, which is to be a reply to what the client asked.
 fn work<'a, 'b>(
     (query, view_index, located): (&'a Query, ViewIndex, Located),
+    asked: Asked,
     around: &'a Surroundings<'a>,
     message: &[u8],
     out: &'b mut [u8],
@@ -67,7 +68,7 @@ fn work<'a, 'b>(
     let has_first_ask = query.qtype == Rtype::AAAA && matches!(located.authority, Authority::Forward(_));
     let writer = begin_reply(query, around, message, out);
     let view = around.snapshot.view(view_index);
-    Work { query, view_index, view, around, has_first_ask, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
+    Work { query, view_index, view, around, has_first_ask, asked, writer, owner_at: QNAME_AT, cnames: 0, stale: None }
 }
 
 /// Answers with the IPv6 addresses that there are, else with made ones.
@@ -78,11 +79,13 @@ fn complete_aaaa(
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let outcome = work((query, view, located), around, message, out).answer(scratch, located);
+    // Where there is no IPv6 address, the client hears nothing of that.
+    let asked = |nodata_is_told| Asked { qtype: query.qtype, nodata_is_told };
+    let outcome = work((query, view, located), asked(false), around, message, out).answer(scratch, located);
     let Outcome::Reply(of_aaaa) = outcome else { return outcome };
     let Some(ttl_max) = made_ttl_max(&of_aaaa, &out[..of_aaaa.octets]) else { return outcome };
     let for_a = Query { qtype: Rtype::A, ..query.clone() };
-    let outcome = work((&for_a, view, located), around, message, out).answer(scratch, located);
+    let outcome = work((&for_a, view, located), asked(true), around, message, out).answer(scratch, located);
     let Outcome::Reply(of_a) = outcome else { return outcome };
     scratch.basis.clear();
     scratch.basis.extend_from_slice(&out[..of_a.octets]);
@@ -173,7 +176,8 @@ fn complete_ptr(
     message: &[u8],
     out: &mut [u8],
 ) -> Outcome {
-    let mut work = work((query, view, located), around, message, out);
+    let asked = Asked { qtype: query.qtype, nodata_is_told: true };
+    let mut work = work((query, view, located), asked, around, message, out);
     let head = RecordHead { rtype: Rtype::CNAME, class: Class::IN.0, ttl_seconds: TTL_MAX };
     let mut target_octets = 0;
     let written = work.writer.push_with(Section::Answer, Owner::At(QNAME_AT), head, |out| {

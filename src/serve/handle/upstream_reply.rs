@@ -55,7 +55,9 @@ impl Work<'_, '_> {
     /// Answers with all that an upstream said: nothing of ours stands in its way.
     fn copy_to_the_end(&mut self, reply: &UpstreamReply, age: Age, name: &FoldedName) -> Next {
         let lacks_soa = match &self.around.snapshot.negative_answers {
-            Some(given) if reply.is_negative() => self.is_repeat(given, reply.lifetime().seconds()),
+            Some(given) if reply.is_negative() => {
+                self.is_repeat(given, reply.rcode(), age.ttl(reply.lifetime().seconds()))
+            }
             _ => false,
         };
         if lacks_soa || self.writer.has_answer() {
