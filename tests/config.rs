@@ -138,7 +138,8 @@ fn the_sample_shows_the_defaults() {
         let loaded = load_beside(&path, &text);
         loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics)))
     });
-    // Two files are shown of which there is none by default.
+    // Two files are shown of which there is none by default, and where operators may be answered.
+    assert!(explicit.settings.admin.socket.take().is_some() && explicit.settings.admin.http.take().is_some());
     assert!(explicit.settings.upstream.tls_roots.take().is_some_and(|roots| &*roots.file == "corp-ca.pem"));
     assert!(explicit.settings.cache.file.take().is_some_and(|file| file.is_absolute()));
     assert_eq!(explicit.settings, config::Settings::default());

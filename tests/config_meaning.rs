@@ -366,14 +366,17 @@ fn a_door_for_every_address_is_one_at_ours_only() {
 
 #[test]
 fn settings_are_read() {
-    let text = "version = 1\n[server]\nworkers = 3\n[upstream]\ntargets = ['tls://192.0.2.1']\n\
+    let text = "version = 1\n[server]\nworkers = 3\nwatch = false\n[upstream]\ntargets = ['tls://192.0.2.1']\n\
                 case_randomization = true\ncookies = false\ntls_roots = './corp-ca.pem'\n\
                 [cache]\nmax_memory = '1 GiB'\nmax_ttl = 600\nfailure_ttl = 30\nserve_stale = 259200\n\
                 prefetch = false\nfile = 'state/cache'\n[limits]\n\
                 tcp_connections = 10\ntcp_connections_per_client = 2\ntcp_idle_seconds = 3\nin_flight = 20\n\
-                in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\n[log]\nlevel = 'DEBUG'\n";
+                in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\n[log]\nlevel = 'DEBUG'\n\
+                [admin]\nsocket = 'run/admin'\nhttp = '[::1]:9353'\n";
     let settings = configuration(text, &["192.0.2.53"]).settings;
-    assert_eq!((settings.workers, settings.log_level), (3, LogLevel::Debug));
+    assert_eq!((settings.workers, settings.watch, settings.log_level), (3, false, LogLevel::Debug));
+    assert_eq!(settings.admin.socket.as_deref(), Some(Path::new("run/admin")));
+    assert_eq!(settings.admin.http, Some("[::1]:9353".parse().expect("an address")));
     let upstream = &settings.upstream;
     assert_eq!((upstream.case_randomization, upstream.cookies), (true, false));
     let roots = upstream.tls_roots.as_ref().expect("roots");

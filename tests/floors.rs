@@ -30,7 +30,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// Words that have a home, and the homes. Test modules are exempt.
 const HOMES: &[(Word, &[&str])] = &[
-    (Word::Prefix("hickory_"), &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs"]),
+    (
+        Word::Prefix("hickory_"),
+        &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs", "src/cli/query.rs"],
+    ),
+    (Word::Prefix("hyper"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
+    (Word::Prefix("http_body_util"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
+    (Word::Keyword("notify"), &["src/daemon/watch.rs"]),
     (Word::Prefix("rustls"), &["src/forward/streams/", "src/probe/tls.rs", "src/daemon/system_roots.rs"]),
     (Word::Prefix("tokio_rustls"), &["src/forward/streams/", "src/probe/tls.rs"]),
     (Word::Prefix("h2"), &["src/forward/streams/"]),
@@ -43,7 +49,14 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Path("tokio", "fs"), &["src/daemon/", "src/cli/"]),
     (
         Word::Path("Instant", "now"),
-        &["src/serve/", "src/forward/clock.rs", "src/forward/streams/", "src/probe/", "src/daemon/"],
+        &[
+            "src/serve/",
+            "src/forward/clock.rs",
+            "src/forward/streams/",
+            "src/probe/",
+            "src/daemon/",
+            "src/cli/query.rs",
+        ],
     ),
     (Word::Keyword("unsafe"), &["src/udp/"]),
 ];

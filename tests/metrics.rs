@@ -216,7 +216,7 @@ fn every_metric_is_scraped_and_documented_and_the_numbers_agree_with_what_was_as
         }
     }
 
-    let door = running.daemon.server().publisher.current().snapshot.doors[0].address;
+    let door = running.daemon.server().publisher.current().snapshot.doors[0].as_ref().expect("a door").address;
     for transport in ["udp", "tcp"] {
         // The doors of a test have one configured address, on any port.
         let at_door = scraped.get(&format!("plustwo_queries_total{{door=\"{door}\",transport=\"{transport}\"}}"));

@@ -38,7 +38,7 @@ fn write_world(folder: &Path, door: SocketAddr, generation: u32) {
     replace(&folder.join("included"), &records(NAMES / 2..NAMES));
     replace(&folder.join("zone"), &(records(0..NAMES / 2) + "$INCLUDE included\n"));
     let configuration = format!(
-        "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = []\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
+        "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = []\n[server]\nwatch = false\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
          [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example.com\"\nvpcs = [\"vpc-0a\"]\nfile = \"zone\"\n"
     );
     replace(&folder.join("plustwo.toml"), &configuration);
@@ -201,8 +201,13 @@ fn a_bad_file_changes_nothing_and_says_why() {
         ("empty", String::new(), "`version`"),
         ("a key that is none", good.replace("targets", "tragets"), "tragets"),
         ("a zone file that is not there", good.replace("file = \"zone\"", "file = \"gone\""), "gone"),
-        ("another door", good.replace(&door.to_string(), &free_port(LOOPBACK).to_string()), "restart"),
-        ("other workers", good.clone() + "[server]\nworkers = 3\n", "restart"),
+        ("every address", good.replace("127.0.0.1", "0.0.0.0"), "restart"),
+        (
+            "an address of nobody here",
+            good.replace(&door.to_string(), "192.0.2.1:5300"),
+            "cannot listen on 192.0.2.1:5300",
+        ),
+        ("other workers", good.replace("watch", "workers = 3\nwatch"), "restart"),
     ];
     for (what, text, words) in &bad {
         let before = program.said().len();

@@ -8,6 +8,7 @@ use plustwo::forward::lane::{LaneSetup, Orders};
 use plustwo::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
 use plustwo::forward::{Ask, Forwarder, Millis};
 use plustwo::serve::later::{Waiter, Waiters};
+use plustwo::serve::open_doors::OpenDoors;
 use plustwo::serve::server::Server;
 use plustwo::serve::udp::worker::{BatchWork, Batched, Datagrams};
 use plustwo::snapshot::{Authority, ContextId, DoorIndex};
@@ -103,7 +104,8 @@ fn one_hit_in_the_last_tenth_of_a_lifetime_renews_the_answer() {
     let streams = StreamTargets::new(settings, runtime.handle().clone());
     let door = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a port"));
     let clock = plustwo::forward::clock::Clock::at(server.now());
-    let waiters = |lane| Waiters::new(&server, lane, &[vec![Arc::clone(&door)]]);
+    let doors = OpenDoors::new(vec![vec![door]], 1).expect("bells");
+    let waiters = |lane| Waiters::new(&server, lane, &doors);
     let lanes = server.lanes.start(&LaneSetup { streams, clock }, waiters).expect("threads");
     server.lanes.submit_all(&mut orders);
     let began = Instant::now();

@@ -1,7 +1,10 @@
 //! Words and exit codes: 0 fine, 1 problems, 2 usage.
 
+mod admin;
+mod query;
+
 use crate::config::{self, Severity};
-use crate::daemon::{self, Source};
+use crate::daemon::{self, RunOptions, Source};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -23,15 +26,19 @@ and inbound endpoints over UDP and TCP, and forwards everything else.
 Without a command it runs; without --config it serves the built-in example world on loopback ports.
 
 Exit codes: 0 fine, 1 the file or the machine stands in the way (every reason is printed), 2 wrong usage.
-Signals: SIGTERM and SIGINT answer what is in flight and leave; SIGHUP reads the file again.";
+Signals: SIGTERM and SIGINT answer what is in flight and leave; SIGHUP reads the file again, as does any change of it or of a file it names.";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serves until SIGTERM; SIGHUP reads the file again
-    Run(Configured),
+    /// Serves until SIGTERM; the file is read again when it changes, and at SIGHUP
+    Run(Running),
     /// Reads a configuration and says everything that is wrong with it
     Check(Configured),
+    /// Asks a door one question, and shows the reply as dig does
+    Query(query::Query),
+    #[command(flatten)]
+    Ask(admin::Question),
 }
 
 /// Which configuration.
@@ -40,6 +47,37 @@ struct Configured {
     /// The configuration file; without it the built-in example world
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// How it runs.
+#[derive(Args, Debug, Default)]
+struct Running {
+    #[command(flatten)]
+    configured: Configured,
+    /// If the file has errors at the start, serve the last good one that is kept in the state directory
+    #[arg(long)]
+    last_good: bool,
+    /// Where the last good configuration is kept; without it the folder of systemd's StateDirectory=
+    #[arg(long, value_name = "FOLDER")]
+    state_directory: Option<PathBuf>,
+}
+
+impl Running {
+    fn options(self) -> RunOptions {
+        RunOptions {
+            source: self.configured.source(),
+            state_directory: self.state_directory.or_else(|| folder_of_service_manager("STATE_DIRECTORY")),
+            runtime_directory: folder_of_service_manager("RUNTIME_DIRECTORY"),
+            last_good: self.last_good,
+        }
+    }
+}
+
+/// The first folder that the service manager made for us (systemd.exec(5), StateDirectory=); none without one.
+fn folder_of_service_manager(variable: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os(variable)?;
+    let first = std::env::split_paths(&folders).next();
+    first.filter(|folder| folder.is_absolute())
 }
 
 impl Configured {
@@ -58,12 +96,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match command.verb.unwrap_or_else(|| Verb::Run(Configured::default())) {
-        Verb::Run(configured) => match daemon::run(&configured.source()) {
+    match command.verb.unwrap_or_else(|| Verb::Run(Running::default())) {
+        Verb::Run(running) => match daemon::run(&running.options()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problems) => fail(&problems),
         },
         Verb::Check(configured) => check(&configured.source()),
+        Verb::Query(asked) => query::query(&asked),
+        Verb::Ask(question) => admin::ask(question),
     }
 }
 
@@ -107,6 +147,11 @@ fn counted(count: usize, thing: &str) -> String {
 fn fail(problems: &str) -> ExitCode {
     say(&format!("{}\n", problems.trim_end()));
     ExitCode::FAILURE
+}
+
+/// What was asked for goes to stdout, which may be closed.
+fn say_out(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Words for people go to stderr, which may be closed.

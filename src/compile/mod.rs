@@ -80,7 +80,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let (policies, plan) = policies.build();
     Snapshot {
         seed,
-        doors: doors.into(),
+        doors: doors.into_iter().map(Some).collect(),
         clients: clients(model, &same_az_views),
         views: views.into(),
         authorities,
@@ -379,7 +379,7 @@ mod tests {
         model.endpoints = vec![endpoint(false)];
         let plain = compiled(&model);
         assert_eq!(plain.views.len(), 6);
-        assert!(plain.doors.iter().all(|door| matches!(door.kind, DoorKind::View(_))));
+        assert!(plain.doors.iter().flatten().all(|door| matches!(door.kind, DoorKind::View(_))));
         model.endpoints = vec![endpoint(true)];
         let split = compiled(&model);
         // Of the two zones with subnets the endpoint is in one.

@@ -7,7 +7,7 @@ pub mod settings;
 mod v1;
 
 pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Place, Severity, render};
-pub use settings::{Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
+pub use settings::{AdminSettings, Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
 
 use crate::aws::Model;
 use std::net::IpAddr;

@@ -18,6 +18,20 @@ pub struct Settings {
     pub limits: Limits,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// Whether a file that was read is read again when it changes.
+    pub watch: bool,
+    /// Where operators are answered.
+    pub admin: AdminSettings,
+}
+
+/// Where operators are answered. All of it is off where neither is said, here or by the service manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// A Unix socket; a relative path counts from the configuration's folder, which whoever loaded it has put before it.
+    /// None: in the folder that the service manager gives, if it gives one.
+    pub socket: Option<PathBuf>,
+    /// A loopback address, for HTTP over TCP.
+    pub http: Option<SocketAddr>,
 }
 
 /// How targets are asked, whoever they are: `[upstream]` but for `targets` and `order`, which the model has.
@@ -154,6 +168,8 @@ pub const IN_FLIGHT_PER_CLIENT: Range = Range { default: 1000, min: 1, max: 1_00
 pub const IN_FLIGHT_PER_TARGET: Range = Range { default: 5000, min: 1, max: 1_000_000 };
 /// `[limits] upstream_sockets`: each takes a port of its own, of which an address has 65,535.
 pub const UPSTREAM_SOCKETS: Range = Range { default: 1000, min: 16, max: 60_000 };
+/// `[server] watch`.
+pub const WATCH: bool = true;
 /// `[log] level`.
 pub const LOG_LEVEL: LogLevel = LogLevel::Info;
 
@@ -165,6 +181,8 @@ impl Default for Settings {
             cache: CacheSettings::default(),
             limits: Limits::default(),
             log_level: LOG_LEVEL,
+            watch: WATCH,
+            admin: AdminSettings::default(),
         }
     }
 }

@@ -211,7 +211,7 @@ fn identity(context: &ForwardContext) -> String {
 }
 
 /// Whether a file with this mode and owner says what this user, or who may do everything, has written.
-fn may_be_believed(mode: u32, owner: u32, user: u32) -> Result<(), &'static str> {
+pub(super) fn may_be_believed(mode: u32, owner: u32, user: u32) -> Result<(), &'static str> {
     if mode & WRITABLE_BY_OTHERS != 0 {
         return Err("others than its owner may write it, and so decide what is answered");
     }

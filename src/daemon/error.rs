@@ -2,6 +2,7 @@
 
 use crate::forward::streams::TlsRootsError;
 use crate::serve::doors::DoorError;
+use std::net::SocketAddr;
 use std::{fmt, io};
 
 /// Why the daemon did not start. Nothing stays open.
@@ -40,27 +41,45 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Why a reload changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ReloadError {
-    /// Doors were added, removed or moved.
-    Doors,
+    /// Doors that were added and cannot be opened.
+    Doors(Vec<DoorError>),
+    /// A door on every address of a port was added beside one on a single address, or the other way round.
+    WildcardDoor(SocketAddr),
     /// `workers` was changed.
     Workers,
     /// `[limits]` or `[cache]` was changed.
     Limits,
     /// What `[upstream]` says of how targets are asked was changed.
     Upstream,
+    /// `[admin]` was changed.
+    Admin,
 }
 
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Self::Doors => "doors (`listen`)",
+            Self::Doors(errors) => {
+                for (index, error) in errors.iter().enumerate() {
+                    write!(f, "{}{error}", if index > 0 { "; " } else { "" })?;
+                }
+                return Ok(());
+            }
+            Self::WildcardDoor(door) => {
+                return write!(
+                    f,
+                    "the file adds the door {door}, and another door of its port is on {}; a running plustwo cannot \
+                     open one beside the other; restart it to serve the new file",
+                    if door.ip().is_unspecified() { "a single address" } else { "every address" }
+                );
+            }
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
             Self::Upstream => {
                 "`case_randomization`, `cookies` or `tls_roots` (or what is in that file) of `[upstream]`"
             }
+            Self::Admin => "`[admin]`",
         };
         write!(f, "the file changes {what}, which a running plustwo cannot; restart it to serve the new file")
     }

@@ -13,18 +13,18 @@ pub use family::{FAMILIES, Family, Kind};
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
 use crate::serve::counters::{BOUNDS, Counter, RCODES, ReplySource, WorkerCounters, WorkerCounts, bound_nanos};
+use crate::serve::open_doors::DoorsWatch;
 use crate::serve::refusal::Refusal;
 use crate::serve::server::Server;
 use crate::serve::stream::StreamsWatch;
-use crate::snapshot::{DOORS_COUNTED_APART, DoorKind, Ingress, Snapshot, VPCS_COUNTED_APART, ZoneKind};
+use crate::snapshot::{DOORS_COUNTED_APART, DoorIndex, DoorKind, Ingress, Snapshot, VPCS_COUNTED_APART, ZoneKind};
 use crate::udp::sys::receive_drops;
 use family::*;
 use process::Process;
 use scrape::{Scrape, Times};
 use std::collections::{BTreeSet, HashMap};
-use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 /// Targets that are told of by themselves; the rest is told of together.
 pub const TARGETS_APART: usize = 256;
@@ -41,8 +41,8 @@ struct Watched {
     server: Server,
     streams: StreamsWatch,
     streams_to_targets: StreamTargets,
-    /// Sockets of each door, in the order of the snapshot's doors. A door that is closed must not stay open for us.
-    doors: Vec<Vec<Weak<UdpSocket>>>,
+    /// The sockets of each door. A door that is closed must not stay open for us.
+    doors: DoorsWatch,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
@@ -67,14 +67,13 @@ impl ReloadResult {
 }
 
 impl Metrics {
-    /// Looks at these from now on; `doors[d][w]` is worker `w`'s socket of door `d`.
+    /// Looks at these from now on.
     pub(super) fn new(
         server: &Server,
         streams: StreamsWatch,
         streams_to_targets: StreamTargets,
-        doors: &[Vec<Arc<UdpSocket>>],
+        doors: DoorsWatch,
     ) -> Self {
-        let doors = doors.iter().map(|of_door| of_door.iter().map(Arc::downgrade).collect()).collect();
         Self(Arc::new(Watched {
             server: server.clone(),
             streams,
@@ -124,11 +123,12 @@ impl Watched {
         for (transport, counters) in transports {
             let sum = |of: &dyn Fn(&WorkerCounters) -> &Counter| counters.iter().map(|own| of(own).get()).sum::<u64>();
             let mut told = BTreeSet::new();
-            for door in snapshot.doors.iter().filter(|door| door.slot.is_of_one() && told.insert(door.slot.0)) {
+            for door in snapshot.doors.iter().flatten().filter(|door| door.slot.is_of_one() && told.insert(door.slot.0))
+            {
                 let queries = sum(&|own| own.door(door.slot));
                 out.counter(QUERIES, &[&door.address.to_string(), transport], queries);
             }
-            if snapshot.doors.iter().any(|door| !door.slot.is_of_one()) {
+            if snapshot.doors.iter().flatten().any(|door| !door.slot.is_of_one()) {
                 let queries = sum(&|own| own.doors.at(usize::from(DOORS_COUNTED_APART)));
                 out.counter(QUERIES, &[OTHER, transport], queries);
             }
@@ -178,8 +178,9 @@ impl Watched {
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
         out.counter(CACHE_HITS, &[], counts.cache_hits);
         out.counter(CACHE_MISSES, &[], counts.cache_misses);
-        for (door, sockets) in snapshot.doors.iter().zip(&self.doors) {
-            let drops = sockets.iter().filter_map(Weak::upgrade).map(|socket| receive_drops(&*socket));
+        for (index, door) in (0..).map(DoorIndex).zip(&snapshot.doors) {
+            let Some((door, sockets)) = door.as_ref().zip(self.doors.sockets(index)) else { continue };
+            let drops = sockets.iter().map(|socket| receive_drops(&**socket));
             // A system that does not tell must not look like one without drops.
             let Ok(drops) = drops.collect::<Result<Vec<u32>, _>>() else { continue };
             let address = door.address.to_string();
@@ -333,7 +334,7 @@ fn sizes(out: &mut Scrape, snapshot: &Snapshot) {
     out.count(SNAPSHOT_RULES, &[], snapshot.sizes.rules);
     out.count(SNAPSHOT_VPCS, &[], snapshot.sizes.vpcs);
     out.count(SNAPSHOT_VIEWS, &[], snapshot.views.len());
-    out.count(SNAPSHOT_DOORS, &[], snapshot.doors.len());
+    out.count(SNAPSHOT_DOORS, &[], snapshot.doors.iter().flatten().count());
     out.count(SNAPSHOT_BYTES, &[], snapshot.octets());
 }
 
@@ -359,7 +360,7 @@ fn process(out: &mut Scrape, process: &Process) {
 
 /// The slots of views that a door leads to, whoever asks there.
 fn slots_with_doors(snapshot: &Snapshot) -> BTreeSet<u16> {
-    let views = snapshot.doors.iter().filter_map(|door| match door.kind {
+    let views = snapshot.doors.iter().flatten().filter_map(|door| match door.kind {
         // Views of one VPC from inside share a slot.
         DoorKind::View(view) | DoorKind::BySubnet { otherwise: view } => Some(view),
         DoorKind::Shared { default } => default,

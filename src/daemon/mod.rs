@@ -1,7 +1,13 @@
 //! Wiring and life: start, reload, signals.
 
+pub mod admin;
 mod cache_file;
+mod changes;
+mod doors;
 mod error;
+mod files;
+mod last_good;
+mod loading;
 mod log;
 pub mod metrics;
 mod open_files;
@@ -10,12 +16,14 @@ mod run;
 mod source;
 mod summary;
 pub mod system_roots;
+mod watch;
 
 pub use error::{ReloadError, StartError};
-pub use run::run;
+pub use run::{Options as RunOptions, run};
 pub use source::{BUILT_IN_TEXT, Source};
 
 use cache_file::CacheFile;
+use doors::{DoorChanges, DoorPlaces};
 use metrics::{Metrics, ReloadResult};
 
 use crate::aws::{Model, RuleAction};
@@ -36,8 +44,9 @@ use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::InFlight;
 use crate::serve::later::{Waiter, Waiters};
+use crate::serve::open_doors::OpenDoors;
 use crate::serve::server::Server;
-use crate::serve::stream::{StreamLimits, Streams};
+use crate::serve::stream::{StreamLimits, Streams, StreamsWatch};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
 use crate::snapshot::targets::ContextKind;
@@ -54,21 +63,31 @@ pub const DRAIN_SECONDS_MAX: u64 = 5;
 /// Threads of the runtime of streams; UDP workers and lanes have their own.
 pub const RUNTIME_THREADS_MAX: usize = 4;
 
+/// What a reload did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What is served now.
+    pub generation: Generation,
+    /// Doors that were not open before.
+    pub doors_opened: usize,
+    /// Doors that are not open any more.
+    pub doors_closed: usize,
+}
+
 /// A daemon that serves.
 pub struct Daemon {
     server: Server,
     workers: Workers,
-    streams: Option<Streams>,
+    streams: Streams,
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
     metrics: Metrics,
     prober: Prober,
     runtime: Runtime,
-    /// Where the doors are, in the order of the snapshot's.
+    /// Where the doors are, in the order of the model.
     addresses: Vec<SocketAddr>,
-    /// Where they were to be: a reload may not change it.
-    configured: Vec<SocketAddr>,
+    doors: DoorPlaces,
     settings: Settings,
     contexts: Contexts,
     health: HealthStates,
@@ -86,7 +105,8 @@ impl Daemon {
         let snapshot = compile::compile(model, &mut contexts, &health, seed);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
-        let doors = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let Doors { udp, tcp, addresses } = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let open_doors = OpenDoors::new(udp, worker_count.get()).map_err(StartError::Runtime)?;
         let limits = &settings.limits;
         let workers = worker_count.get();
         let shares = open_files::shares(settings, configured.len() * (workers + 1), workers);
@@ -99,7 +119,7 @@ impl Daemon {
         let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
-        let waiters = |lane| Waiters::new(&server, lane, &doors.udp);
+        let waiters = |lane| Waiters::new(&server, lane, &open_doors);
         let lanes = server.lanes.start(&setup, waiters).map_err(StartError::Runtime)?;
         let streams = {
             let _entered = runtime.enter();
@@ -109,24 +129,24 @@ impl Daemon {
                 idle: limits.tcp_idle,
                 write: limits.tcp_idle,
             };
-            Streams::start(doors.tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
+            Streams::start(tcp, stream_answer::answer(&server), limits).map_err(StartError::Runtime)?
         };
         let prober =
             Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
-        let workers = Workers::start(&server, &doors.udp, workers).map_err(StartError::Runtime)?;
-        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), &doors.udp);
+        let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
+        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), open_doors.watch());
         Ok(Self {
             server,
             workers,
-            streams: Some(streams),
+            streams,
             lanes,
             streams_to_targets,
             cache_file,
             metrics,
             prober,
             runtime,
-            addresses: doors.addresses,
-            configured,
+            doors: DoorPlaces::new(&configured, &addresses, open_doors, worker_count),
+            addresses,
             settings: settings.clone(),
             contexts,
             health,
@@ -156,18 +176,15 @@ impl Daemon {
 
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
     /// nothing changes.
-    pub fn reload(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
-        let generation = self.take_up(configuration);
-        let result = if generation.is_ok() { ReloadResult::Success } else { ReloadResult::Refused };
+    pub fn reload(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.take_up(configuration);
+        let result = if reloaded.is_ok() { ReloadResult::Success } else { ReloadResult::Refused };
         self.metrics.count_reload(result);
-        generation
+        reloaded
     }
 
-    fn take_up(&mut self, configuration: &Configuration) -> Result<Generation, ReloadError> {
+    fn take_up(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
         let Configuration { model, settings } = configuration;
-        if compile::door_addresses(model) != self.configured {
-            return Err(ReloadError::Doors);
-        }
         if settings.workers != self.settings.workers {
             return Err(ReloadError::Workers);
         }
@@ -179,12 +196,34 @@ impl Daemon {
         if (UpstreamSettings { bootstrap, ..settings.upstream.clone() }) != self.settings.upstream {
             return Err(ReloadError::Upstream);
         }
+        if settings.admin != self.settings.admin {
+            return Err(ReloadError::Admin);
+        }
+        let next = self.doors.prepare(&compile::door_addresses(model))?;
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
-        let snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
+        let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
+        snapshot.place_doors(&next.places);
+        // In this order a query finds its door known, whichever snapshot it is answered from.
+        let _entered = self.runtime.enter();
+        let places = next.places.clone();
+        self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
-        Ok(generation)
+        let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
+        self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
+        Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// What streams do and have counted, to be read while they go on.
+    pub fn streams_watch(&self) -> StreamsWatch {
+        self.streams.watch()
+    }
+
+    /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
+    /// left. To be called now and then.
+    pub fn sweep(&mut self) -> usize {
+        self.server.publisher.sweep() + self.doors.sweep()
     }
 
     /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
@@ -220,9 +259,7 @@ impl Daemon {
         let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
         self.workers.stop();
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        if let Some(streams) = self.streams.take() {
-            self.runtime.block_on(streams.drain(left(until)));
-        }
+        self.runtime.block_on(self.streams.drain(left(until)));
         let in_flight = self.server.in_flight.clone();
         self.runtime.block_on(async move {
             // Those that are left hold a permit each; the last one to go says so.

@@ -1,35 +1,74 @@
 //! `plustwo run`: from the first line it prints to the last reply it sends.
 
+use super::admin::{Admin, Command, Listeners, ReloadReport, Service};
+use super::changes::Inventory;
+use super::files::{FileRead, Named};
+use super::last_good::LastGood;
+use super::loading::{LoadState, Loading};
 use super::log::{self, say};
 use super::metrics::ReloadResult;
+use super::source::Read;
+use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
 use crate::udp::sys::give_back_free_memory;
 use std::io;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// What `plustwo run` is told beside the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// Where what outlives the process is kept; none: nowhere.
+    pub state_directory: Option<PathBuf>,
+    /// Where the admin socket is, if the configuration does not say; none: nowhere.
+    pub runtime_directory: Option<PathBuf>,
+    /// Whether the last good configuration is served where the source has errors.
+    pub last_good: bool,
+}
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
-pub fn run(source: &Source) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<(), String> {
     log::start();
-    let result = run_until_told(source);
+    let result = run_until_told(options);
     log::flush();
     result
 }
 
-fn run_until_told(source: &Source) -> Result<(), String> {
+fn run_until_told(options: &Options) -> Result<(), String> {
+    let source = &options.source;
     // Signals are watched from the start: a SIGHUP while a large file is read must not end us.
     let mut control = Control::new().map_err(|error| format!("error: cannot watch signals: {error}"))?;
     if *source == Source::BuiltIn {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
     }
-    let configuration = match control.load(source) {
-        Awaited::Done(loaded) => loaded?,
+    let last_good = options.state_directory.as_deref().filter(|_| *source != Source::BuiltIn).map(LastGood::start);
+    let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
+    let attempt = match control.load(source, last_good.is_some()) {
+        Awaited::Done(attempt) => attempt,
         Awaited::Leave(_) => return Ok(()),
     };
+    let Attempt { loaded, files } = attempt;
+    let (Taken { configuration, inventory, texts }, fallen_back) = match loaded {
+        Ok(taken) => (taken, None),
+        Err(problems) if options.last_good => {
+            let (taken, kept_at) = instead(source, last_good.as_ref(), &problems)?;
+            (taken, Some((problems, kept_at)))
+        }
+        Err(problems) => return Err(problems),
+    };
     log::start_events(configuration.settings.log_level);
+    let runtime_directory = options.runtime_directory.as_deref().filter(|_| *source != Source::BuiltIn);
+    let listeners = Listeners::bind(&configuration.settings.admin, runtime_directory);
+    let listeners = listeners.map_err(|error| format!("error: {error}"))?;
     let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
     if *source == Source::BuiltIn {
@@ -38,24 +77,112 @@ fn run_until_told(source: &Source) -> Result<(), String> {
     if source.has_targets_of_the_operator() {
         daemon.probe_loops(&configuration.model);
     }
+    let loading = Loading::new(inventory.sizes(), Arc::clone(&files));
+    match &fallen_back {
+        None => {
+            if let Some(last_good) = &last_good {
+                last_good.keep(texts);
+            }
+        }
+        Some((problems, kept_at)) => {
+            loading.fell_back(problems);
+            let age_seconds = kept_at.elapsed().map_or(0, |age| age.as_secs());
+            tracing::error!(
+                age_seconds,
+                "the LAST GOOD configuration is served, and not what the file says: the file has errors; correct it, \
+                 and it is taken up"
+            );
+        }
+    }
+    let (commands, commanded) = mpsc::channel(COMMANDS_WAITING_MAX);
+    let is_leaving = Arc::new(AtomicBool::new(false));
+    let service = Service {
+        server: daemon.server().clone(),
+        loading: loading.clone(),
+        streams: daemon.streams_watch(),
+        commands,
+        metrics: {
+            let metrics = daemon.metrics().clone();
+            Arc::new(move || metrics.scrape())
+        },
+        is_leaving: Arc::clone(&is_leaving),
+        started: Instant::now(),
+    };
+    let admin = Admin::start(listeners, service);
+    let admin = admin.map_err(|error| format!("error: the system refuses a thread: {error}"))?;
+    control.commands = admin.is_some().then_some(commanded);
+    let watch = match source {
+        Source::BuiltIn => None,
+        Source::File(_) => match FileWatch::start() {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                tracing::warn!("files are not watched: the system refuses a thread: {error}; SIGHUP reloads");
+                None
+            }
+        },
+    };
+    let is_watching = configuration.settings.watch;
     // The model is the size of all zone files; the snapshot is all that serving needs.
     drop(configuration);
     give_back_free_memory();
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
-    serve(daemon, source, control);
+    let serving =
+        Serving { daemon, source: source.clone(), loading, inventory, last_good, watch, is_watching, is_leaving };
+    serving.watch(&files);
+    serving.until_told(&mut control);
+    drop(admin);
     Ok(())
 }
 
-/// Loads a configuration; says its warnings. The error holds every problem.
-fn load(source: &Source) -> Result<Configuration, String> {
-    let loaded = source.load().map_err(|error| format!("error: {error}"))?;
-    let diagnostics = config::render(&loaded.diagnostics);
-    match loaded.configuration {
-        Some(configuration) => {
+/// The last good configuration instead of one with errors.
+fn instead(source: &Source, last_good: Option<&LastGood>, problems: &str) -> Result<(Taken, SystemTime), String> {
+    let also = |reason: &str| format!("{}\n\nerror: {reason}", problems.trim_end());
+    let Source::File(path) = source else { return Err(problems.to_owned()) };
+    let Some(last_good) = last_good else {
+        return Err(also("there is no state directory, so no last good configuration: give --state-directory"));
+    };
+    let (read, kept_at) = last_good.read(path).map_err(|reason| also(&reason))?;
+    let Attempt { loaded, .. } = Attempt::of(read);
+    let taken = loaded.map_err(|reason| also(&format!("the last good configuration has errors too:\n{reason}")))?;
+    say(&format!(
+        "{}\n\n*** {} has the errors above and is NOT served. The last good configuration is served instead. ***\n\n",
+        problems.trim_end(),
+        path.display()
+    ));
+    Ok((taken, kept_at))
+}
+
+/// A configuration that can be served, and what is in it.
+struct Taken {
+    configuration: Configuration,
+    inventory: Inventory,
+    /// What it was made of, where that is kept.
+    texts: Vec<(Named, String)>,
+}
+
+/// What an attempt to load came to.
+struct Attempt {
+    /// The error holds every problem.
+    loaded: Result<Taken, String>,
+    files: Arc<[FileRead]>,
+}
+
+impl Attempt {
+    /// Takes what was read; says its warnings.
+    fn of(Read { loaded, files, texts }: Read) -> Self {
+        let taken = loaded.map_err(|error| format!("error: {error}")).and_then(|loaded| {
+            let diagnostics = config::render(&loaded.diagnostics);
+            let configuration = loaded.configuration.ok_or_else(|| diagnostics.clone())?;
             say(&diagnostics);
-            Ok(configuration)
-        }
-        None => Err(diagnostics),
+            let inventory = Inventory::of(&configuration.model);
+            Ok(Taken { configuration, inventory, texts })
+        });
+        Self { loaded: taken, files: files.into() }
+    }
+
+    /// None could be made.
+    fn failed(why: String) -> Self {
+        Self { loaded: Err(why), files: Arc::from([]) }
     }
 }
 
@@ -63,6 +190,8 @@ fn load(source: &Source) -> Result<Configuration, String> {
 struct Control {
     runtime: Runtime,
     signals: Signals,
+    /// What the admin interface is asked to do; none: there is no admin interface.
+    commands: Option<mpsc::Receiver<Command>>,
 }
 
 impl Control {
@@ -72,26 +201,32 @@ impl Control {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals })
+        Ok(Self { runtime, signals, commands: None })
+    }
+
+    /// What is to be done next.
+    fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
+        let Self { runtime, signals, commands } = self;
+        runtime.block_on(signals.next(left, watch, commands.as_mut()))
     }
 
     /// Loads a configuration, unless a signal says to leave before it is done.
-    fn load(&mut self, source: &Source) -> Awaited<Result<Configuration, String>> {
+    fn load(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
         let source = source.clone();
-        let (done, loaded) = tokio::sync::oneshot::channel();
+        let (done, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
             // Nobody listens any more once a signal said to leave.
-            let _ = done.send(load(&source));
+            let _ = done.send(Attempt::of(source.read(keeps_texts)));
         });
         if let Err(error) = thread {
-            return Awaited::Done(Err(format!("error: the system refuses a thread: {error}")));
+            return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
         }
         let signals = &mut self.signals;
         self.runtime.block_on(async {
             tokio::select! {
                 signal = signals.leave() => Awaited::Leave(signal),
                 loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
-                    Err("error: reading the file panicked; this is a bug, please report it".to_owned())
+                    Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
                 })),
             }
         })
@@ -121,13 +256,39 @@ impl Signals {
         })
     }
 
-    /// The next signal, or a moment where old snapshots are still to be freed.
-    async fn next(&mut self, retired: usize) -> Wish {
+    /// The next signal or edit, or a moment where something is still to be freed.
+    async fn next(
+        &mut self,
+        left: usize,
+        watch: Option<&FileWatch>,
+        commands: Option<&mut mpsc::Receiver<Command>>,
+    ) -> Wish {
         let Self { terminate, interrupt, hang_up } = self;
+        let changed = async {
+            match watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let command = async {
+            match commands {
+                // The admin interface outlives this; once it is gone there is nothing to wait for.
+                Some(commands) => match commands.recv().await {
+                    Some(command) => command,
+                    None => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(SWEEP_AFTER), if retired > 0 => Wish::Sweep,
+            () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
-            _ = hang_up.recv() => Wish::Reload,
+            _ = hang_up.recv() => Wish::Reload(None),
+            () = changed => Wish::Reload(None),
+            command = command => match command {
+                Command::Reload(report) => Wish::Reload(Some(report)),
+                Command::Shutdown => Wish::Leave("shutdown"),
+            },
         }
     }
 
@@ -145,69 +306,134 @@ async fn leave(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     }
 }
 
-/// How soon after a reload the old snapshot is looked at again.
+/// How soon after a reload what it left behind is looked at again.
 const SWEEP_AFTER: Duration = Duration::from_millis(500);
+
+/// Commands of the admin interface that wait at most; who comes later waits to be let in.
+const COMMANDS_WAITING_MAX: usize = 8;
 
 /// What is to be done next.
 enum Wish {
     Sweep,
-    Reload,
+    /// With whom to tell what came of it.
+    Reload(Option<oneshot::Sender<ReloadReport>>),
     Leave(&'static str),
 }
 
-/// Obeys signals until one says to leave.
-fn serve(mut daemon: Daemon, source: &Source, mut control: Control) {
-    let mut waiting = 0;
-    let signal = loop {
-        let retired = daemon.server.publisher.sweep();
-        if retired < waiting {
-            give_back_free_memory();
-        }
-        waiting = retired;
-        match control.runtime.block_on(control.signals.next(retired)) {
-            Wish::Sweep => {}
-            Wish::Reload => match control.load(source) {
-                Awaited::Done(loaded) => {
-                    reload(&mut daemon, source, loaded);
-                    // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
-                    give_back_free_memory();
-                }
-                Awaited::Leave(signal) => break signal,
-            },
-            Wish::Leave(signal) => break signal,
-        }
-    };
-    tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
-    let counts = daemon.counts();
-    daemon.stop();
-    tracing::info!(queries = counts.queries, "left");
+/// A daemon and what it is reloaded with.
+struct Serving {
+    daemon: Daemon,
+    source: Source,
+    loading: Loading,
+    /// What is in the configuration that is served.
+    inventory: Inventory,
+    last_good: Option<LastGood>,
+    watch: Option<FileWatch>,
+    is_watching: bool,
+    is_leaving: Arc<AtomicBool>,
 }
 
-/// Takes up what was loaded again. Whatever is wrong with it, what is being served stays.
-fn reload(daemon: &mut Daemon, source: &Source, loaded: Result<Configuration, String>) {
-    let kept = daemon.server.publisher.current().generation.0;
-    match loaded {
-        Err(problems) => {
-            say(&format!("{}\n", problems.trim_end()));
-            daemon.metrics().count_reload(ReloadResult::Broken);
-            tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
-        }
-        Ok(configuration) => match daemon.reload(&configuration) {
-            Err(error) => tracing::error!(generation = kept, "reload refused: {error}"),
-            Ok(generation) => {
-                if source.has_targets_of_the_operator() {
-                    daemon.probe_loops(&configuration.model);
-                }
-                log::set_level(configuration.settings.log_level);
-                tracing::info!(
-                    generation = generation.0,
-                    vpcs = configuration.model.vpcs.len(),
-                    zones = configuration.model.hosted_zones.len(),
-                    endpoints = configuration.model.endpoints.len(),
-                    rules = configuration.model.resolver_rules.len(),
-                    "reloaded"
-                );
+impl Serving {
+    /// Obeys until a signal says to leave.
+    fn until_told(mut self, control: &mut Control) {
+        let mut waiting = 0;
+        let signal = loop {
+            let left = self.daemon.sweep();
+            if left < waiting {
+                give_back_free_memory();
             }
-        },
+            waiting = left;
+            match control.next(left, self.watch.as_ref()) {
+                Wish::Sweep => {}
+                Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some()) {
+                    Awaited::Done(attempt) => {
+                        self.take_up(attempt);
+                        // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
+                        give_back_free_memory();
+                        if let Some(report) = report {
+                            // Nobody listens any more where who asked has broken off.
+                            let _ = report.send(self.report());
+                        }
+                    }
+                    Awaited::Leave(signal) => break signal,
+                },
+                Wish::Leave(signal) => break signal,
+            }
+        };
+        self.is_leaving.store(true, Ordering::Release);
+        let daemon = self.daemon;
+        tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
+        let counts = daemon.counts();
+        daemon.stop();
+        tracing::info!(queries = counts.queries, "left");
+    }
+
+    /// What came of the last attempt.
+    fn report(&self) -> ReloadReport {
+        let LoadState { generation, changes, last_error, .. } = self.loading.state();
+        ReloadReport { generation, outcome: last_error.map_or(Ok(changes), Err) }
+    }
+
+    /// Watches what was read, or nothing.
+    fn watch(&self, files: &Arc<[FileRead]>) {
+        if let Some(watch) = &self.watch {
+            watch.watch(&if self.is_watching { Arc::clone(files) } else { Arc::from([]) });
+        }
+    }
+
+    /// Takes up what was loaded again. Whatever is wrong with it, what is being served stays.
+    fn take_up(&mut self, Attempt { loaded, files }: Attempt) {
+        let kept = self.loading.state().generation;
+        match loaded {
+            Err(problems) => {
+                say(&format!("{}\n", problems.trim_end()));
+                self.loading.failed(&problems, Arc::clone(&files));
+                self.daemon.metrics().count_reload(ReloadResult::Broken);
+                tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
+            }
+            Ok(Taken { configuration, inventory, texts }) => match self.daemon.reload(&configuration) {
+                Err(error) => {
+                    self.loading.failed(&error.to_string(), Arc::clone(&files));
+                    tracing::error!(generation = kept, "reload refused: {error}");
+                }
+                Ok(reloaded) => {
+                    if self.source.has_targets_of_the_operator() {
+                        self.daemon.probe_loops(&configuration.model);
+                    }
+                    log::set_level(configuration.settings.log_level);
+                    self.is_watching = configuration.settings.watch;
+                    let changes = self.inventory.changes(&inventory, &configuration.model);
+                    let lines = changes.lines();
+                    let sizes = inventory.sizes();
+                    tracing::info!(
+                        generation = reloaded.generation.0,
+                        vpcs = sizes.vpcs,
+                        zones = sizes.zones,
+                        endpoints = sizes.endpoints,
+                        rules = sizes.rules,
+                        names = sizes.names,
+                        changed_zones = %changes.zones,
+                        changed_names = %changes.names,
+                        changed_endpoints = %changes.endpoints,
+                        changed_rules = %changes.rules,
+                        doors_opened = reloaded.doors_opened,
+                        doors_closed = reloaded.doors_closed,
+                        "reloaded"
+                    );
+                    for line in &lines {
+                        tracing::info!(generation = reloaded.generation.0, "changed: {line}");
+                    }
+                    self.inventory = inventory;
+                    self.loading.succeeded(reloaded.generation.0, sizes, lines, Arc::clone(&files));
+                    if let Some(last_good) = &self.last_good {
+                        last_good.keep(texts);
+                    }
+                }
+            },
+        }
+        // An attempt that broke off before it read anything would only break off again: SIGHUP tries once more.
+        if !files.is_empty() {
+            self.watch(&files);
+        }
     }
 }

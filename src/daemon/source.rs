@@ -1,7 +1,9 @@
 //! Where a configuration comes from: the built-in example world, or a file and those it names.
 
-use crate::config::{self, Loaded, Surroundings};
+use super::files::{FileRead, Named};
+use crate::config::{self, Configuration, Loaded, Surroundings};
 use crate::dns::target::DNS_PORT;
+use std::cell::RefCell;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -10,8 +12,6 @@ use std::path::{Path, PathBuf};
 pub const BUILT_IN_TEXT: &str = include_str!("../../config/plustwo.toml");
 /// What diagnostics call it.
 const BUILT_IN_NAME: &str = "config/plustwo.toml";
-/// The largest file that is read, in octets.
-const FILE_OCTETS_MAX: u64 = 1 << 30;
 /// Who names the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -36,32 +36,78 @@ impl Source {
 
     /// Reads it, and whatever it names. The error is a sentence for the operator.
     pub fn load(&self) -> Result<Loaded, String> {
-        match self {
+        self.read(false).loaded
+    }
+
+    /// The same, with every file that was read on the way, whatever came of it.
+    ///
+    /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere.
+    pub(super) fn read(&self, keeps_texts: bool) -> Read {
+        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new) });
+        let loaded = match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
-                let surroundings = surroundings(&read_file);
-                Ok(config::load(BUILT_IN_NAME, BUILT_IN_TEXT, &surroundings))
+                Ok(load_text(BUILT_IN_NAME, BUILT_IN_TEXT, &read_file, &notes))
             }
             Self::File(path) => {
-                let text = read(path)?;
-                let folder =
-                    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-                let read_file = |name: &str| read_below(folder, name);
-                let surroundings = surroundings(&read_file);
-                let mut loaded = config::load(&path.display().to_string(), &text, &surroundings);
-                let cache_file = loaded.configuration.as_mut().and_then(|found| found.settings.cache.file.as_mut());
-                if let Some(file) = cache_file {
-                    *file = folder.join(&*file);
-                }
-                Ok(loaded)
+                let folder = folder_of(path);
+                read(path, Named::Configuration, &notes).map(|text| {
+                    let read_file = |name: &str| read_below(folder, name, &notes);
+                    let mut loaded = load_text(&path.display().to_string(), &text, &read_file, &notes);
+                    loaded.configuration.iter_mut().for_each(|found| put_before(folder, found));
+                    loaded
+                })
             }
-        }
+        };
+        let Notes { files, texts } = notes.into_inner();
+        Read { loaded, files, texts: texts.unwrap_or_default() }
     }
 }
 
-/// This machine, with files read by `read_file`.
-fn surroundings<'s>(read_file: &'s dyn Fn(&str) -> Result<String, String>) -> Surroundings<'s> {
-    Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address }
+/// What came of reading a source.
+pub(super) struct Read {
+    /// The configuration; the error is a sentence for the operator.
+    pub(super) loaded: Result<Loaded, String>,
+    /// The files, in the order in which they were read.
+    pub(super) files: Vec<FileRead>,
+    /// What was in them, where that is kept.
+    pub(super) texts: Vec<(Named, String)>,
+}
+
+/// What is noted of the files while they are read.
+#[derive(Default)]
+pub(super) struct Notes {
+    files: Vec<FileRead>,
+    texts: Option<Vec<(Named, String)>>,
+}
+
+/// The folder that a configuration's paths count from.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Puts the folder before the paths of files that are written.
+pub(super) fn put_before(folder: &Path, configuration: &mut Configuration) {
+    let settings = &mut configuration.settings;
+    for file in [settings.cache.file.as_mut(), settings.admin.socket.as_mut()].into_iter().flatten() {
+        *file = folder.join(&*file);
+    }
+}
+
+/// Loads a text on this machine; the system's own files are noted among those that are read.
+pub(super) fn load_text(
+    name: &str,
+    text: &str,
+    read_file: &dyn Fn(&str) -> Result<String, String>,
+    notes: &RefCell<Notes>,
+) -> Loaded {
+    let system_nameservers = || {
+        let text = read(Path::new(RESOLV_CONF), Named::System, notes)?;
+        Ok(nameservers(&text))
+    };
+    let surroundings =
+        Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address };
+    config::load(name, text, &surroundings)
 }
 
 /// Whether an address is one of this machine's. Nothing is sent.
@@ -86,37 +132,39 @@ fn is_own_address(ip: IpAddr) -> bool {
 }
 
 /// Reads a file below a folder; a link that leads out of it is refused.
-fn read_below(folder: &Path, name: &str) -> Result<String, String> {
+fn read_below(folder: &Path, name: &str, notes: &RefCell<Notes>) -> Result<String, String> {
     let at = |path: &Path, error| format!("cannot read {}: {error}", path.display());
-    let folder = folder.canonicalize().map_err(|error| at(folder, error))?;
-    let path = folder.join(name);
-    let path = path.canonicalize().map_err(|error| at(&path, error))?;
-    if !path.starts_with(&folder) {
-        return Err(format!("{} lies outside of the configuration's folder {}", path.display(), folder.display()));
+    // The path as it is written is what a later change is seen by: links on the way may come to lead elsewhere.
+    let written = folder.join(name);
+    let is_inside = || {
+        let folder = folder.canonicalize().map_err(|error| at(folder, error))?;
+        let path = written.canonicalize().map_err(|error| at(&written, error))?;
+        if path.starts_with(&folder) {
+            return Ok(());
+        }
+        Err(format!("{} lies outside of the configuration's folder {}", path.display(), folder.display()))
+    };
+    match is_inside() {
+        Ok(()) => read(&written, Named::Configured(name.to_owned()), notes),
+        Err(refused) => {
+            notes.borrow_mut().files.push(FileRead::unread(&written, Named::Configured(name.to_owned())));
+            Err(refused)
+        }
     }
-    read(&path)
 }
 
-/// Reads a whole file of UTF-8 text.
-fn read(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(format!("cannot read {}: it is not a file", path.display()));
+/// Reads a whole file of UTF-8 text, and notes that it was read.
+fn read(path: &Path, named: Named, notes: &RefCell<Notes>) -> Result<String, String> {
+    let (file, text) = FileRead::read(path, named.clone());
+    let mut notes = notes.borrow_mut();
+    notes.files.push(file);
+    if let (Some(texts), Ok(text)) = (&mut notes.texts, &text) {
+        texts.push((named, text.clone()));
     }
-    if metadata.len() > FILE_OCTETS_MAX {
-        return Err(format!("cannot read {}: it is over {FILE_OCTETS_MAX} octets", path.display()));
-    }
-    fs::read_to_string(path).map_err(failed)
+    text
 }
 
-/// The nameservers of resolv.conf (resolv.conf(5)); a scope (`fe80::1%eth0`) is left out with its line.
-fn system_nameservers() -> Result<Vec<IpAddr>, String> {
-    let text = fs::read_to_string(RESOLV_CONF).map_err(|error| format!("cannot read {RESOLV_CONF}: {error}"))?;
-    Ok(nameservers(&text))
-}
-
-/// The addresses on `nameserver` lines.
+/// The addresses on `nameserver` lines (resolv.conf(5)); a scope (`fe80::1%eth0`) is left out with its line.
 fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     let words = resolv_conf.lines().map(str::split_whitespace);
     words.filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok())?).collect()
@@ -186,12 +234,12 @@ mod tests {
         fs::write(folder.path().join("secret"), "x").unwrap();
         fs::write(inside.join("zone"), "z").unwrap();
         std::os::unix::fs::symlink("../secret", inside.join("link")).unwrap();
-        assert_eq!(read_below(&inside, "zone"), Ok("z".to_owned()));
+        assert_eq!(read_below(&inside, "zone", &RefCell::default()), Ok("z".to_owned()));
         for name in ["link", "../secret"] {
-            let refused = read_below(&inside, name).unwrap_err();
+            let refused = read_below(&inside, name, &RefCell::default()).unwrap_err();
             assert!(refused.contains("outside"), "{refused}");
         }
-        assert!(read_below(&inside, "absent").unwrap_err().contains("cannot read"));
-        assert!(read(&inside).unwrap_err().contains("not a file"));
+        assert!(read_below(&inside, "absent", &RefCell::default()).unwrap_err().contains("cannot read"));
+        assert!(read(&inside, Named::Configuration, &RefCell::default()).unwrap_err().contains("not a file"));
     }
 }

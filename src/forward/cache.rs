@@ -8,10 +8,12 @@
 //! them takes the lock anew every few.
 
 mod flush;
+mod held;
 mod saved;
 mod shard;
 
 pub use flush::Flush;
+pub use held::Held;
 pub use saved::{Damage, Loaded, Saved, WallClock};
 
 use std::array;

@@ -38,6 +38,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl CounterValues {
+            /// Every number with its name, for a report.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
         impl Counters {
             /// The numbers at this moment.
             pub(super) fn values(&self) -> CounterValues {

@@ -60,6 +60,13 @@ impl Doors {
         Ok(doors)
     }
 
+    /// Opens only the stream side of a door, whose datagram side is open.
+    pub fn listen(address: SocketAddr) -> Result<TcpListener, DoorError> {
+        let listener =
+            bind_tcp(address, Neighbours::None).and_then(|socket| socket.listen(TCP_BACKLOG).map(|()| socket));
+        listener.map(TcpListener::from).map_err(|error| DoorError { address, transport: Transport::Tcp, error })
+    }
+
     /// Whether a worker that serves these doors needs the address asked with every datagram.
     pub fn packet_info(&self) -> PacketInfo {
         if self.addresses.iter().any(|address| address.ip().is_unspecified()) {
@@ -151,6 +158,14 @@ pub const PORT_TRIES: u32 = 32;
 /// The first port anybody may bind, unless the system says otherwise.
 const UNPRIVILEGED_PORTS_FROM: u16 = 1024;
 
+/// Whether one of two doors is on every address of a port and the other on one of them: these have to be opened together.
+pub fn is_wildcard_over(one: SocketAddr, other: SocketAddr) -> bool {
+    other.port() == one.port()
+        && one.port() != 0
+        && other.is_ipv4() == one.is_ipv4()
+        && other.ip().is_unspecified() != one.ip().is_unspecified()
+}
+
 /// Other doors of ours that share the port on the addresses of this one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Neighbours {
@@ -165,13 +180,7 @@ enum Neighbours {
 impl Neighbours {
     /// Finds them in the list of all doors.
     fn of(address: SocketAddr, all: &[SocketAddr]) -> Self {
-        let meets = |other: &&SocketAddr| {
-            other.port() == address.port()
-                && address.port() != 0
-                && other.is_ipv4() == address.is_ipv4()
-                && other.ip().is_unspecified() != address.ip().is_unspecified()
-        };
-        match all.iter().find(meets) {
+        match all.iter().find(|other| is_wildcard_over(address, **other)) {
             None => Self::None,
             Some(_) if address.ip().is_unspecified() => Self::Below,
             Some(_) => Self::Above,

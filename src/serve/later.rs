@@ -7,6 +7,7 @@
 use super::counters::{Counter, ReplySource, When, WorkerCounters};
 use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
 use super::in_flight::Permit;
+use super::open_doors::{DoorTable, OpenDoors};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::udp::worker::count_reply;
@@ -19,9 +20,10 @@ use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, Snapshot};
 use crate::udp::answers::Answers;
 use crate::udp::sys::REPLY_OCTETS;
+use arc_swap::{ArcSwap, Cache};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -142,8 +144,8 @@ pub fn renew(server: &Server, snapshot: &Snapshot, slot: &Slot, client: IpAddr, 
 pub struct Waiters {
     server: Server,
     lane: usize,
-    /// For each door, a socket that replies may leave by.
-    doors: Vec<Arc<UdpSocket>>,
+    /// The doors that replies leave by.
+    doors: Cache<Arc<ArcSwap<DoorTable>>, Arc<DoorTable>>,
     /// What this turn has collected for some doors.
     collected: Vec<(DoorIndex, Answers)>,
     spare: Vec<Answers>,
@@ -170,12 +172,12 @@ enum Round {
 }
 
 impl Waiters {
-    /// Those of a lane; `sockets[d][w]` is worker `w`'s socket of door `d`.
-    pub fn new(server: &Server, lane: usize, sockets: &[Vec<Arc<UdpSocket>>]) -> Self {
+    /// Those of a lane, who came in by these doors.
+    pub fn new(server: &Server, lane: usize, doors: &OpenDoors) -> Self {
         Self {
             server: server.clone(),
             lane,
-            doors: sockets.iter().map(|of_door| Arc::clone(&of_door[lane % of_door.len()])).collect(),
+            doors: doors.reader(),
             collected: Vec::new(),
             spare: Vec::new(),
             permits: Vec::new(),
@@ -307,9 +309,12 @@ impl Waiters {
     /// Sends what is collected.
     fn send(&mut self) {
         while let Some((door, mut answers)) = self.collected.pop() {
-            let report = answers.send(&self.doors[door.0 as usize]);
-            self.counters().send_failed.add(report.failed as u64);
-            self.spare.push(answers);
+            // A door stays for longer than anybody waits once nothing is received there: who is left has given up.
+            if let Some(socket) = self.doors.load().leaving(door, self.lane) {
+                let report = answers.send(socket);
+                self.counters().send_failed.add(report.failed as u64);
+                self.spare.push(answers);
+            }
         }
     }
 }
@@ -348,7 +353,8 @@ impl Audience for Waiters {
     fn way_of(&self, waiter: &Waiter) -> String {
         match waiter {
             Waiter::Datagram(Waiting { client, door, local, .. }) => {
-                let asked = self.doors[door.0 as usize].local_addr().ok();
+                let asked =
+                    self.doors.arc_swap().load().leaving(*door, self.lane).and_then(|socket| socket.local_addr().ok());
                 let asked = asked.map(|asked| SocketAddr::new(local.unwrap_or(asked.ip()), asked.port()));
                 let asked = asked.map_or_else(|| "a door".to_owned(), |asked| asked.to_string());
                 format!("{} -> {asked}", client.ip().to_canonical())

@@ -6,6 +6,7 @@
 mod connection;
 mod limits;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use self::connection::{Connection, Ending};
 pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MILLISECONDS, OUTPUT_OCTETS_MAX};
@@ -42,7 +44,10 @@ pub type Answer = Arc<dyn Fn(&[u8], &Arrival, &mut Vec<u8>) -> StreamAnswer + Se
 
 /// The stream side of all doors, at work until it is drained; dropping it cuts every connection.
 pub struct Streams {
-    phase: watch::Sender<Phase>,
+    doors: BTreeMap<DoorIndex, watch::Sender<Phase>>,
+    /// Doors that have been closed and whose connections are not all over yet.
+    closing: JoinSet<()>,
+    answer: Answer,
     seats: Arc<Seats>,
     counters: Arc<StreamCounters>,
 }
@@ -52,27 +57,56 @@ impl Streams {
     ///
     /// The listeners must not block. Either all loops start or none.
     pub fn start(listeners: Vec<StdTcpListener>, answer: Answer, limits: StreamLimits) -> io::Result<Self> {
-        let (phase, watched) = watch::channel(Phase::Serving);
-        let counters = Arc::new(StreamCounters::default());
-        let seats = Arc::new(Seats::new(limits));
-        let mut loops = Vec::new();
-        for (door, listener) in listeners.into_iter().enumerate() {
-            let is_wildcard = listener.local_addr()?.ip().is_unspecified();
-            let door = DoorIndex(u32::try_from(door).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?);
-            loops.push(AcceptLoop {
-                listener: TcpListener::from_std(listener)?,
-                door,
-                asked: if is_wildcard { Asked::PerConnection } else { Asked::Door },
-                answer: Arc::clone(&answer),
-                seats: Arc::clone(&seats),
-                counters: Arc::clone(&counters),
-                phase: watched.clone(),
-            });
-        }
-        for accept_loop in loops {
+        let mut streams = Self {
+            doors: BTreeMap::new(),
+            closing: JoinSet::new(),
+            answer,
+            seats: Arc::new(Seats::new(limits)),
+            counters: Arc::default(),
+        };
+        let doors = (0..).map(DoorIndex);
+        let loops: io::Result<Vec<AcceptLoop>> =
+            doors.zip(listeners).map(|(door, listener)| streams.accept_loop(door, listener)).collect();
+        for accept_loop in loops? {
             tokio::spawn(accept_loop.run());
         }
-        Ok(Self { phase, seats, counters })
+        Ok(streams)
+    }
+
+    /// Starts an accept loop for one more door, on the runtime this is called in.
+    pub fn open_door(&mut self, door: DoorIndex, listener: StdTcpListener) -> io::Result<()> {
+        tokio::spawn(self.accept_loop(door, listener)?.run());
+        Ok(())
+    }
+
+    /// Takes in no more connections and messages at a door; what is in flight there is answered, for at most this long.
+    pub fn close_door(&mut self, door: DoorIndex, within: Duration) {
+        while self.closing.try_join_next().is_some() {}
+        let Some(phase) = self.doors.remove(&door) else { return };
+        phase.send_replace(Phase::Draining);
+        self.closing.spawn(async move {
+            if tokio::time::timeout(within, phase.closed()).await.is_err() {
+                phase.send_replace(Phase::Over);
+                phase.closed().await;
+            }
+        });
+    }
+
+    /// What accepts at a door.
+    fn accept_loop(&mut self, door: DoorIndex, listener: StdTcpListener) -> io::Result<AcceptLoop> {
+        let is_wildcard = listener.local_addr()?.ip().is_unspecified();
+        let listener = TcpListener::from_std(listener)?;
+        let (sender, phase) = watch::channel(Phase::Serving);
+        self.doors.insert(door, sender);
+        Ok(AcceptLoop {
+            listener,
+            door,
+            asked: if is_wildcard { Asked::PerConnection } else { Asked::Door },
+            answer: Arc::clone(&self.answer),
+            seats: Arc::clone(&self.seats),
+            counters: Arc::clone(&self.counters),
+            phase,
+        })
     }
 
     /// What the streams have counted.
@@ -93,13 +127,27 @@ impl Streams {
     /// Takes in no more connections and no more messages, lets what is in flight be answered, and closes; returns
     /// how many connections were not done in time and were cut.
     pub async fn drain(self, within: Duration) -> u64 {
-        self.phase.send_replace(Phase::Draining);
-        if tokio::time::timeout(within, self.phase.closed()).await.is_ok() {
+        let Self { doors, mut closing, counters, .. } = self;
+        for phase in doors.values() {
+            phase.send_replace(Phase::Draining);
+        }
+        let all_closed = async {
+            for phase in doors.values() {
+                phase.closed().await;
+            }
+            while closing.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(within, all_closed).await.is_ok() {
             return 0;
         }
-        self.phase.send_replace(Phase::Over);
-        self.phase.closed().await;
-        self.counters.cut.load(Ordering::Relaxed)
+        closing.abort_all();
+        for phase in doors.values() {
+            phase.send_replace(Phase::Over);
+        }
+        for phase in doors.values() {
+            phase.closed().await;
+        }
+        counters.cut.load(Ordering::Relaxed)
     }
 }
 

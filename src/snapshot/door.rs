@@ -4,8 +4,8 @@ use super::prefix::PrefixMap;
 use super::view::ViewIndex;
 use std::net::SocketAddr;
 
-/// Which door: the place of its socket in the order of opening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which door: the place of its sockets, which it keeps for as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DoorIndex(pub u32);
 
 /// Where a door's queries are counted: the same over the life of the process, whatever is reloaded.

@@ -47,8 +47,8 @@ use std::sync::Arc;
 pub struct Snapshot {
     /// What name hashes start from.
     pub seed: HashSeed,
-    /// Doors, in the order their sockets were opened in.
-    pub doors: Box<[Door]>,
+    /// Doors, each at the place of its sockets: in the order of the model, unless they were [placed](Self::place_doors).
+    pub doors: Box<[Option<Door>]>,
     /// Which view the client of a shared door gets: longest prefix over the VPCs' CIDR blocks and client ranges.
     pub clients: PrefixMap<ViewIndex>,
     /// Views.
@@ -111,7 +111,8 @@ impl Snapshot {
     /// The view of a query that came in by `door` from `client` (IPv4-mapped addresses already turned into IPv4).
     #[inline]
     pub fn view_for(&self, door: DoorIndex, client: IpAddr) -> Result<ViewIndex, NoView> {
-        let door = &self.doors[door.0 as usize];
+        // A door that has just been given up: what was still on its way there is no longer for us.
+        let Some(Some(door)) = self.doors.get(door.0 as usize) else { return Err(NoView::NotAllowed) };
         match door.kind {
             DoorKind::View(view) if door.allow.get(client).is_some() => Ok(view),
             DoorKind::BySubnet { otherwise } if door.allow.get(client).is_some() => {
@@ -124,6 +125,17 @@ impl Snapshot {
                 None => default.ok_or(NoView::Unclaimed),
             },
         }
+    }
+
+    /// Puts the doors where their sockets are: the first of those that are there now at the first of these places, and
+    /// so on; no place stands twice.
+    pub fn place_doors(&mut self, places: &[DoorIndex]) {
+        let room = places.iter().map(|place| place.0 as usize + 1).max().unwrap_or(0);
+        let mut placed: Vec<Option<Door>> = vec![None; room];
+        for (door, place) in std::mem::take(&mut self.doors).into_iter().zip(places) {
+            placed[place.0 as usize] = door;
+        }
+        self.doors = placed.into();
     }
 
     /// The view of an index that this snapshot gave out.
@@ -176,7 +188,7 @@ impl Snapshot {
     /// Where the queries of a door are counted.
     #[inline]
     pub fn door_slot(&self, door: DoorIndex) -> DoorSlot {
-        self.doors.get(door.0 as usize).map_or(DoorSlot(DOORS_COUNTED_APART), |door| door.slot)
+        self.doors.get(door.0 as usize).and_then(Option::as_ref).map_or(DoorSlot(DOORS_COUNTED_APART), |door| door.slot)
     }
 
     /// Octets of the data in memory: names, records, tables, zones and views.

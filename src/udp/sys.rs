@@ -23,7 +23,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
 use std::mem::{offset_of, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
 use super::replies::Replies;
@@ -314,7 +314,7 @@ pub fn send_one(socket: &UdpSocket, client: SocketAddr, local: Option<IpAddr>, o
     }
 }
 
-/// Shuts a door's socket for receiving and wakes the thread that sleeps in [`Batch::receive`] or [`Poller::wait`].
+/// Shuts a door's socket for receiving and wakes the thread that sleeps in [`Batch::receive`] or [`super::events::Events::wait`].
 ///
 /// Datagrams that are queued already are still received; sending goes on. The kernel answers ENOTCONN for a socket
 /// without a peer and wakes its sleepers all the same (`inet_shutdown` says so in its own comment).
@@ -405,55 +405,6 @@ pub enum Family {
     Ipv4,
     /// `AF_INET6`.
     Ipv6,
-}
-
-/// Waits for any of several doors' sockets, for the worker that serves more than one (epoll, level-triggered).
-pub struct Poller {
-    epoll: OwnedFd,
-    events: [libc::epoll_event; BATCH],
-}
-
-impl Poller {
-    /// Watches these sockets, known by their place in the list from here on; they must outlive the poller's use.
-    pub fn new(sockets: &[&UdpSocket]) -> io::Result<Self> {
-        // SAFETY: a call without pointers.
-        let descriptor = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        outcome(descriptor)?;
-        // SAFETY: the descriptor was just made and has no other owner.
-        let epoll = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        for (place, socket) in sockets.iter().enumerate() {
-            let place = u16::try_from(place).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: u64::from(place) };
-            // SAFETY: both descriptors are open and the event is a live local that the kernel copies.
-            outcome(unsafe {
-                libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &mut event)
-            })?;
-        }
-        Ok(Self { epoll, events: [libc::epoll_event { events: 0, u64: 0 }; BATCH] })
-    }
-
-    /// Sleeps until some sockets have something to receive, or were shut for receiving; writes their places to the
-    /// front of `ready` and returns how many. A socket that was shut stays ready for ever.
-    pub fn wait(&mut self, ready: &mut [u16]) -> io::Result<usize> {
-        let room = ready.len().min(self.events.len());
-        loop {
-            // SAFETY: the kernel writes at most `room` events, which the array has; with no room it says EINVAL.
-            let count =
-                unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), room as c_int, -1) };
-            match usize::try_from(count) {
-                Ok(count) => {
-                    for (place, event) in ready.iter_mut().zip(&self.events[..count]) {
-                        *place = event.u64 as u16;
-                    }
-                    return Ok(count);
-                }
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error => return Err(error),
-                },
-            }
-        }
-    }
 }
 
 /// How long one wait for room in a full socket buffer lasts, in milliseconds.

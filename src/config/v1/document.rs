@@ -36,7 +36,7 @@ pub(super) struct Document<'t> {
     pub(super) profiles: Vec<ProfileTable<'t>>,
 }
 
-/// `[server]` without `workers`.
+/// `[server]` without `workers` and `watch`.
 #[derive(Default)]
 pub(super) struct ServerTable<'t> {
     pub(super) listen: Option<Texts<'t>>,
@@ -105,6 +105,9 @@ pub(super) struct SettingsTables<'t> {
     pub(super) in_flight_per_target: Option<At<u64>>,
     pub(super) upstream_sockets: Option<At<u64>>,
     pub(super) log_level: Option<Text<'t>>,
+    pub(super) watch: Option<At<bool>>,
+    pub(super) admin_socket: Option<Text<'t>>,
+    pub(super) admin_http: Option<Text<'t>>,
 }
 
 /// One `[[vpc]]`.
@@ -333,6 +336,7 @@ fn read_server<'t>(
     settings: &mut SettingsTables<'t>,
 ) -> ServerTable<'t> {
     settings.workers = table.number(reading, "workers");
+    settings.watch = table.boolean(reading, "watch");
     let server = ServerTable {
         listen: table.texts(reading, "listen"),
         allow: table.texts(reading, "allow"),
@@ -408,6 +412,11 @@ fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &
     }
     if let Some(mut table) = top.table(reading, "log", "[log]".into()) {
         settings.log_level = table.text(reading, "level");
+        table.finish(reading);
+    }
+    if let Some(mut table) = top.table(reading, "admin", "[admin]".into()) {
+        settings.admin_socket = table.text(reading, "socket");
+        settings.admin_http = table.text(reading, "http");
         table.finish(reading);
     }
 }

@@ -4,6 +4,7 @@
 //! goes on with what is left; a model that any error had a part in is never handed out.
 
 mod address;
+mod admin;
 mod alias;
 mod cache_file;
 mod compat;

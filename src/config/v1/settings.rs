@@ -1,5 +1,6 @@
-//! `[server] workers`, `[cache]`, `[limits]` and `[log]`; what `[upstream]` sets is `upstream`'s.
+//! `[server] workers` and `watch`, `[cache]`, `[limits]`, `[log]` and `[admin]`; what `[upstream]` sets is `upstream`'s.
 
+use super::admin;
 use super::document::SettingsTables;
 use super::source::{At, Reading};
 use super::table::Text;
@@ -8,7 +9,7 @@ use crate::config::settings::{
     CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
     CACHE_SERVE_STALE_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits,
     LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
-    UpstreamSettings, WORKERS, parse_octets, ttl,
+    UpstreamSettings, WATCH, WORKERS, parse_octets, ttl,
 };
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>)
             .as_ref()
             .and_then(|level| word(level, &LogLevel::WORDS, "[log]", "level", reading))
             .unwrap_or(LOG_LEVEL),
+        watch: tables.watch.map_or(WATCH, |watch| watch.value),
+        admin: admin::settle(tables, reading),
     }
 }
 

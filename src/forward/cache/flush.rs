@@ -48,11 +48,17 @@ fn is_at_or_below(mut name: &[u8], suffix: &[u8]) -> bool {
 impl ReplyCache {
     /// Forgets answers and failures; returns how many. No lock is held for long, so what is learned meanwhile may stay.
     pub fn flush(&self, what: &Flush) -> u64 {
-        (0..self.shards.len()).map(|index| self.flush_shard(index, what)).sum()
+        (0..self.shards.len()).map(|index| self.flush_shard(index, what, None)).sum()
     }
 
-    fn flush_shard(&self, index: usize, what: &Flush) -> u64 {
-        if *what == Flush::All {
+    /// The same of what was said in one context.
+    pub fn flush_in(&self, what: &Flush, context: ContextId) -> u64 {
+        (0..self.shards.len()).map(|index| self.flush_shard(index, what, Some(context))).sum()
+    }
+
+    fn flush_shard(&self, index: usize, what: &Flush, context: Option<ContextId>) -> u64 {
+        let is_meant = |key: &CacheKey| context.is_none_or(|context| key.context == context) && what.is_about(key);
+        if *what == Flush::All && context.is_none() {
             let mut empty = self.limits.empty_shard(self.shards.len());
             let mut shard = self.write(index);
             empty.count_on(&shard);
@@ -69,9 +75,9 @@ impl ReplyCache {
                 return gone;
             }
             // Most parts hold nothing of it: readers need not wait for those.
-            self.read(index).visit(first, SLOTS_AT_A_TIME, |entry| found |= what.is_about(entry.key));
+            self.read(index).visit(first, SLOTS_AT_A_TIME, |entry| found |= is_meant(entry.key));
             if found {
-                gone += self.write(index).sweep(first, SLOTS_AT_A_TIME, |key| what.is_about(key));
+                gone += self.write(index).sweep(first, SLOTS_AT_A_TIME, is_meant);
             }
             first += SLOTS_AT_A_TIME;
         }

@@ -467,7 +467,7 @@ async fn many_connections_on_many_threads_lose_no_reply() {
     const MESSAGES: usize = 300;
     let bench = Bench::new(|_| {});
     bench.gate.add_permits(CONNECTIONS * MESSAGES);
-    let mut clients = tokio::task::JoinSet::new();
+    let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (mut reader, mut writer) = bench.connect().await.0.into_split();
         clients.spawn(async move {

@@ -10,7 +10,8 @@
 //! send      one sendmmsg
 //! ```
 //! It blocks in `recvmmsg` where it serves one door and in epoll where it serves several; tokio would cost 4–7 % at
-//! saturation and 11–15 % at a fifth of it.
+//! saturation and 11–15 % at a fifth of it. Doors that come or go are told by a bell in epoll; nothing rings in
+//! `recvmmsg`, so that a worker of one door looks for others now and then. What comes in by them meanwhile waits.
 
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::Transport;
@@ -20,10 +21,12 @@ use crate::forward::lane::{Order, Orders};
 use crate::serve::counters::{AddTo, Counter, ReplySource, When, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Surroundings};
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
+use crate::serve::open_doors::OpenDoors;
 use crate::serve::server::Server;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
-use crate::udp::sys::{BATCH, Batch, PacketInfo, Poller, REPLY_OCTETS, Received, Wait, shut_for_receiving};
+use crate::udp::events::Events;
+use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
@@ -42,18 +45,18 @@ const _: () = assert!(BATCH <= LOOKUPS_MAX, "the cache is asked for a whole batc
 /// UDP workers that run.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
-    sockets: Vec<Arc<UdpSocket>>,
+    count: usize,
+    doors: OpenDoors,
     stop: Arc<AtomicBool>,
 }
 
 impl Workers {
-    /// Starts one thread for each worker; `sockets[d][w]` is worker `w`'s socket of door `d`.
-    pub fn start(server: &Server, sockets: &[Vec<Arc<UdpSocket>>], workers: usize) -> io::Result<Self> {
+    /// Starts one thread for each worker, which serves its sockets of the doors.
+    pub fn start(server: &Server, doors: &OpenDoors, workers: usize) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut started = Self { threads: Vec::new(), sockets: sockets.concat(), stop };
+        let mut started = Self { threads: Vec::new(), count: workers, doors: doors.clone(), stop };
         for index in 0..workers {
-            let own = sockets.iter().map(|of_door| Arc::clone(&of_door[index])).collect();
-            let worker = Worker::new(server.clone(), index, own, Arc::clone(&started.stop))?;
+            let worker = Worker::new(server.clone(), index, doors.clone(), Arc::clone(&started.stop))?;
             let thread = std::thread::Builder::new().name(format!("udp-{index}")).spawn(move || worker.run());
             match thread {
                 Ok(thread) => started.threads.push(thread),
@@ -69,10 +72,12 @@ impl Workers {
     /// Answers what has arrived, then ends the threads.
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        for socket in &self.sockets {
+        let table = self.doors.table();
+        for socket in (0..self.count).flat_map(|worker| table.receiving(worker)).flatten() {
             // It cannot fail on a socket that is open; and if it did, the next datagram would wake the worker.
-            let _ = shut_for_receiving(socket);
+            let _ = shut_for_receiving(&socket);
         }
+        self.doors.ring();
         for thread in self.threads.drain(..) {
             // A worker catches panics itself.
             let _ = thread.join();
@@ -90,14 +95,28 @@ impl Drop for Workers {
 struct Worker {
     server: Server,
     index: usize,
-    sockets: Vec<Arc<UdpSocket>>,
+    doors: OpenDoors,
+    /// Which change of the doors is taken up.
+    taken_up: u64,
+    /// Which one could not be, as the log has said.
+    complained: u64,
+    /// The sockets of the doors that receive, by place.
+    sockets: Vec<Option<Arc<UdpSocket>>>,
     stop: Arc<AtomicBool>,
-    poller: Option<Poller>,
+    waiting: WaitingPlace,
     batch: Batch,
     work: BatchWork,
     /// What this batch has for the lanes; empty between two batches.
     orders: Orders<Waiter>,
     reader: Reader,
+}
+
+/// Where a worker waits.
+enum WaitingPlace {
+    /// At the one door that there is.
+    AtDoor(usize),
+    /// For any door of several, or for one to come; with room for the places of those that are ready.
+    ForEvents(Box<Events>, Vec<u64>),
 }
 
 /// What a worker keeps from batch to batch, so that nothing is allocated or zeroed a query.
@@ -127,17 +146,66 @@ impl Default for BatchWork {
 }
 
 impl Worker {
-    fn new(server: Server, index: usize, sockets: Vec<Arc<UdpSocket>>, stop: Arc<AtomicBool>) -> io::Result<Self> {
-        let poller = match &*sockets {
-            [_] => None,
-            several => Some(Poller::new(&several.iter().map(|socket| &**socket).collect::<Vec<_>>())?),
-        };
+    fn new(server: Server, index: usize, doors: OpenDoors, stop: Arc<AtomicBool>) -> io::Result<Self> {
         let reader = server.publisher.reader();
-        let wildcard = sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.ip().is_unspecified()));
-        let packet_info = if wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent };
-        let batch = Batch::new(packet_info);
         let (work, orders) = (BatchWork::default(), server.lanes.orders());
-        Ok(Self { server, index, sockets, stop, poller, batch, work, orders, reader })
+        let (sockets, waiting) = (Vec::new(), WaitingPlace::AtDoor(0));
+        let batch = Batch::new(PacketInfo::Absent);
+        let mut worker = Self {
+            server,
+            index,
+            doors,
+            taken_up: 0,
+            complained: 0,
+            sockets,
+            stop,
+            waiting,
+            batch,
+            work,
+            orders,
+            reader,
+        };
+        worker.take_up_doors()?;
+        Ok(worker)
+    }
+
+    /// Takes up the doors as they are, where that has changed; answers what has arrived at those that are given up.
+    fn take_up_doors(&mut self) -> io::Result<()> {
+        let version = self.doors.version();
+        if version == self.taken_up {
+            return Ok(());
+        }
+        let sockets = self.doors.table().receiving(self.index);
+        let open: Vec<(usize, &UdpSocket)> =
+            sockets.iter().enumerate().filter_map(|(door, socket)| Some((door, &**socket.as_ref()?))).collect();
+        let is_wildcard = |socket: &UdpSocket| socket.local_addr().is_ok_and(|own| own.ip().is_unspecified());
+        let has_wildcard = open.iter().any(|(_, socket)| is_wildcard(socket));
+        let waiting = match *open {
+            [(door, socket)] => {
+                socket.set_read_timeout(Some(LOOK_FOR_DOORS_EVERY))?;
+                WaitingPlace::AtDoor(door)
+            }
+            _ => {
+                let events = Events::new()?;
+                events.watch_bell(self.doors.bell(self.index), BELL)?;
+                for (door, socket) in open {
+                    events.watch(socket, door as u64)?;
+                }
+                WaitingPlace::ForEvents(Box::new(events), Vec::with_capacity(BATCH))
+            }
+        };
+        // Nothing fails from here on: until here the doors of before are served.
+        for door in 0..self.sockets.len() {
+            if sockets.get(door).is_none_or(Option::is_none) {
+                let answered = |worker: &mut Self| worker.serve_door(door, Wait::Poll) > 0;
+                (0..LAST_BATCHES_MAX).take_while(|_| answered(self)).for_each(drop);
+            }
+        }
+        (self.sockets, self.waiting) = (sockets, waiting);
+        self.batch = Batch::new(if has_wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent });
+        self.taken_up = version;
+        self.doors.taken_up(self.index, version);
+        Ok(())
     }
 
     /// Works until it is stopped. A panic costs the batch it happened in, and is said in the log.
@@ -151,34 +219,53 @@ impl Worker {
 
     /// Receives and answers batches until the doors are shut and their queues empty.
     fn serve(&mut self) {
-        match self.poller.take() {
-            None => while self.serve_door(0, Wait::Block) > 0 || !self.stop.load(Ordering::Acquire) {},
-            Some(mut poller) => {
-                let mut ready = vec![0u16; self.sockets.len()];
-                loop {
-                    let stopping = self.stop.load(Ordering::Acquire);
-                    let count = match poller.wait(&mut ready) {
-                        Ok(count) => count,
-                        Err(error) => {
-                            tracing::error!(%error, "epoll failed");
-                            0
-                        }
-                    };
-                    let mut received = 0;
-                    for &door in &ready[..count] {
-                        received += self.serve_door(usize::from(door), Wait::Poll);
-                    }
-                    if stopping && received == 0 {
-                        break;
-                    }
+        loop {
+            if let Err(error) = self.take_up_doors() {
+                // Tried again with the next batch, and said once.
+                let version = self.doors.version();
+                if self.complained != version {
+                    self.complained = version;
+                    tracing::error!(worker = self.index, %error, "cannot take up other doors yet");
                 }
+            }
+            let is_stopping = self.stop.load(Ordering::Acquire);
+            let received = match self.waiting {
+                WaitingPlace::AtDoor(door) => self.serve_door(door, Wait::Block),
+                WaitingPlace::ForEvents(..) if is_stopping => {
+                    (0..self.sockets.len()).map(|door| self.serve_door(door, Wait::Poll)).sum()
+                }
+                WaitingPlace::ForEvents(..) => self.serve_ready(),
+            };
+            if is_stopping && received == 0 {
+                break;
             }
         }
     }
 
+    /// Waits for some doors to have something, and serves them; how many datagrams there were.
+    fn serve_ready(&mut self) -> usize {
+        let WaitingPlace::ForEvents(events, ready) = &mut self.waiting else { return 0 };
+        match events.wait(None) {
+            Ok(count) => ready.extend((0..count).map(|index| events.number(index))),
+            Err(error) => {
+                tracing::error!(%error, "epoll failed");
+                std::thread::sleep(RECEIVE_REST);
+            }
+        }
+        let mut ready = std::mem::take(ready);
+        let mut received = 0;
+        for door in ready.drain(..).filter(|door| *door != BELL) {
+            received += self.serve_door(door as usize, Wait::Poll);
+        }
+        if let WaitingPlace::ForEvents(_, empty) = &mut self.waiting {
+            *empty = ready;
+        }
+        received
+    }
+
     /// Receives one batch at a door and answers it; how many datagrams there were.
     fn serve_door(&mut self, door: usize, wait: Wait) -> usize {
-        let socket = &self.sockets[door];
+        let Some(Some(socket)) = self.sockets.get(door) else { return 0 };
         let received = match self.batch.receive(socket, wait) {
             Ok(received) => received,
             Err(error) => {
@@ -420,6 +507,12 @@ fn touch(nodes: &NodeTable, slots: &[Slot]) {
     std::hint::black_box(touched);
 }
 
+/// How often a worker of one door looks whether there are others: nothing but a datagram wakes it before.
+const LOOK_FOR_DOORS_EVERY: Duration = Duration::from_millis(500);
+/// What the bell is called among the events.
+const BELL: u64 = u64::MAX;
+/// Batches that are taken from a door that closes at most, so that a flood does not hold up the other doors.
+const LAST_BATCHES_MAX: usize = 256;
 /// How long a worker rests when the system refuses to receive.
 const RECEIVE_REST: Duration = Duration::from_millis(10);
 

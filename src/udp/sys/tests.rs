@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::super::events::Events;
 use super::*;
 /// Sockets as doors have them: with packet information where they are bound to every address.
 struct Doors {
@@ -224,22 +225,24 @@ fn shutting_a_door_wakes_the_sleeper_and_loses_nothing_that_is_queued() {
 }
 
 #[test]
-fn the_poller_names_the_doors_that_are_ready_and_wakes_when_one_is_shut() {
+fn events_name_the_doors_that_are_ready_and_wake_when_one_is_shut() {
     let doors = ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
     let doors = Doors::open(&doors);
     let sockets: Vec<&UdpSocket> = doors.udp.iter().map(|door| &door[0]).collect();
-    let mut poller = Poller::new(&sockets).unwrap();
-    let mut ready = [0u16; 8];
+    let mut events = Events::new().unwrap();
+    for (number, socket) in (0..).zip(&sockets) {
+        events.watch(*socket, number).unwrap();
+    }
     let client = client("127.0.0.1:0");
     client.send_to(b"x", doors.addresses[2]).unwrap();
-    assert_eq!(poller.wait(&mut ready).unwrap(), 1);
-    assert_eq!(ready[0], 2);
+    assert_eq!(events.wait(None).unwrap(), 1);
+    assert_eq!(events.number(0), 2);
     let mut batch = Batch::new(PacketInfo::Absent);
     assert_eq!(batch.receive(sockets[2], Wait::Poll).unwrap(), 1);
     assert_eq!(batch.receive(sockets[2], Wait::Poll).unwrap(), 0);
     shut_for_receiving(sockets[1]).unwrap();
-    assert_eq!(poller.wait(&mut ready).unwrap(), 1);
-    assert_eq!(ready[0], 1);
+    assert_eq!(events.wait(None).unwrap(), 1);
+    assert_eq!(events.number(0), 1);
     assert_eq!(batch.receive(sockets[1], Wait::Poll).unwrap(), 0);
 }
 

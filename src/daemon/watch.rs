@@ -1,0 +1,273 @@
+//! Watching the files that were read, so that an edit is taken up without a word.
+//!
+//! What the kernel tells is only a reason to look: editors write over a file or rename another one into its place,
+//! Kubernetes swaps a link in a folder above, folders are renamed and come back. So every folder on the way to a file is
+//! watched, whatever happens there to a name on the way counts as a hint, and then the files themselves are compared with
+//! what was read. Where the kernel tells nothing (other machines' file systems, too many watches), they are compared now
+//! and then all the same.
+
+use super::files::FileRead;
+use notify::event::{AccessKind, AccessMode};
+use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long nothing must happen before the files are looked at: whoever writes one is done by then.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long that is waited for at most, while somebody goes on writing.
+const QUIET_WITHIN: Duration = Duration::from_secs(30);
+/// How often the files are looked at where nothing is heard.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Folders that are watched at most; files in others are looked at now and then only.
+const FOLDERS_MAX: usize = 512;
+/// Links that are followed on the way to one file at most, as the kernel does it (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// Watches files, for as long as the process lives.
+pub(super) struct FileWatch {
+    shared: Arc<Shared>,
+    hints: SyncSender<()>,
+}
+
+struct Shared {
+    files: Mutex<Arc<[FileRead]>>,
+    /// Whether somebody was told of a change and has not looked yet.
+    is_told: AtomicBool,
+    told: Notify,
+}
+
+impl FileWatch {
+    /// Watches nothing yet.
+    pub(super) fn start() -> io::Result<Self> {
+        // One hint waits at most: it says no more than "look".
+        let (hints, hinted) = sync_channel(1);
+        let files = Mutex::new(Arc::from([]));
+        let shared = Arc::new(Shared { files, is_told: AtomicBool::new(false), told: Notify::new() });
+        let (own, hint) = (Arc::clone(&shared), hints.clone());
+        std::thread::Builder::new().name("watch".to_owned()).spawn(move || run(&own, &hinted, &hint))?;
+        Ok(Self { shared, hints })
+    }
+
+    /// Watches these from now on, as they were when they were read: also what has happened to them since is told.
+    pub(super) fn watch(&self, files: &Arc<[FileRead]>) {
+        *self.shared.files.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(files);
+        self.shared.is_told.store(false, Ordering::Release);
+        // Where there is a hint already, the thread is about to look.
+        let _ = self.hints.try_send(());
+    }
+
+    /// Waits until one of the files is another than what was read. It is told once until others are watched.
+    pub(super) async fn changed(&self) {
+        self.shared.told.notified().await;
+    }
+}
+
+/// Looks at the files whenever it is told to, and now and then.
+fn run(shared: &Shared, hinted: &Receiver<()>, hint: &SyncSender<()>) {
+    let mut watched = Watched::default();
+    loop {
+        let is_hinted = match hinted.recv_timeout(LOOK_EVERY) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if is_hinted {
+            wait_for_quiet(hinted);
+        }
+        let files = Arc::clone(&shared.files.lock().unwrap_or_else(PoisonError::into_inner));
+        if is_hinted {
+            // First watch, then look: what happens in between is a hint, and what happened before is seen.
+            watched.update(&files, hint);
+        }
+        if files.iter().any(FileRead::has_changed) && !shared.is_told.swap(true, Ordering::AcqRel) {
+            shared.told.notify_one();
+        }
+    }
+}
+
+/// Waits until there was no hint for a while.
+fn wait_for_quiet(hinted: &Receiver<()>) {
+    let until = Instant::now() + QUIET_WITHIN;
+    while hinted.recv_timeout(QUIET).is_ok() && Instant::now() < until {}
+}
+
+/// The names in each folder that lead to files.
+type Ways = BTreeMap<PathBuf, BTreeSet<OsString>>;
+
+/// What the kernel has been asked to tell.
+#[derive(Default)]
+struct Watched {
+    ways: Arc<Ways>,
+    watcher: Option<RecommendedWatcher>,
+    has_complained: bool,
+}
+
+impl Watched {
+    /// Watches the ways to these files as they are now. A folder that was renamed is still watched under its new name, so
+    /// nothing is kept of what was watched before.
+    fn update(&mut self, files: &[FileRead], hint: &SyncSender<()>) {
+        let mut ways = Ways::new();
+        for file in files {
+            for (folder, name) in way_to(&file.path) {
+                ways.entry(folder).or_default().insert(name);
+            }
+        }
+        self.ways = Arc::new(ways);
+        self.watcher = None;
+        if self.ways.is_empty() {
+            return;
+        }
+        match self.watcher_of_ways(hint) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => self.complain(&error.to_string()),
+        }
+    }
+
+    fn watcher_of_ways(&mut self, hint: &SyncSender<()>) -> notify::Result<RecommendedWatcher> {
+        let (ways, hint) = (Arc::clone(&self.ways), hint.clone());
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| is_hint(&event, &ways)) {
+                // One that waits already says the same.
+                let _ = hint.try_send(());
+            }
+        };
+        let mut watcher = RecommendedWatcher::new(tell, Config::default())?;
+        let ways = Arc::clone(&self.ways);
+        for folder in ways.keys().take(FOLDERS_MAX) {
+            // One that is not there, or may not be read, comes to be seen by what happens to its name in the one above.
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+                && matches!(error.kind, notify::ErrorKind::MaxFilesWatch)
+            {
+                self.complain(&error.to_string());
+            }
+        }
+        Ok(watcher)
+    }
+
+    /// Says once that less is heard than could be.
+    fn complain(&mut self, error: &str) {
+        if !self.has_complained {
+            self.has_complained = true;
+            tracing::warn!(
+                "the system does not tell of all changes of files: {error}; they are looked at every {} s",
+                LOOK_EVERY.as_secs()
+            );
+        }
+    }
+}
+
+/// Whether something happened on the way to a file. That somebody read one, as we do, is nothing.
+fn is_hint(event: &notify::Event, ways: &Ways) -> bool {
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
+        EventKind::Access(_) => return false,
+        _ => {}
+    }
+    event.need_rescan()
+        || event.paths.iter().any(|path| {
+            // A folder itself went away, or a name in it is on a way.
+            let names = path.parent().and_then(|folder| ways.get(folder));
+            ways.contains_key(path) || names.zip(path.file_name()).is_some_and(|(names, name)| names.contains(name))
+        })
+}
+
+/// The names that are looked up to get to a file, each with the folder in which; links are followed. It ends where
+/// something is not there.
+fn way_to(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut way = Vec::new();
+    let mut left: Vec<OsString> = names_of(path);
+    let mut folder = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            folder.pop();
+            continue;
+        }
+        let next = folder.join(&name);
+        way.push((folder.clone(), name));
+        match std::fs::read_link(&next) {
+            Ok(to) if links < LINKS_MAX => {
+                links += 1;
+                if to.is_absolute() {
+                    folder = PathBuf::from("/");
+                }
+                left.extend(names_of(&to));
+            }
+            _ => folder = next,
+        }
+    }
+    way
+}
+
+/// The names of a path, the last one first.
+fn names_of(path: &Path) -> Vec<OsString> {
+    let mut names: Vec<OsString> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect();
+    names.reverse();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::files::Named;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_way_to_a_file_follows_links_as_kubernetes_makes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().canonicalize().unwrap();
+        fs::create_dir(at.join("..1")).unwrap();
+        fs::write(at.join("..1/zone"), "").unwrap();
+        symlink("..1", at.join("..data")).unwrap();
+        symlink("..data/zone", at.join("zone")).unwrap();
+        let way = way_to(&at.join("zone"));
+        let last: Vec<(&Path, &str)> =
+            way.iter().rev().take(4).map(|(folder, name)| (&**folder, name.to_str().unwrap())).collect();
+        assert_eq!(last, [(&*at.join("..1"), "zone"), (&at, "..1"), (&at, "..data"), (&at, "zone")]);
+        assert_eq!(way[0].0, Path::new("/"));
+        symlink("loop", at.join("loop")).unwrap();
+        assert!(way_to(&at.join("loop/x")).len() < LINKS_MAX + 20);
+    }
+
+    /// Whether a change is told before long.
+    fn is_told(watch: &FileWatch) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await.is_ok() })
+    }
+
+    #[test]
+    fn a_folder_that_goes_and_comes_back_is_watched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let conf = folder.path().join("conf");
+        let path = conf.join("zone");
+        fs::create_dir(&conf).unwrap();
+        fs::write(&path, "one").unwrap();
+        let watch = FileWatch::start().unwrap();
+        let read = || Arc::from([FileRead::read(&path, Named::Configuration).0]);
+        watch.watch(&read());
+        fs::rename(&conf, folder.path().join("away")).unwrap();
+        assert!(is_told(&watch), "it went away");
+        watch.watch(&read());
+        fs::create_dir(&conf).unwrap();
+        fs::write(&path, "two").unwrap();
+        assert!(is_told(&watch), "it came back");
+        watch.watch(&read());
+        fs::write(&path, "three").unwrap();
+        assert!(is_told(&watch), "an edit in the one that came back");
+    }
+}
