@@ -11,7 +11,6 @@ mod loading;
 mod log;
 pub mod metrics;
 mod open_files;
-pub mod query_log;
 mod run;
 mod source;
 mod summary;
