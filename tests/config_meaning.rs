@@ -12,7 +12,7 @@ use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surround
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
 use plustwo::dns::{Name, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -430,6 +430,43 @@ fn same_prefixes_are_fine_where_nobody_has_to_be_told_apart() {
     assert!(load(&format!("version = 1\n{vpcs}"), &["192.0.2.53"]).configuration.is_some());
     let shared = format!("version = 1\nserver = {{ listen = ['127.0.0.1'] }}\n{vpcs}");
     assert!(load(&shared, &["192.0.2.53"]).configuration.is_none());
+}
+
+/// A count of records has 16 bits, an answer 64 KiB.
+#[test]
+fn an_endpoint_has_as_many_addresses_as_an_answer_has_room_for() {
+    let address = |host: u32| Ipv6Addr::from(0xfd00 << 112 | u128::from(host));
+    let addresses = |count: u32| -> String { (0..count).map(|host| format!("'{}',", address(host))).collect() };
+    let vpc = "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
+    let interface = |count| {
+        format!(
+            "{vpc}[[vpc_endpoint]]\nid = 'vpce-1'\nvpc = 'v'\nservice = 'com.amazonaws.eu-west-1.kms'\n\
+             dns_name = 'vpce-1-x.kms.eu-west-1.vpce.amazonaws.com'\naddresses = {{ eu-west-1a = [{}] }}\n",
+            addresses(count)
+        )
+    };
+    let resource = |own, count| {
+        let (shared, own) = if own { (1, count) } else { (count, 1) };
+        let (shared, own) = (addresses(shared), addresses(own));
+        let name = |number| format!("vpce-1-snra-{number}.rcfg-1.abcd.vpc-lattice-rsc.eu-west-1.on.aws");
+        format!(
+            "{vpc}[[vpc_endpoint]]\nid = 'vpce-1'\nvpc = 'v'\ntype = 'resource'\naddresses = {{ eu-west-1a = [{shared}] }}\n\
+             associations = [{{ dns_entry = '{}' }}, {{ dns_entry = '{}', addresses = [{own}] }}]\n",
+            name(1),
+            name(2)
+        )
+    };
+    let texts: [&dyn Fn(u32) -> String; 3] =
+        [&interface, &|count| resource(false, count), &|count| resource(true, count)];
+    for text in texts {
+        assert!(load(&text(1000), &["192.0.2.53"]).configuration.is_some());
+        for count in [1001, 70_000] {
+            let loaded = load(&text(count), &["192.0.2.53"]);
+            assert!(loaded.configuration.is_none());
+            let said = config::render(&loaded.diagnostics);
+            assert!(said.contains(&format!("{count} addresses of an endpoint")), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::document::EndpointTable;
 use super::settings::word;
 use super::source::At;
 use super::table::Text;
-use crate::aws::endpoint::zonal_name;
+use crate::aws::endpoint::{ADDRESSES_MAX, zonal_name};
 use crate::aws::service_name::is_region;
 use crate::aws::{
     DnsRecordIpType, EndpointAssociation, EndpointKind, EndpointState, IpAddressType, ServiceName, VpcEndpoint,
@@ -404,18 +404,7 @@ impl<'t> Builder<'t, '_> {
             let Some(zonal_name) = self.zonal_name(table, zone, regional_name) else { continue };
             // Endpoints of services elsewhere have none (PL:aws-services-cross-region-privatelink-support).
             let zonal_name = (!is_remote).then_some(zonal_name);
-            let mut addresses = Vec::with_capacity(texts.len());
-            for text in texts {
-                let Some(address) = self.endpoint_address(text, &table.label) else { continue };
-                match seen.insert(address) {
-                    true => addresses.push(address),
-                    false => {
-                        let problem = format!("the endpoint has the address {address} twice");
-                        let warning = self.reading.warning(text.at, &table.label, problem);
-                        self.reading.report(warning.hint("remove one: each network interface has its own"));
-                    }
-                }
-            }
+            let addresses = self.distinct_addresses(texts, &table.label, &mut seen);
             zonal.push(ZonalAddresses { availability_zone: zone.value.as_ref().into(), zonal_name, addresses });
         }
         if written.value.iter().all(|(_, texts)| texts.is_empty()) {
@@ -423,7 +412,38 @@ impl<'t> Builder<'t, '_> {
             self.reading
                 .report(error.hint("add those of its network interfaces: { ap-northeast-2a = [\"10.0.0.65\"] }"));
         }
+        self.refuse_too_many_addresses(seen.len(), written.at, &table.label);
         Some(zonal)
+    }
+
+    /// Addresses as written, each once: an answer has a record once (RFC 2181 section 5). `seen` takes in what there was.
+    pub(super) fn distinct_addresses(
+        &mut self,
+        texts: &[Text<'t>],
+        label: &str,
+        seen: &mut HashSet<IpAddr>,
+    ) -> Vec<IpAddr> {
+        let mut addresses = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Some(address) = self.endpoint_address(text, label) else { continue };
+            if seen.insert(address) {
+                addresses.push(address);
+                continue;
+            }
+            let problem = format!("the endpoint has the address {address} twice");
+            let warning = self.reading.warning(text.at, label, problem);
+            self.reading.report(warning.hint("remove one: each network interface has its own"));
+        }
+        addresses
+    }
+
+    /// All addresses of a name stand in one answer.
+    pub(super) fn refuse_too_many_addresses(&mut self, count: usize, at: usize, label: &str) {
+        if count > ADDRESSES_MAX {
+            let error = self.reading.error(at, label, format!("{count} addresses of an endpoint"));
+            let rule = format!("at most {ADDRESSES_MAX}, so that an answer has room for all");
+            self.reading.report(error.rule(rule).hint("write those of its network interfaces and no others"));
+        }
     }
 
     /// The zonal name of one Availability Zone.
@@ -446,7 +466,7 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    pub(super) fn endpoint_address(&mut self, text: &Text<'t>, label: &str) -> Option<IpAddr> {
+    fn endpoint_address(&mut self, text: &Text<'t>, label: &str) -> Option<IpAddr> {
         match text.value.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
             Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
             _ => {
