@@ -220,7 +220,7 @@ impl Room {
             Outcome::NotAsked(error) => {
                 self.counters.not_asked.add();
                 if !self.is_short_of_sockets.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "health checks cannot ask, and keep their status: the system has no socket for them");
+                    tracing::warn!(%error, "health checks cannot ask, and keep their status: the system has no socket for them, or is slow to look names up");
                 }
                 return;
             }
