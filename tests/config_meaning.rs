@@ -469,6 +469,42 @@ fn an_endpoint_has_as_many_addresses_as_an_answer_has_room_for() {
     }
 }
 
+/// One for every address, and each is held against the others: pair by pair that would be 10^9 times.
+#[test]
+fn a_vpc_may_have_a_subnet_for_every_address() {
+    let subnets: String = (0..1 << 16).map(|host| format!("'10.0.{}.{}/32',", host >> 8, host & 0xff)).collect();
+    let text = |more: &str| {
+        format!(
+            "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n\
+             cidrs = ['10.0.0.0/16', 'fd00::/56']\nsubnets = {{ eu-west-1a = [{subnets} 'fd00::/64'], eu-west-1b = [{more}] }}\n"
+        )
+    };
+    let found = configuration(&text("'fd00:0:0:1::/64'"), &["192.0.2.53"]);
+    assert_eq!(found.model.vpcs[0].subnets.len(), (1 << 16) + 2);
+    for more in ["10.0.0.0/24", "10.0.255.255/32", "fd00::/60", "fd00::1/128"] {
+        let said = config::render(&load(&text(&format!("'{more}'")), &["192.0.2.53"]).diagnostics);
+        assert!(said.contains(&format!("The CIDR '{more}' conflicts with another subnet")), "{said}");
+    }
+}
+
+/// Record types are compared within a VPC: over all pairs of endpoints that would be 10^9 times.
+#[test]
+fn every_vpc_may_have_its_pair_of_endpoints_for_s3() {
+    let vpc = |number: usize| {
+        format!(
+            "[[vpc]]\nid = 'v{number}'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2:{port}']\n\
+             [[vpc_endpoint]]\nid = 'vpce-g{number}'\nvpc = 'v{number}'\ntype = 'gateway'\n\
+             service = 'com.amazonaws.eu-west-1.s3'\ndns_record_ip_type = 'ipv4'\n\
+             [[vpc_endpoint]]\nid = 'vpce-{number}'\nvpc = 'v{number}'\nservice = 'com.amazonaws.eu-west-1.s3'\n\
+             dns_name = 'vpce-{number}-x.s3.eu-west-1.vpce.amazonaws.com'\nprivate_dns = true\n\
+             private_dns_only_for_inbound = true\naddresses = {{ eu-west-1a = ['10.0.0.1'] }}\n",
+            port = 1000 + number
+        )
+    };
+    let text = (0..1000).fold("version = 1\n".to_owned(), |text, number| text + &vpc(number));
+    assert_eq!(configuration(&text, &["192.0.2.53"]).model.endpoints.len(), 2000);
+}
+
 #[test]
 fn an_endpoint_that_is_not_available_conflicts_with_nobody() {
     let endpoint = |id: &str, state: &str| {

@@ -42,6 +42,9 @@ struct WrittenTypes {
     endpoint: Option<At<IpAddressType>>,
 }
 
+/// Endpoints whose private names are for inbound only, with their record types, by VPC.
+type InboundOnly<'a, 't> = HashMap<VpcIndex, Vec<(&'a EndpointTable<'t>, DnsRecordIpType)>>;
+
 /// An endpoint's claim to its private names.
 pub(super) struct PrivateDnsClaim {
     /// Index into the model's endpoints.
@@ -113,9 +116,10 @@ impl<'t> Builder<'t, '_> {
             self.model.endpoints.push(endpoint);
         }
         let gateways = self.vpcs_with_s3_gateway();
+        let inbound_only = self.inbound_only_record_types(tables);
         for table in tables {
             self.check_inbound_only(table, &gateways);
-            self.check_gateway_record_type(table, tables);
+            self.check_gateway_record_type(table, &inbound_only);
         }
         (names, claims)
     }
@@ -559,36 +563,37 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    /// The gateway endpoint beside an S3 endpoint whose private names are for inbound only has the same record type, or
-    /// the service's (PL:gateway-endpoints).
-    fn check_gateway_record_type(&mut self, table: &EndpointTable<'t>, tables: &[EndpointTable<'t>]) {
-        let is_gateway = |table: &EndpointTable<'t>| {
-            table.kind.as_ref().is_some_and(|kind| kind.value.eq_ignore_ascii_case("gateway"))
-                && table.service.as_ref().is_some_and(|service| is_s3(&service.value))
-        };
-        let Some(text) = table.dns_record_ip_type.as_ref().filter(|_| is_gateway(table)) else { return };
-        let index_of = |vpc: &Option<Text<'t>>| self.vpc_indexes.get(vpc.as_ref()?.value.as_ref()).copied();
-        let of_record = |text: &Text<'t>| {
-            let found = DnsRecordIpType::WORDS.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value));
-            found.map(|(_, record_type)| record_type)
-        };
-        let Some(own) = of_record(text).filter(|own| *own != DnsRecordIpType::ServiceDefined) else { return };
-        for other in tables.iter().filter(|other| other.private_dns_only_for_inbound.is_some_and(|only| only.value)) {
-            let id = other.id.as_ref().map(|id| id.value.as_ref());
-            let interface = self.model.endpoints.iter().find(|endpoint| Some(&*endpoint.id) == id);
-            let Some(EndpointKind::Interface { dns_record_ip_type, .. }) = interface.map(|endpoint| &endpoint.kind)
-            else {
-                continue;
-            };
-            if index_of(&other.vpc) == index_of(&table.vpc) && *dns_record_ip_type != own {
-                let problem = "`dns_record_ip_type` is not that of the interface endpoint beside it";
-                let also = self.reading.place(other.at, &other.label);
-                let rule = "it is the same, or service-defined (PL:gateway-endpoints)";
-                let error = self.reading.error(text.at, &table.label, problem).also(also).rule(rule);
-                self.reading.report(error.hint("write \"service-defined\", or correct one of the two"));
-                return;
+    /// The endpoints whose private names are for inbound only, with their record types, by VPC: looked up once, since a file
+    /// may have a pair of S3 endpoints in each of a thousand VPCs.
+    fn inbound_only_record_types<'a>(&self, tables: &'a [EndpointTable<'t>]) -> InboundOnly<'a, 't> {
+        let settled: HashMap<&str, &VpcEndpoint> =
+            self.model.endpoints.iter().map(|endpoint| (&*endpoint.id, endpoint)).collect();
+        let mut found: InboundOnly<'a, 't> = HashMap::new();
+        for table in tables.iter().filter(|table| table.private_dns_only_for_inbound.is_some_and(|only| only.value)) {
+            let endpoint = table.id.as_ref().and_then(|id| settled.get(id.value.as_ref()));
+            if let Some(VpcEndpoint { vpc, kind: EndpointKind::Interface { dns_record_ip_type, .. }, .. }) = endpoint {
+                found.entry(*vpc).or_default().push((table, *dns_record_ip_type));
             }
         }
+        found
+    }
+
+    /// The gateway endpoint beside an S3 endpoint whose private names are for inbound only has the same record type, or
+    /// the service's (PL:gateway-endpoints).
+    fn check_gateway_record_type(&mut self, table: &EndpointTable<'t>, inbound_only: &InboundOnly<'_, 't>) {
+        let is_gateway = table.kind.as_ref().is_some_and(|kind| kind.value.eq_ignore_ascii_case("gateway"))
+            && table.service.as_ref().is_some_and(|service| is_s3(&service.value));
+        let Some(text) = table.dns_record_ip_type.as_ref().filter(|_| is_gateway) else { return };
+        let found = DnsRecordIpType::WORDS.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value));
+        let own = found.map(|(_, own)| own).filter(|own| *own != DnsRecordIpType::ServiceDefined);
+        let vpc = table.vpc.as_ref().and_then(|vpc| self.vpc_indexes.get(vpc.value.as_ref()));
+        let (Some(own), Some(beside)) = (own, vpc.and_then(|vpc| inbound_only.get(vpc))) else { return };
+        let Some((other, _)) = beside.iter().find(|(_, record_type)| *record_type != own) else { return };
+        let problem = "`dns_record_ip_type` is not that of the interface endpoint beside it";
+        let also = self.reading.place(other.at, &other.label);
+        let rule = "it is the same, or service-defined (PL:gateway-endpoints)";
+        let error = self.reading.error(text.at, &table.label, problem).also(also).rule(rule);
+        self.reading.report(error.hint("write \"service-defined\", or correct one of the two"));
     }
 
     /// A zone or private DNS in a VPC that has no use for it.
