@@ -12,7 +12,7 @@ use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surround
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
 use plustwo::dns::{Name, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -433,6 +433,79 @@ fn same_prefixes_are_fine_where_nobody_has_to_be_told_apart() {
     assert!(load(&format!("version = 1\n{vpcs}"), &["192.0.2.53"]).configuration.is_some());
     let shared = format!("version = 1\nserver = {{ listen = ['127.0.0.1'] }}\n{vpcs}");
     assert!(load(&shared, &["192.0.2.53"]).configuration.is_none());
+}
+
+/// A count of records has 16 bits, an answer 64 KiB.
+#[test]
+fn an_endpoint_has_as_many_addresses_as_an_answer_has_room_for() {
+    let address = |host: u32| Ipv6Addr::from(0xfd00 << 112 | u128::from(host));
+    let addresses = |count: u32| -> String { (0..count).map(|host| format!("'{}',", address(host))).collect() };
+    let vpc = "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n";
+    let interface = |count| {
+        format!(
+            "{vpc}[[vpc_endpoint]]\nid = 'vpce-1'\nvpc = 'v'\nservice = 'com.amazonaws.eu-west-1.kms'\n\
+             dns_name = 'vpce-1-x.kms.eu-west-1.vpce.amazonaws.com'\naddresses = {{ eu-west-1a = [{}] }}\n",
+            addresses(count)
+        )
+    };
+    let resource = |own, count| {
+        let (shared, own) = if own { (1, count) } else { (count, 1) };
+        let (shared, own) = (addresses(shared), addresses(own));
+        let name = |number| format!("vpce-1-snra-{number}.rcfg-1.abcd.vpc-lattice-rsc.eu-west-1.on.aws");
+        format!(
+            "{vpc}[[vpc_endpoint]]\nid = 'vpce-1'\nvpc = 'v'\ntype = 'resource'\naddresses = {{ eu-west-1a = [{shared}] }}\n\
+             associations = [{{ dns_entry = '{}' }}, {{ dns_entry = '{}', addresses = [{own}] }}]\n",
+            name(1),
+            name(2)
+        )
+    };
+    let texts: [&dyn Fn(u32) -> String; 3] =
+        [&interface, &|count| resource(false, count), &|count| resource(true, count)];
+    for text in texts {
+        assert!(load(&text(1000), &["192.0.2.53"]).configuration.is_some());
+        for count in [1001, 70_000] {
+            let loaded = load(&text(count), &["192.0.2.53"]);
+            assert!(loaded.configuration.is_none());
+            let said = config::render(&loaded.diagnostics);
+            assert!(said.contains(&format!("{count} addresses of an endpoint")), "{said}");
+        }
+    }
+}
+
+/// One for every address, and each is held against the others: pair by pair that would be 10^9 times.
+#[test]
+fn a_vpc_may_have_a_subnet_for_every_address() {
+    let subnets: String = (0..1 << 16).map(|host| format!("'10.0.{}.{}/32',", host >> 8, host & 0xff)).collect();
+    let text = |more: &str| {
+        format!(
+            "version = 1\n[[vpc]]\nid = 'v'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2']\n\
+             cidrs = ['10.0.0.0/16', 'fd00::/56']\nsubnets = {{ eu-west-1a = [{subnets} 'fd00::/64'], eu-west-1b = [{more}] }}\n"
+        )
+    };
+    let found = configuration(&text("'fd00:0:0:1::/64'"), &["192.0.2.53"]);
+    assert_eq!(found.model.vpcs[0].subnets.len(), (1 << 16) + 2);
+    for more in ["10.0.0.0/24", "10.0.255.255/32", "fd00::/60", "fd00::1/128"] {
+        let said = config::render(&load(&text(&format!("'{more}'")), &["192.0.2.53"]).diagnostics);
+        assert!(said.contains(&format!("The CIDR '{more}' conflicts with another subnet")), "{said}");
+    }
+}
+
+/// Record types are compared within a VPC: over all pairs of endpoints that would be 10^9 times.
+#[test]
+fn every_vpc_may_have_its_pair_of_endpoints_for_s3() {
+    let vpc = |number: usize| {
+        format!(
+            "[[vpc]]\nid = 'v{number}'\nregion = 'eu-west-1'\nlisten = ['127.0.0.2:{port}']\n\
+             [[vpc_endpoint]]\nid = 'vpce-g{number}'\nvpc = 'v{number}'\ntype = 'gateway'\n\
+             service = 'com.amazonaws.eu-west-1.s3'\ndns_record_ip_type = 'ipv4'\n\
+             [[vpc_endpoint]]\nid = 'vpce-{number}'\nvpc = 'v{number}'\nservice = 'com.amazonaws.eu-west-1.s3'\n\
+             dns_name = 'vpce-{number}-x.s3.eu-west-1.vpce.amazonaws.com'\nprivate_dns = true\n\
+             private_dns_only_for_inbound = true\naddresses = {{ eu-west-1a = ['10.0.0.1'] }}\n",
+            port = 1000 + number
+        )
+    };
+    let text = (0..1000).fold("version = 1\n".to_owned(), |text, number| text + &vpc(number));
+    assert_eq!(configuration(&text, &["192.0.2.53"]).model.endpoints.len(), 2000);
 }
 
 #[test]

@@ -259,6 +259,9 @@ impl PrivateName {
     }
 }
 
+/// Addresses of an endpoint, or of one of its associations: an answer of all of them is one message of 64 KiB also where
+/// they are of IPv6, and far more than AWS gives one (a network interface in each Availability Zone).
+pub const ADDRESSES_MAX: usize = 1000;
 /// Seconds from one reply of a network interface to the next request: the shorter of a health check's two intervals.
 pub const INTERFACE_PROBE_SECONDS: u64 = 10;
 /// Replies in a row that turn what is known of a network interface: as of a health check.

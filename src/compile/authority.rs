@@ -54,7 +54,7 @@ struct ViewClaims<'m> {
     profiles: Vec<ProfileIndex>,
 }
 
-/// What everyone claims in a region, and the table of it.
+/// What everyone claims in a region, or in an Availability Zone of it, and the table of it.
 struct Base {
     claims: BTreeMap<Name, Authority>,
     table: AuthorityTable,
@@ -148,20 +148,9 @@ impl<'m> ClaimsByView<'m> {
         self.everywhere.push((apex.clone(), Authority::Zone(zone)));
     }
 
-    /// A private name's zone as clients of an Availability Zone see it.
+    /// A zone as clients of an Availability Zone see it.
     pub(super) fn same_az(&mut self, availability_zone: &str, zone: ZoneIndex, same: ZoneIndex) {
         self.same_az.add(availability_zone, zone, same);
-    }
-
-    /// The same of a `vpce-…` name.
-    pub(super) fn same_az_everywhere(
-        &mut self,
-        availability_zone: &str,
-        apex: &Name,
-        zone: ZoneIndex,
-        same: ZoneIndex,
-    ) {
-        self.same_az.add_everywhere(availability_zone, apex, zone, same);
     }
 
     /// The built-in names.
@@ -211,7 +200,8 @@ impl<'m> ClaimsByView<'m> {
         mut delegated: impl FnMut(ContextKind, TargetGroup) -> ContextIndex,
     ) -> Authorities {
         let mut interner = Interner::new(self.seed);
-        let mut bases: HashMap<Option<(&str, bool)>, Base> = HashMap::new();
+        // With the Availability Zone of their clients, as in [`Decisive`]: what everyone claims is the same in all VPCs.
+        let mut bases: HashMap<(Option<(&str, bool)>, Option<&str>), Base> = HashMap::new();
         let mut layers = Layers::default();
         let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
         let depend_on_ingress: Vec<bool> =
@@ -226,8 +216,11 @@ impl<'m> ClaimsByView<'m> {
         let all = self.views.iter().map(|view| (view, None)).chain(of_zones);
         let views = all.map(|(view, availability_zone)| {
             let region = view.vpc.dns_hostnames.then_some((&*view.vpc.region, view.vpc.autodefined_reverse));
-            let base = bases.entry(region).or_insert_with(|| {
-                let claims = self.base_claims(region);
+            let base = bases.entry((region, availability_zone)).or_insert_with(|| {
+                let mut claims = self.base_claims(region);
+                if let Some(availability_zone) = availability_zone {
+                    self.same_az.put_in(availability_zone, &mut claims);
+                }
                 let table = interner.base_table(&claims);
                 Base { claims, table }
             });
@@ -254,7 +247,7 @@ impl<'m> ClaimsByView<'m> {
                 };
                 let mut claims = settling.claims(&mut delegated);
                 if let Some(availability_zone) = availability_zone {
-                    self.same_az.put_in(availability_zone, &mut claims, &base.claims);
+                    self.same_az.put_in(availability_zone, &mut claims);
                 }
                 interner.table(&claims)
             });

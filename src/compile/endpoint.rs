@@ -120,7 +120,7 @@ impl Adding<'_, '_, '_> {
         self.claims.everywhere(name, zone);
         for zonal in preferred {
             let same = self.add_same_az_zone(ZoneKind::EndpointName, name, coverage, (zonal, &all));
-            self.claims.same_az_everywhere(&zonal.availability_zone, name, zone, same);
+            self.claims.same_az(&zonal.availability_zone, zone, same);
         }
     }
 

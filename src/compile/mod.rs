@@ -171,6 +171,7 @@ mod tests {
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
     use crate::snapshot::{DoorIndex, NoView};
+    use ipnet::IpNet;
 
     fn name(text: &str) -> Name {
         Name::from_labels(text.split('.').map(str::as_bytes)).expect("a legal name")
@@ -393,7 +394,51 @@ mod tests {
         assert_eq!(view([10, 0, 1, 7]), Ok(ViewIndex(6)));
         assert_eq!(view([10, 0, 1, 200]), Ok(view_index(VpcIndex(1), Ingress::Inside)));
         // Everyone else's tables are what they were.
-        assert_eq!(split.views[0].table, split.views[2].table);
-        assert_ne!(split.views[6].table, split.views[2].table);
+        let tables = |view: usize| (split.views[view].table, split.views[view].base);
+        assert_eq!(tables(0), tables(2));
+        assert_ne!(tables(6), tables(2));
+    }
+
+    #[test]
+    fn names_of_endpoints_stand_once_a_zone_and_not_once_a_vpc() {
+        const ZONES: [&str; 2] = ["ap-northeast-2a", "ap-northeast-2b"];
+        let meshed = |vpcs: u32| {
+            let mut model = shared(vpcs, 0);
+            for vpc in &mut model.vpcs {
+                let IpNet::V4(block) = vpc.cidrs[0] else { panic!("{:?}", vpc.cidrs) };
+                let halves = block.subnets(25).expect("it has halves").zip(ZONES);
+                vpc.subnets = halves
+                    .map(|(half, zone)| Subnet { cidr_block: half.into(), availability_zone: zone.into() })
+                    .collect();
+            }
+            let zonal = |(zone, last): (&str, u8)| ZonalAddresses {
+                availability_zone: zone.into(),
+                zonal_name: None,
+                addresses: vec![[10, 0, 1, last].into()],
+            };
+            model.endpoints = (0..100)
+                .map(|number| VpcEndpoint {
+                    id: format!("vpce-{number}").into(),
+                    vpc: VpcIndex(0),
+                    service: "com.amazonaws.ap-northeast-2.kms".into(),
+                    kind: EndpointKind::Interface {
+                        regional_name: name(&format!("vpce-{number}-x.kms.ap-northeast-2.vpce.amazonaws.com")),
+                        zonal: ZONES.into_iter().zip(4..).map(zonal).collect(),
+                        has_subdomains: false,
+                        private_names: Vec::new(),
+                        private_dns_only_for_inbound: false,
+                        dns_record_ip_type: DnsRecordIpType::Ipv4,
+                        prefer_same_az: true,
+                    },
+                    state: EndpointState::Available,
+                    interface_probe: None,
+                })
+                .collect();
+            compiled(&model)
+        };
+        let (one, many) = (meshed(1), meshed(50));
+        assert_eq!((one.views.len(), many.views.len()), (4, 200));
+        assert_eq!(many.authorities.octets(), one.authorities.octets());
+        assert_eq!(many.nodes.octets(), one.nodes.octets());
     }
 }

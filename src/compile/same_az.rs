@@ -68,53 +68,22 @@ impl<'m> SameAzViews<'m> {
     }
 }
 
-/// The hidden zones that stand in for others in the views of Availability Zones.
+/// The hidden zones that stand in for others in the views of Availability Zones: by zone, which stands in for which.
 #[derive(Default)]
-pub(super) struct SameAzZones {
-    by_zone: HashMap<Box<str>, StandIns>,
-}
-
-/// Those of one Availability Zone.
-#[derive(Default)]
-struct StandIns {
-    /// Which zone stands in for which.
-    zones: HashMap<ZoneIndex, ZoneIndex>,
-    /// Names that every view has, with the zone that answers them there.
-    everywhere: Vec<(Name, ZoneIndex)>,
-}
+pub(super) struct SameAzZones(HashMap<Box<str>, HashMap<ZoneIndex, ZoneIndex>>);
 
 impl SameAzZones {
     /// A zone that stands in for another one.
     pub(super) fn add(&mut self, availability_zone: &str, zone: ZoneIndex, same: ZoneIndex) {
-        self.by_zone.entry(availability_zone.into()).or_default().zones.insert(zone, same);
+        self.0.entry(availability_zone.into()).or_default().insert(zone, same);
     }
 
-    /// One whose name every view has.
-    pub(super) fn add_everywhere(&mut self, availability_zone: &str, name: &Name, zone: ZoneIndex, same: ZoneIndex) {
-        self.add(availability_zone, zone, same);
-        let stand_ins = self.by_zone.entry(availability_zone.into()).or_default();
-        stand_ins.everywhere.push((name.clone(), zone));
-    }
-
-    /// Turns the claims of a VPC's view from inside into those of its clients in an Availability Zone. `base` is what
-    /// everyone claims besides.
-    pub(super) fn put_in(
-        &self,
-        availability_zone: &str,
-        claims: &mut BTreeMap<Name, Authority>,
-        base: &BTreeMap<Name, Authority>,
-    ) {
-        let Some(StandIns { zones, everywhere }) = self.by_zone.get(availability_zone) else { return };
-        for (name, zone) in everywhere {
-            if base.get(name) == Some(&Authority::Zone(*zone)) {
-                claims.entry(name.clone()).or_insert(Authority::Zone(*zone));
-            }
-        }
+    /// Turns what others claim into what the clients in an Availability Zone see.
+    pub(super) fn put_in(&self, availability_zone: &str, claims: &mut BTreeMap<Name, Authority>) {
+        let Some(stand_ins) = self.0.get(availability_zone) else { return };
         for authority in claims.values_mut() {
-            if let Authority::Zone(zone) = authority
-                && let Some(same) = zones.get(zone)
-            {
-                *zone = *same;
+            if let Authority::Zone(zone) = authority {
+                *zone = *stand_ins.get(zone).unwrap_or(zone);
             }
         }
     }

@@ -21,8 +21,11 @@ pub(super) const HTTP_STATUS_SECONDS_MAX: u64 = 2;
 pub(super) const HTTP_BODY_SECONDS_MAX: u64 = 2;
 /// Seconds in which there must be a connection, where nothing else is asked for.
 const TCP_CONNECT_SECONDS_MAX: u64 = 10;
-/// Seconds in which a name must have an address; AWS says nothing on it.
+/// Seconds in which a name must have an address, from when it is looked up on; AWS says nothing on it.
 const LOOKUP_SECONDS_MAX: u64 = 4;
+/// Seconds that a name waits for its turn while others are looked up. Beyond that nobody is asked: that others are slow is
+/// not the endpoint's fault.
+const LOOKUP_TURN_SECONDS_MAX: u64 = 4;
 
 /// How a request ended.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ impl Attempter {
             ProbeHost::Address(ip) => *ip,
             ProbeHost::Name(name) => match self.address(name).await {
                 Ok(ip) => ip,
-                Err(failure) => return Outcome::Unhealthy(failure),
+                Err(outcome) => return outcome,
             },
         };
         let seconds = match &probe.request {
@@ -117,6 +120,7 @@ impl Attempter {
         let stream = match timeout(Duration::from_secs(seconds), connecting).await {
             Err(_) => return Outcome::Unhealthy(Failure::ConnectTimedOut(seconds)),
             Ok(Err(error)) => return without_connection(error),
+            Ok(Ok(stream)) if is_with_itself(&stream) => return Outcome::Unhealthy(Failure::Refused),
             Ok(Ok(stream)) => stream,
         };
         let answered = match &probe.request {
@@ -140,35 +144,53 @@ impl Attempter {
 
     /// The IPv4 address of a name, as the system knows it; AWS looks for no other (HealthCheckConfig:
     /// FullyQualifiedDomainName).
-    async fn address(&self, name: &str) -> Result<IpAddr, Failure> {
-        let within = Duration::from_secs(LOOKUP_SECONDS_MAX);
-        let too_late = |_| Failure::LookupTimedOut(LOOKUP_SECONDS_MAX);
-        let looking = async {
-            let place = Arc::clone(&self.lookups).acquire_owned().await;
-            let name: Box<str> = name.into();
-            // The place goes with the thread, which may block for longer than we wait: there are never more of them.
-            let looking = tokio::task::spawn_blocking(move || {
-                let _place = place;
-                (&*name, 0).to_socket_addrs()
-            });
-            looking.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    async fn address(&self, name: &str) -> Result<IpAddr, Outcome> {
+        let turn = Duration::from_secs(LOOKUP_TURN_SECONDS_MAX);
+        let Ok(place) = timeout(turn, Arc::clone(&self.lookups).acquire_owned()).await else {
+            let words = format!("no turn to look a name up in {LOOKUP_TURN_SECONDS_MAX} s");
+            return Err(Outcome::NotAsked(io::Error::new(io::ErrorKind::TimedOut, words)));
         };
-        let found = timeout(within, looking).await.map_err(too_late)?;
-        let mut addresses = found.map_err(|error| Failure::NoAddress(error.to_string().into()))?;
+        let name: Box<str> = name.into();
+        // The place goes with the thread, which may block for longer than we wait: there are never more of them.
+        let looking = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (&*name, 0).to_socket_addrs()
+        });
+        let within = Duration::from_secs(LOOKUP_SECONDS_MAX);
+        let found = match timeout(within, looking).await {
+            Err(_) => return Err(Outcome::Unhealthy(Failure::LookupTimedOut(LOOKUP_SECONDS_MAX))),
+            Ok(found) => found.unwrap_or_else(|error| Err(io::Error::other(error))),
+        };
+        let no_address = |why: &str| Outcome::Unhealthy(Failure::NoAddress(why.into()));
+        let mut addresses = match found {
+            Ok(addresses) => addresses,
+            Err(error) if is_our_lack(&error) => return Err(Outcome::NotAsked(error)),
+            Err(error) => return Err(no_address(&error.to_string())),
+        };
         let first = addresses.find(SocketAddr::is_ipv4).map(|address| address.ip());
-        first.ok_or_else(|| Failure::NoAddress("the name has no IPv4 address".into()))
+        first.ok_or_else(|| no_address("the name has no IPv4 address"))
     }
+}
+
+/// Whether it is us who lack what a connection or a lookup takes: files, memory, ports.
+fn is_our_lack(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
 /// What it means that there is no connection.
 fn without_connection(error: io::Error) -> Outcome {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
-            Outcome::NotAsked(error)
-        }
+        _ if is_our_lack(&error) => Outcome::NotAsked(error),
         Some(libc::ECONNREFUSED) => Outcome::Unhealthy(Failure::Refused),
         _ => Outcome::Unhealthy(Failure::Unreachable(error.to_string().into())),
     }
+}
+
+/// Whether a connection is with itself: TCP makes one where the system gives us the very port that we ask, at which nobody
+/// listens then.
+fn is_with_itself(stream: &TcpStream) -> bool {
+    stream.local_addr().ok().is_some_and(|own| stream.peer_addr().ok() == Some(own))
 }
 
 #[cfg(test)]

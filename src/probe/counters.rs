@@ -42,7 +42,8 @@ counters! {
     healthy,
     /// Requests that were not.
     unhealthy,
-    /// Times that no endpoint could be asked for want of a socket: no status changes by that.
+    /// Times that an endpoint could not be asked, for want of a socket or of a turn to look its name up: no status changes by
+    /// that.
     not_asked,
     /// Times that an endpoint was due while as many were asked as may be at a time.
     waited,

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::attempt::{HTTP_BODY_SECONDS_MAX, HTTP_STATUS_SECONDS_MAX};
 use crate::snapshot::HttpRequest;
-use httparse::{EMPTY_HEADER, Response, Status};
+use httparse::{EMPTY_HEADER, ParserConfig, Response, Status};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -54,16 +54,21 @@ fn words(request: &HttpRequest) -> Vec<u8> {
 }
 
 /// Reads until the status is known; the octets that were read stay, from the status line on. What only announces a
-/// response is passed over (RFC 9110 section 15.2).
+/// response is passed over (RFC 9110 section 15.2), as long as all of it is no longer than a header may be.
 async fn until_status<S>(stream: &mut S, octets: &mut Vec<u8>) -> Result<u16, Failure>
 where
     S: AsyncRead + Unpin,
 {
+    let mut passed_over = 0;
     loop {
         let head = Head::read(octets)?;
         match (head.status, head.octets) {
             (Some(100..=199), Some(head_octets)) => {
                 octets.drain(..head_octets);
+                passed_over += head_octets;
+                if passed_over > HEAD_OCTETS_MAX {
+                    return Err(Failure::HeadTooLong(HEAD_OCTETS_MAX));
+                }
                 continue;
             }
             (Some(100..=199) | None, _) => {}
@@ -87,7 +92,10 @@ where
             octets.drain(..head_octets);
             break Body::new(head.framing);
         }
-        if octets.len() >= HEAD_OCTETS_MAX || head.has_too_many_fields {
+        if let Some(failure) = head.unreadable {
+            return Err(failure);
+        }
+        if octets.len() >= HEAD_OCTETS_MAX {
             return Err(Failure::HeadTooLong(HEAD_OCTETS_MAX));
         }
         more(stream, &mut octets).await?;
@@ -116,10 +124,12 @@ async fn more<S: AsyncRead + Unpin>(stream: &mut S, octets: &mut Vec<u8>) -> Res
 /// What the beginning of a response says so far.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    /// Known with the end of the status line, whatever follows.
     status: Option<u16>,
     /// How long the header is; none: it is not all there.
     octets: Option<usize>,
-    has_too_many_fields: bool,
+    /// Why its fields cannot be read, which matters to nobody who asks for the status alone.
+    unreadable: Option<Failure>,
     framing: Framing,
 }
 
@@ -139,15 +149,21 @@ impl Head {
     fn read(octets: &[u8]) -> Result<Self, Failure> {
         let mut fields = [EMPTY_HEADER; FIELDS_MAX];
         let mut response = Response::new(&mut fields);
-        let (head_octets, has_too_many_fields) = match response.parse(octets) {
-            Ok(Status::Complete(head_octets)) => (Some(head_octets), false),
-            Ok(Status::Partial) => (None, false),
-            Err(httparse::Error::TooManyHeaders) => (None, true),
+        // What is no field is passed over, as browsers do.
+        let mut parser = ParserConfig::default();
+        parser.allow_spaces_after_header_name_in_responses(true).ignore_invalid_headers_in_responses(true);
+        let parsed = parser.parse_response(&mut response, octets);
+        // How the octets are parted must not decide: until its line ends, `200` may become `2000`.
+        let status = response.code.filter(|_| response.reason.is_some());
+        let (head_octets, unreadable) = match parsed {
+            Ok(Status::Complete(head_octets)) => (Some(head_octets), None),
+            Ok(Status::Partial) => (None, None),
+            Err(httparse::Error::TooManyHeaders) => (None, Some(Failure::HeadTooLong(HEAD_OCTETS_MAX))),
+            Err(_) if status.is_some() => (None, Some(Failure::NotHttp)),
             Err(_) => return Err(Failure::NotHttp),
         };
-        let status = response.code;
         let framing = if head_octets.is_some() { framing(response.headers) } else { Framing::UntilClose };
-        Ok(Self { status, octets: head_octets, has_too_many_fields, framing })
+        Ok(Self { status, octets: head_octets, unreadable, framing })
     }
 }
 
@@ -306,6 +322,10 @@ mod tests {
             ("HTTP/1.1 20", Err(Failure::Closed)),
             ("SSH-2.0-OpenSSH_9.9\r\n", Err(Failure::NotHttp)),
             ("HTTP/2.0 200 OK\r\n", Err(Failure::NotHttp)),
+            ("HTTP/1.1 2000 OK\r\n", Err(Failure::NotHttp)),
+            ("HTTP/1.1 200", Err(Failure::Closed)),
+            ("HTTP/1.1 200 OK\r\nServer\0: old\r\n\r\n", Ok(())),
+            ("HTTP/1.1 503 No\r\nServer\0: old\r\n\r\n", Err(Failure::Status(503))),
         ] {
             check(response.as_bytes(), None, &expected);
         }
@@ -324,6 +344,9 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nit is FINE", &missing),
             ("HTTP/1.1 200 OK\r\nfine: fine\r\n\r\n", &missing),
             ("HTTP/1.1 302 Found\r\n\r\nit is fine", &found),
+            ("HTTP/1.1 200 OK\r\nno field\r\nContent-Length : 4\r\n\r\nfine", &found),
+            ("HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nfine", &missing),
+            ("HTTP/1.1 200 OK\r\nServer\0: old\r\n\r\nfine", &Err(Failure::NotHttp)),
             ("HTTP/1.1 500 No\r\n\r\nit is fine", &Err(Failure::Status(500))),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfin\r\n1\r\ne\r\n0\r\n\r\n", &found),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, CHUNKED\r\n\r\n4;a=b\r\nfine\r\n0\r\n\r\n", &found),
@@ -366,6 +389,8 @@ mod tests {
         assert_eq!(seen(endless.as_bytes(), Some("fine"), 100), too_long);
         assert_eq!(seen(crowded.as_bytes(), Some("fine"), 100), too_long);
         assert_eq!(seen(hints.as_bytes(), None, 100), too_long);
+        let announced = "HTTP/1.1 100 Continue\r\n\r\n".repeat(HEAD_OCTETS_MAX / 25 + 1) + "HTTP/1.1 200 OK\r\n\r\n";
+        assert_eq!(seen(announced.as_bytes(), None, 100), too_long, "also in many parts");
     }
 
     proptest! {

@@ -129,6 +129,8 @@ impl Watched {
 async fn watch_all(mut lists: latest::Receiver<Arc<[Arc<Probe>]>>, room: Arc<Room>) {
     let mut tasks = JoinSet::new();
     let mut watched: HashMap<Box<str>, Watched> = HashMap::new();
+    // At the start nothing has been seen that a table may have forgotten.
+    let mut is_first = true;
     loop {
         let probes = Arc::clone(&lists.borrow_and_update());
         let wanted: HashMap<&str, &Arc<Probe>> = probes.iter().map(|probe| (&*probe.id, probe)).collect();
@@ -143,8 +145,11 @@ async fn watch_all(mut lists: latest::Receiver<Arc<[Arc<Probe>]>>, room: Arc<Roo
             let begin = || Watched::begin(probe, &room, &mut tasks);
             let watched = watched.entry(probe.id.clone()).or_insert_with(begin);
             // Said again, because of two reloads in a row the first may have made the newest table forget it.
-            room.health.seen(&probe.id, watched.is_healthy.load(Ordering::Relaxed));
+            if !is_first {
+                room.health.seen(&probe.id, watched.is_healthy.load(Ordering::Relaxed));
+            }
         }
+        is_first = false;
         // A task ends only when it is aborted, or by a bug: then another one takes its place.
         loop {
             let ended = tokio::select! {
@@ -220,7 +225,7 @@ impl Room {
             Outcome::NotAsked(error) => {
                 self.counters.not_asked.add();
                 if !self.is_short_of_sockets.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "health checks cannot ask, and keep their status: the system has no socket for them");
+                    tracing::warn!(%error, "health checks cannot ask, and keep their status: the system has no socket for them, or is slow to look names up");
                 }
                 return;
             }

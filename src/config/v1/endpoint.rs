@@ -5,7 +5,7 @@ use super::document::EndpointTable;
 use super::settings::word;
 use super::source::At;
 use super::table::Text;
-use crate::aws::endpoint::zonal_name;
+use crate::aws::endpoint::{ADDRESSES_MAX, zonal_name};
 use crate::aws::service_name::is_region;
 use crate::aws::{
     DnsRecordIpType, EndpointAssociation, EndpointKind, EndpointState, IpAddressType, ServiceName, VpcEndpoint,
@@ -41,6 +41,9 @@ struct WrittenTypes {
     record_type: Option<At<DnsRecordIpType>>,
     endpoint: Option<At<IpAddressType>>,
 }
+
+/// Endpoints whose private names are for inbound only, with their record types, by VPC.
+type InboundOnly<'a, 't> = HashMap<VpcIndex, Vec<(&'a EndpointTable<'t>, DnsRecordIpType)>>;
 
 /// An endpoint's claim to its private names.
 pub(super) struct PrivateDnsClaim {
@@ -113,9 +116,10 @@ impl<'t> Builder<'t, '_> {
             self.model.endpoints.push(endpoint);
         }
         let gateways = self.vpcs_with_s3_gateway();
+        let inbound_only = self.inbound_only_record_types(tables);
         for table in tables {
             self.check_inbound_only(table, &gateways);
-            self.check_gateway_record_type(table, tables);
+            self.check_gateway_record_type(table, &inbound_only);
         }
         (names, claims)
     }
@@ -404,18 +408,7 @@ impl<'t> Builder<'t, '_> {
             let Some(zonal_name) = self.zonal_name(table, zone, regional_name) else { continue };
             // Endpoints of services elsewhere have none (PL:aws-services-cross-region-privatelink-support).
             let zonal_name = (!is_remote).then_some(zonal_name);
-            let mut addresses = Vec::with_capacity(texts.len());
-            for text in texts {
-                let Some(address) = self.endpoint_address(text, &table.label) else { continue };
-                match seen.insert(address) {
-                    true => addresses.push(address),
-                    false => {
-                        let problem = format!("the endpoint has the address {address} twice");
-                        let warning = self.reading.warning(text.at, &table.label, problem);
-                        self.reading.report(warning.hint("remove one: each network interface has its own"));
-                    }
-                }
-            }
+            let addresses = self.distinct_addresses(texts, &table.label, &mut seen);
             zonal.push(ZonalAddresses { availability_zone: zone.value.as_ref().into(), zonal_name, addresses });
         }
         if written.value.iter().all(|(_, texts)| texts.is_empty()) {
@@ -423,7 +416,38 @@ impl<'t> Builder<'t, '_> {
             self.reading
                 .report(error.hint("add those of its network interfaces: { ap-northeast-2a = [\"10.0.0.65\"] }"));
         }
+        self.refuse_too_many_addresses(seen.len(), written.at, &table.label);
         Some(zonal)
+    }
+
+    /// Addresses as written, each once: an answer has a record once (RFC 2181 section 5). `seen` takes in what there was.
+    pub(super) fn distinct_addresses(
+        &mut self,
+        texts: &[Text<'t>],
+        label: &str,
+        seen: &mut HashSet<IpAddr>,
+    ) -> Vec<IpAddr> {
+        let mut addresses = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Some(address) = self.endpoint_address(text, label) else { continue };
+            if seen.insert(address) {
+                addresses.push(address);
+                continue;
+            }
+            let problem = format!("the endpoint has the address {address} twice");
+            let warning = self.reading.warning(text.at, label, problem);
+            self.reading.report(warning.hint("remove one: each network interface has its own"));
+        }
+        addresses
+    }
+
+    /// All addresses of a name stand in one answer.
+    pub(super) fn refuse_too_many_addresses(&mut self, count: usize, at: usize, label: &str) {
+        if count > ADDRESSES_MAX {
+            let error = self.reading.error(at, label, format!("{count} addresses of an endpoint"));
+            let rule = format!("at most {ADDRESSES_MAX}, so that an answer has room for all");
+            self.reading.report(error.rule(rule).hint("write those of its network interfaces and no others"));
+        }
     }
 
     /// The zonal name of one Availability Zone.
@@ -446,7 +470,7 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    pub(super) fn endpoint_address(&mut self, text: &Text<'t>, label: &str) -> Option<IpAddr> {
+    fn endpoint_address(&mut self, text: &Text<'t>, label: &str) -> Option<IpAddr> {
         match text.value.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
             Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
             _ => {
@@ -539,36 +563,37 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    /// The gateway endpoint beside an S3 endpoint whose private names are for inbound only has the same record type, or
-    /// the service's (PL:gateway-endpoints).
-    fn check_gateway_record_type(&mut self, table: &EndpointTable<'t>, tables: &[EndpointTable<'t>]) {
-        let is_gateway = |table: &EndpointTable<'t>| {
-            table.kind.as_ref().is_some_and(|kind| kind.value.eq_ignore_ascii_case("gateway"))
-                && table.service.as_ref().is_some_and(|service| is_s3(&service.value))
-        };
-        let Some(text) = table.dns_record_ip_type.as_ref().filter(|_| is_gateway(table)) else { return };
-        let index_of = |vpc: &Option<Text<'t>>| self.vpc_indexes.get(vpc.as_ref()?.value.as_ref()).copied();
-        let of_record = |text: &Text<'t>| {
-            let found = DnsRecordIpType::WORDS.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value));
-            found.map(|(_, record_type)| record_type)
-        };
-        let Some(own) = of_record(text).filter(|own| *own != DnsRecordIpType::ServiceDefined) else { return };
-        for other in tables.iter().filter(|other| other.private_dns_only_for_inbound.is_some_and(|only| only.value)) {
-            let id = other.id.as_ref().map(|id| id.value.as_ref());
-            let interface = self.model.endpoints.iter().find(|endpoint| Some(&*endpoint.id) == id);
-            let Some(EndpointKind::Interface { dns_record_ip_type, .. }) = interface.map(|endpoint| &endpoint.kind)
-            else {
-                continue;
-            };
-            if index_of(&other.vpc) == index_of(&table.vpc) && *dns_record_ip_type != own {
-                let problem = "`dns_record_ip_type` is not that of the interface endpoint beside it";
-                let also = self.reading.place(other.at, &other.label);
-                let rule = "it is the same, or service-defined (PL:gateway-endpoints)";
-                let error = self.reading.error(text.at, &table.label, problem).also(also).rule(rule);
-                self.reading.report(error.hint("write \"service-defined\", or correct one of the two"));
-                return;
+    /// The endpoints whose private names are for inbound only, with their record types, by VPC: looked up once, since a file
+    /// may have a pair of S3 endpoints in each of a thousand VPCs.
+    fn inbound_only_record_types<'a>(&self, tables: &'a [EndpointTable<'t>]) -> InboundOnly<'a, 't> {
+        let settled: HashMap<&str, &VpcEndpoint> =
+            self.model.endpoints.iter().map(|endpoint| (&*endpoint.id, endpoint)).collect();
+        let mut found: InboundOnly<'a, 't> = HashMap::new();
+        for table in tables.iter().filter(|table| table.private_dns_only_for_inbound.is_some_and(|only| only.value)) {
+            let endpoint = table.id.as_ref().and_then(|id| settled.get(id.value.as_ref()));
+            if let Some(VpcEndpoint { vpc, kind: EndpointKind::Interface { dns_record_ip_type, .. }, .. }) = endpoint {
+                found.entry(*vpc).or_default().push((table, *dns_record_ip_type));
             }
         }
+        found
+    }
+
+    /// The gateway endpoint beside an S3 endpoint whose private names are for inbound only has the same record type, or
+    /// the service's (PL:gateway-endpoints).
+    fn check_gateway_record_type(&mut self, table: &EndpointTable<'t>, inbound_only: &InboundOnly<'_, 't>) {
+        let is_gateway = table.kind.as_ref().is_some_and(|kind| kind.value.eq_ignore_ascii_case("gateway"))
+            && table.service.as_ref().is_some_and(|service| is_s3(&service.value));
+        let Some(text) = table.dns_record_ip_type.as_ref().filter(|_| is_gateway) else { return };
+        let found = DnsRecordIpType::WORDS.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value));
+        let own = found.map(|(_, own)| own).filter(|own| *own != DnsRecordIpType::ServiceDefined);
+        let vpc = table.vpc.as_ref().and_then(|vpc| self.vpc_indexes.get(vpc.value.as_ref()));
+        let (Some(own), Some(beside)) = (own, vpc.and_then(|vpc| inbound_only.get(vpc))) else { return };
+        let Some((other, _)) = beside.iter().find(|(_, record_type)| *record_type != own) else { return };
+        let problem = "`dns_record_ip_type` is not that of the interface endpoint beside it";
+        let also = self.reading.place(other.at, &other.label);
+        let rule = "it is the same, or service-defined (PL:gateway-endpoints)";
+        let error = self.reading.error(text.at, &table.label, problem).also(also).rule(rule);
+        self.reading.report(error.hint("write \"service-defined\", or correct one of the two"));
     }
 
     /// A zone or private DNS in a VPC that has no use for it.

@@ -10,6 +10,7 @@ use super::table::Text;
 use crate::aws::{EndpointAssociation, EndpointKind, PrivateDnsPreference, PrivateName, VpcIndex};
 use crate::config::diagnostic::quoted;
 use crate::dns::Name;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// The states of the verification of a custom domain name (VPC Lattice API, GetResourceConfiguration).
@@ -62,7 +63,9 @@ impl<'t> Builder<'t, '_> {
         let mut associations: Vec<EndpointAssociation> = Vec::with_capacity(table.associations.len());
         for written in &table.associations {
             let own = written.addresses.as_ref().map(|texts| {
-                texts.value.iter().filter_map(|text| self.endpoint_address(text, &written.label)).collect::<Vec<_>>()
+                let addresses = self.distinct_addresses(&texts.value, &written.label, &mut HashSet::new());
+                self.refuse_too_many_addresses(addresses.len(), texts.at, &written.label);
+                addresses
             });
             if written.addresses.as_ref().is_some_and(|texts| texts.value.is_empty())
                 || (!written.has_addresses && !table.has_addresses)
@@ -85,8 +88,14 @@ impl<'t> Builder<'t, '_> {
 
     /// All addresses of its network interfaces; the zones do not matter to Lattice's names.
     fn all_addresses(&mut self, table: &EndpointTable<'t>) -> Vec<IpAddr> {
-        let texts = table.addresses.iter().flat_map(|written| &written.value).flat_map(|(_, texts)| texts);
-        texts.filter_map(|text| self.endpoint_address(text, &table.label)).collect()
+        let Some(written) = &table.addresses else { return Vec::new() };
+        let mut seen = HashSet::new();
+        let mut addresses = Vec::new();
+        for (_, texts) in &written.value {
+            addresses.extend(self.distinct_addresses(texts, &table.label, &mut seen));
+        }
+        self.refuse_too_many_addresses(addresses.len(), written.at, &table.label);
+        addresses
     }
 
     fn lattice_name(&mut self, written: &EndpointAssociationTable<'t>, text: &Text<'t>) -> Option<Name> {

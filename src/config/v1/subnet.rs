@@ -7,13 +7,17 @@ use super::source::At;
 use crate::aws::Subnet;
 use crate::config::diagnostic::quoted;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 impl<'t> Builder<'t, '_> {
     /// The subnets of a VPC with these CIDR blocks, in the order of the file.
     pub(super) fn subnets(&mut self, table: &VpcTable<'t>, blocks: &[IpNet]) -> Vec<Subnet> {
         let Some(written) = &table.subnets else { return Vec::new() };
         let label = format!("{}, `subnets`", table.label);
-        let mut subnets: Vec<(Subnet, usize)> = Vec::new();
+        let mut subnets = Vec::new();
+        // By their first address: their last one, and where they stand. There may be one for every address of a VPC.
+        let mut taken: BTreeMap<IpAddr, (IpAddr, usize)> = BTreeMap::new();
         for (zone, texts) in &written.value {
             if !matches!(availability_zone(&zone.value), ZoneWord::Name) {
                 let problem = format!("{} is not the name of an Availability Zone", quoted(&zone.value));
@@ -31,8 +35,9 @@ impl<'t> Builder<'t, '_> {
                     self.reading.report(error.rule(rule).hint("correct it, or add its block to `cidrs`"));
                     continue;
                 }
-                let meets = |other: &IpNet| other.contains(&cidr_block) || cidr_block.contains(other);
-                if let Some((_, at)) = subnets.iter().find(|(other, _)| meets(&other.cidr_block)) {
+                // Those that are taken do not overlap: it meets the last of them that begins before its own end, or none.
+                let before = taken.range(..=cidr_block.broadcast()).next_back();
+                if let Some((_, (_, at))) = before.filter(|(_, (last, _))| *last >= cidr_block.network()) {
                     // The same, InvalidSubnet.Conflict.
                     let problem = format!("The CIDR '{cidr_block}' conflicts with another subnet");
                     let also = self.reading.place(*at, &label);
@@ -40,9 +45,10 @@ impl<'t> Builder<'t, '_> {
                     self.reading.report(error.hint("subnets of a VPC do not overlap: correct one of them"));
                     continue;
                 }
-                subnets.push((Subnet { cidr_block, availability_zone: zone.value.as_ref().into() }, net.at));
+                taken.insert(cidr_block.network(), (cidr_block.broadcast(), net.at));
+                subnets.push(Subnet { cidr_block, availability_zone: zone.value.as_ref().into() });
             }
         }
-        subnets.into_iter().map(|(subnet, _)| subnet).collect()
+        subnets
     }
 }

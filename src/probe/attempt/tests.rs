@@ -251,6 +251,33 @@ fn names_are_looked_up_for_each_request() {
 }
 
 #[test]
+fn names_that_take_long_are_not_the_fault_of_others() {
+    let endpoint = Endpoint::start(Manner::Says("HTTP/1.1 200 OK\r\n\r\n"), None);
+    let named = Probe { host: ProbeHost::Name("localhost".into()), ..probe(endpoint.address, page(None, None)) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let attempter = Attempter::new(1);
+        // A lookup that does not end.
+        let _place = Arc::clone(&attempter.lookups).acquire_owned().await.expect("it is never closed");
+        assert!(matches!(attempter.attempt(&named).await, Outcome::NotAsked(_)));
+    });
+}
+
+#[test]
+fn a_connection_with_itself_is_none() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(LOOPBACK, 0)).expect("a free port");
+        let own = socket.local_addr().expect("it is bound");
+        assert!(is_with_itself(&socket.connect(own).await.expect("TCP allows it")));
+        let listener = TcpListener::bind((LOOPBACK, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        assert!(!is_with_itself(&TcpStream::connect(address).await.expect("somebody listens")));
+    });
+}
+
+#[test]
 fn what_we_lack_is_not_the_endpoints_fault() {
     for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL] {
         assert!(matches!(without_connection(io::Error::from_raw_os_error(code)), Outcome::NotAsked(_)), "{code}");
