@@ -201,7 +201,7 @@ impl<'m> ClaimsByView<'m> {
     ) -> Authorities {
         let mut interner = Interner::new(self.seed);
         // With the Availability Zone of their clients, as in [`Decisive`]: what everyone claims is the same in all VPCs.
-        let mut bases: HashMap<(Option<(&str, bool)>, Option<&str>), Base> = HashMap::new();
+        let mut bases: HashMap<(RegionOf<'_>, Option<&str>), Base> = HashMap::new();
         let mut layers = Layers::default();
         let mut settled: HashMap<Decisive<'_>, AuthorityTable> = HashMap::new();
         let depend_on_ingress: Vec<bool> =
@@ -257,8 +257,8 @@ impl<'m> ClaimsByView<'m> {
         Authorities { tables: interner.tables, layers: layers.made, of_views }
     }
 
-    /// What everyone claims who has this region and these reverse names; none: who has no autodefined names.
-    fn base_claims(&self, region: Option<(&str, bool)>) -> BTreeMap<Name, Authority> {
+    /// What everyone claims who has the autodefined names of this region.
+    fn base_claims(&self, region: RegionOf<'_>) -> BTreeMap<Name, Authority> {
         let mut claims: BTreeMap<Name, Authority> = self.everywhere.iter().cloned().collect();
         if let Some((name, has_reverse)) = region {
             let region = &self.regions[name];
@@ -277,10 +277,13 @@ fn authorities(zones: Vec<(Name, ZoneIndex)>) -> Vec<(Name, Authority)> {
     zones.into_iter().map(|(apex, zone)| (apex, Authority::Zone(zone))).collect()
 }
 
+/// The region whose autodefined names a VPC has, and whether it has reverse ones; none: it has no autodefined names.
+type RegionOf<'a> = Option<(&'a str, bool)>;
+
 /// All that decides what a view claims: where it is the same for many VPCs, it is settled once.
 #[derive(PartialEq, Eq, Hash)]
 struct Decisive<'a> {
-    region: Option<(&'a str, bool)>,
+    region: RegionOf<'a>,
     /// The blocks whose reverse zones it may lead back to.
     blocks: Option<NetworksIndex>,
     view: (&'a BTreeMap<Name, Authority>, &'a BTreeMap<Name, Authority>, &'a Associated),
