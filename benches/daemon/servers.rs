@@ -117,7 +117,7 @@ impl Setup<'_> {
         let targets = self.upstream.map_or_else(String::new, |port| format!("\"127.0.0.1:{port}\""));
         add!(
             text,
-            "\n[upstream]\ntargets = [{targets}]\n\n[log]\nlevel = \"warn\"\n[limits]\ntcp_connections_per_client = 1024"
+            "\n[upstream]\ntargets = [{targets}]\n\n[log]\nlevel = \"warn\"\n[limits]\ntcp_connections_per_client = 1024\nin_flight_per_client = 10000\nin_flight_per_target = 10000"
         );
         for Vpc { id, cidr } in &self.files.vpcs {
             add!(text, "\n[[vpc]]\nid = \"{id}\"\ncidrs = [\"{cidr}\"]");
