@@ -16,6 +16,8 @@ pub(crate) enum Core {
     Server,
     /// Another one.
     Other,
+    /// Whichever the kernel likes.
+    Any,
 }
 
 impl Core {
@@ -24,7 +26,8 @@ impl Core {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         match self {
             Self::Other if cores > 1 => "1",
-            Self::Server | Self::Other => "0",
+            Self::Any if cores > 1 => "0,1",
+            Self::Server | Self::Other | Self::Any => "0",
         }
     }
 }
@@ -119,14 +122,20 @@ impl<'a> Generator<'a> {
 
     /// An interval of dnsperf over TCP: 100 connections with four queries in flight each.
     pub(crate) fn run_streams(&self, server: &Running) -> Result<Reading, String> {
+        self.run_streams_for(server, STREAM_SECONDS, None)
+    }
+
+    /// The same for so many seconds, at a rate if one is given.
+    pub(crate) fn run_streams_for(&self, server: &Running, seconds: u32, rate: Option<u32>) -> Result<Reading, String> {
         let queries = self.files.queries(self.workload).display().to_string();
-        let port = server.port.to_string();
-        let seconds = STREAM_SECONDS.to_string();
-        let command = ["dnsperf", "-m", "tcp", "-s", "127.0.0.1", "-p", &port, "-d", &queries, "-l", &seconds];
+        let (port, length) = (server.port.to_string(), seconds.to_string());
+        let command = ["dnsperf", "-m", "tcp", "-s", "127.0.0.1", "-p", &port, "-d", &queries, "-l", &length];
         let mut command: Vec<String> = command.map(str::to_owned).to_vec();
         command.extend(["-c", "100", "-q", "400", "-T", "1", "-t", "2"].map(str::to_owned));
+        command.extend(rate.iter().flat_map(|rate| ["-Q".to_owned(), rate.to_string()]));
         let before = server.cpu_time();
-        let words = Process::pinned(&command, Core::Other)?.output(GENERATOR_GRACE)?;
+        let limit = Duration::from_secs(u64::from(seconds)) + GENERATOR_GRACE;
+        let words = Process::pinned(&command, Core::Other)?.output(limit)?;
         let spent = server.cpu_time() - before;
         let number = |label: &str| -> Result<f64, String> {
             let rest = words.split(label).nth(1).ok_or_else(|| format!("dnsperf printed no {label:?}:\n{words}"))?;
@@ -142,7 +151,7 @@ impl<'a> Generator<'a> {
             rate: number("Queries per second:")?,
             p50: f64::NAN,
             p99: f64::NAN,
-            busy: spent.as_secs_f64() / f64::from(STREAM_SECONDS),
+            busy: spent.as_secs_f64() / f64::from(seconds),
         })
     }
 
@@ -246,7 +255,7 @@ const GENERATOR_GRACE: Duration = Duration::from_secs(20);
 /// For asking every name twice.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds of an interval of dnsperf.
-const STREAM_SECONDS: u8 = 2;
+const STREAM_SECONDS: u32 = 2;
 /// For one reply to a question from here.
 const PROBE_WAIT: Duration = Duration::from_millis(50);
 /// A datagram may be lost while a server starts up.

@@ -8,6 +8,7 @@ use crate::data::{Workload, World};
 use crate::load::{Cost, Reading};
 use crate::machine::{cores, keep, processor, words_of};
 use crate::process::Running;
+use crate::reload::Reloads;
 use crate::servers::Server;
 
 /// All that one run of the bench found.
@@ -17,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<Load>,
     /// Source ports of the generator.
     pub(crate) ports: usize,
+    pub(crate) reloads: Option<Reloads>,
 }
 
 /// One workload of one server.
@@ -127,6 +129,7 @@ impl Report {
                      |---|---|---|---|---|---|---|\n";
             text.extend(self.loads.iter().map(load_line));
         }
+        text.extend(self.reloads.iter().map(Reloads::markdown));
         text
     }
 
@@ -180,7 +183,8 @@ fn load_line(load: &Load) -> String {
     )
 }
 
-fn mib(octets: u64) -> u64 {
+/// In whole MiB.
+pub(crate) fn mib(octets: u64) -> u64 {
     octets.div_ceil(1 << 20)
 }
 
