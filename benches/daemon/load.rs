@@ -37,6 +37,8 @@ impl Core {
 pub(crate) struct Cost {
     /// CPU time, in microseconds.
     pub(crate) cpu: f64,
+    /// CPU time of threads that are not looked at, in microseconds.
+    pub(crate) others: f64,
     /// User and kernel cycles, where the machine counts them.
     pub(crate) cycles: Option<f64>,
     /// User instructions, where the machine counts them.
@@ -49,6 +51,7 @@ impl Cost {
         let mean = |a: Option<f64>, b: Option<f64>| Some((a? + b?) / 2.0);
         Self {
             cpu: (before.cpu + after.cpu) / 2.0,
+            others: (before.others + after.others) / 2.0,
             cycles: mean(before.cycles, after.cycles),
             user_instructions: mean(before.user_instructions, after.user_instructions),
         }
@@ -88,13 +91,20 @@ pub(crate) struct Generator<'a> {
     tool: PathBuf,
     interval: Duration,
     ports: usize,
+    /// Whether only the UDP workers' cost counts.
+    of_workers: bool,
     /// Intervals so far: each asks for unique names of its own.
     runs: Cell<u32>,
 }
 
 impl<'a> Generator<'a> {
     pub(crate) fn new(tools: &Path, files: &'a Files, workload: Workload, interval: Duration, ports: usize) -> Self {
-        Self { workload, files, tool: tools.join("load"), interval, ports, runs: Cell::new(0) }
+        Self { workload, files, tool: tools.join("load"), interval, ports, of_workers: false, runs: Cell::new(0) }
+    }
+
+    /// The same, which reads what plustwo's UDP workers pay, and other threads apart.
+    pub(crate) fn of_workers(self) -> Self {
+        Self { of_workers: true, ..self }
     }
 
     /// One interval from a core, as fast as the window allows or at a rate.
@@ -144,7 +154,12 @@ impl<'a> Generator<'a> {
         };
         let (replies, right) = (number("Queries completed:")?, number("NOERROR").unwrap_or(0.0));
         Ok(Reading {
-            cost: Cost { cpu: spent.as_secs_f64() * 1e6 / replies.max(1.0), cycles: None, user_instructions: None },
+            cost: Cost {
+                cpu: spent.as_secs_f64() * 1e6 / replies.max(1.0),
+                others: 0.0,
+                cycles: None,
+                user_instructions: None,
+            },
             replies: replies as u64,
             lost: number("Queries lost:")? as u64,
             wrong: (replies - right) as u64,
@@ -162,6 +177,9 @@ impl<'a> Generator<'a> {
         command.extend(["--names".to_owned(), self.files.queries(self.workload).display().to_string()]);
         command.extend(["--pids".to_owned(), pids.join(",")]);
         command.extend(["--sockets".to_owned(), self.ports.to_string()]);
+        if self.of_workers {
+            command.extend(["--threads", "udp-"].map(str::to_owned));
+        }
         if !self.files.clients.is_empty() {
             command.extend(["--clients".to_owned(), self.files.client_list().display().to_string()]);
         }
@@ -190,6 +208,7 @@ impl<'a> Generator<'a> {
         Ok(Reading {
             cost: Cost {
                 cpu: number("cpu_us")?,
+                others: number("others_us")?,
                 cycles: sum("cycles_user", "cycles_kernel"),
                 user_instructions: numbers.get("instructions_user").copied(),
             },

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::data::{Workload, World};
+use crate::features::Costs;
 use crate::load::{Cost, Reading};
 use crate::machine::{cores, keep, processor, words_of};
 use crate::process::Running;
@@ -19,6 +20,7 @@ pub(crate) struct Report {
     /// Source ports of the generator.
     pub(crate) ports: usize,
     pub(crate) reloads: Option<Reloads>,
+    pub(crate) costs: Option<Costs>,
 }
 
 /// One workload of one server.
@@ -129,6 +131,7 @@ impl Report {
                      |---|---|---|---|---|---|---|\n";
             text.extend(self.loads.iter().map(load_line));
         }
+        text.extend(self.costs.iter().map(Costs::markdown));
         text.extend(self.reloads.iter().map(Reloads::markdown));
         text
     }
