@@ -71,7 +71,7 @@ impl<'s> Key<'s> {
 
     fn with_further_lines(mut self, lines: &mut std::str::Lines<'s>) -> Self {
         if self.value == "[" {
-            while let Some(line) = lines.next() {
+            for line in lines.by_ref() {
                 self.further.push(line);
                 if line == "]" {
                     break;
