@@ -419,7 +419,7 @@ fn refusal(request: &Request<Incoming>, peer: Peer) -> Option<&'static str> {
     let is_local = host.is_some_and(|host| {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|octet| octet.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     });
     if is_local { None } else { Some("`Host` must be localhost or an address of the loopback") }
 }
