@@ -9,7 +9,7 @@ use super::cache_file::may_be_believed;
 use super::files::Named;
 use super::source::{Notes, Read, folder_of, load_text, put_before};
 use crate::forward::cache::checksum;
-use crate::udp::sys::effective_user;
+use crate::udp::sys::{effective_user, give_back_free_memory};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -93,6 +93,9 @@ impl LastGood {
                          writable for the user who runs plustwo, and for nobody else (in the unit: StateDirectory=)"
                     ),
                 }
+                // As large as all files, and held until now by the heap of a thread that has ended.
+                drop(texts);
+                give_back_free_memory();
             }
         })?;
         Ok(Self { folder: folder.to_owned(), configuration, desk })
