@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::future::poll_fn;
@@ -234,26 +235,37 @@ impl Drop for Admin {
     }
 }
 
-/// Serves those who connect, as many at a time as may be.
+/// Serves those who connect, as many at a time as may be. Where there is no seat for one more, whoever has been silent
+/// longest goes; where nobody is silent, it waits for one who is being answered.
 async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut next: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send,
     service: Arc<Service>,
     peer: Peer,
 ) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Who has asked nothing yet, the oldest first: as many as there are seats at most.
+    let mut silent: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     loop {
+        let Ok(stream) = poll_fn(&mut next).await else {
+            sleep(ACCEPT_REST).await;
+            continue;
+        };
+        silent.retain(|leave| !leave.is_closed());
+        if seats.available_permits() == 0
+            && let Some(leave) = silent.pop_front()
+        {
+            // It may have asked meanwhile; then it is answered.
+            let _ = leave.send(());
+        }
         // The semaphore is never closed.
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-        match poll_fn(&mut next).await {
-            Ok(stream) => {
-                let service = Arc::clone(&service);
-                tokio::spawn(async move {
-                    serve(stream, service, peer).await;
-                    drop(seat);
-                });
-            }
-            Err(_) => sleep(ACCEPT_REST).await,
-        }
+        let (leave, told_to_leave) = oneshot::channel();
+        silent.push_back(leave);
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            serve(stream, service, peer, told_to_leave).await;
+            drop(seat);
+        });
     }
 }
 
@@ -266,15 +278,20 @@ pub(super) enum Peer {
     Loopback,
 }
 
-/// Answers one request, and closes.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Arc<Service>, peer: Peer) {
-    let answered = Arc::new(Notify::new());
-    let tell = Arc::clone(&answered);
-    let answer = service_fn(move |request| {
-        let (service, tell) = (Arc::clone(&service), Arc::clone(&tell));
+/// Answers one request, and closes; closes also when it is told to leave before the request has come.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Arc<Service>,
+    peer: Peer,
+    told_to_leave: oneshot::Receiver<()>,
+) {
+    let (asked, answered) = (Notify::new(), Notify::new());
+    let answer = service_fn(|request| {
+        asked.notify_one();
+        let (service, answered) = (&service, &answered);
         async move {
             let reply = service.answer(&request, peer).await;
-            tell.notify_one();
+            answered.notify_one();
             Ok::<_, std::convert::Infallible>(reply)
         }
     });
@@ -286,6 +303,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ser
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     let patience = async {
+        tokio::select! {
+            Ok(()) = told_to_leave => return,
+            () = asked.notified() => {}
+        }
         tokio::select! {
             () = answered.notified() => sleep(REPLY_TAKEN_WITHIN).await,
             () = sleep(ANSWER_WITHIN) => {}
