@@ -207,6 +207,8 @@ impl Daemon {
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        // One that has nothing to do holds the snapshot of before until it is woken.
+        self.doors.ring();
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
@@ -222,7 +224,7 @@ impl Daemon {
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
     /// left. To be called now and then.
     pub fn sweep(&mut self) -> usize {
-        self.server.publisher.sweep() + self.doors.sweep()
+        self.server.publisher.sweep() + self.doors.sweep(Instant::now())
     }
 
     /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
