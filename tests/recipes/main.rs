@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod documented;
 mod forwarder;
 mod world;
 
@@ -244,6 +245,23 @@ fn systemd_resolved_validates() {
         for (question, answer) in ANSWERS {
             assert_eq!(world.ask(running.address, question), answer, "{question}");
         }
+    });
+}
+
+/// A forwarder that is plustwo's upstream as well: the log says so at the start, what goes in a circle fails, and private
+/// names are answered as ever.
+#[test]
+fn a_forwarder_that_is_the_upstream_too() {
+    alone("a_forwarder_that_is_the_upstream_too", || {
+        let Some(mut world) = World::start() else { return };
+        let Some(running) = Forwarder::Unbound.start(&world) else { return };
+        world.start_daemons_with(running.address);
+        world.wait_for_a_daemon_to_say("loop");
+        // The forwarder asks nobody what it is asking already: it waits, and so does its client.
+        assert_eq!(world.ask(running.address, "ec2.ap-northeast-2.amazonaws.com A"), "SERVFAIL");
+        assert_eq!(world.ask(running.address, DB), DB_IS);
+        // What the forwarder does not send back is no circle.
+        assert_eq!(world.ask(running.address, "www.shop.internal A"), ANSWERS[8].1);
     });
 }
 

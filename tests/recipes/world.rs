@@ -62,6 +62,8 @@ pub(crate) struct World {
     dig: PathBuf,
     outside: Vec<Program>,
     daemons: [Option<Program>; 2],
+    /// Where the daemons send what they do not have.
+    upstream: String,
     /// The key of the root in base 64, and its DS with spaces between the fields.
     key: String,
     ds: String,
@@ -97,7 +99,15 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (key, ds) = sign(folder.path());
         own_etc(folder.path());
-        let mut world = Self { folder, dig: need_tool("dig")?, outside: Vec::new(), daemons: [None, None], key, ds };
+        let mut world = Self {
+            folder,
+            dig: need_tool("dig")?,
+            outside: Vec::new(),
+            daemons: [None, None],
+            upstream: PROVIDER.to_owned(),
+            key,
+            ds,
+        };
         world.start_outside();
         world.start_daemons();
         Some(world)
@@ -170,9 +180,27 @@ impl World {
                     text
                 });
                 let text = base("plustwo.toml").replace("@DOOR@", &address.to_string()).replace("@LARGE@", &strings);
+                let text = text.replace("@UPSTREAM@", &self.upstream);
                 write(&folder.join("plustwo.toml"), &text);
                 *daemon = Some(served(&folder.join("plustwo.toml")));
             }
+        }
+    }
+
+    /// Starts both daemons anew, with another upstream.
+    pub(crate) fn start_daemons_with(&mut self, upstream: IpAddr) {
+        self.upstream = upstream.to_string();
+        self.daemons = [None, None];
+        self.start_daemons();
+    }
+
+    /// Waits until one of the daemons has said these words.
+    pub(crate) fn wait_for_a_daemon_to_say(&self, words: &str) {
+        let said = || self.daemons.iter().flatten().map(Program::said).collect::<String>();
+        let until = Instant::now() + PATIENCE;
+        while !said().contains(words) {
+            assert!(Instant::now() < until, "nobody says {words:?}:\n{}", said());
+            std::thread::sleep(POLL);
         }
     }
 
