@@ -140,9 +140,7 @@ fn said_with(
     question: &str,
 ) -> Option<String> {
     let running = forwarder.start_with(world, |name, text| if name == file { change(&text) } else { text })?;
-    let said = world.ask(running.address, question);
-    println!("{}", running.program.said());
-    Some(said)
+    Some(world.ask(running.address, question))
 }
 
 const DB: &str = "db.shop.internal A";
@@ -317,8 +315,36 @@ fn never_asked(number: u8) -> (String, String) {
     (format!("ip-10-0-200-{number}.ap-northeast-2.compute.internal A"), format!("NOERROR A 10.0.200.{number}"))
 }
 
+/// How both daemons are away.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    /// The system says that nobody is there.
+    Stopped,
+    /// Nobody says anything.
+    Silent,
+}
+
+impl Outage {
+    fn begin(self, world: &mut World) {
+        for daemon in 0..2 {
+            match self {
+                Self::Stopped => world.kill(daemon),
+                Self::Silent => world.silence(daemon),
+            }
+        }
+    }
+
+    fn end(self, world: &mut World) {
+        match self {
+            Self::Stopped => world.start_daemons(),
+            Self::Silent => world.heal(),
+        }
+    }
+}
+
 /// One of the two is silent, as behind a link that is cut: every client is answered by the other within the patience of
 /// glibc, and soon all are at once.
+#[allow(clippy::print_stdout, reason = "these times stand in docs/forwarding.md")]
 fn one_is_silent(test: &str, forwarder: Forwarder) {
     alone(test, || {
         let Some(world) = forwarder.world() else { return };
@@ -340,29 +366,26 @@ fn one_is_silent(test: &str, forwarder: Forwarder) {
 
 /// Both are gone, and come back: how long clients wait then, for a name that nobody has asked for and for one that
 /// failed while they were away.
+#[allow(clippy::print_stdout, reason = "these times stand in docs/forwarding.md")]
 fn both_come_back(test: &str, forwarder: Forwarder) {
     alone(test, || {
         let Some(mut world) = forwarder.world() else { return };
         let Some(running) = forwarder.start(&world) else { return };
-        let outages: [(&str, fn(&mut World), fn(&mut World)); 2] = [
-            ("stopped", |world| (0..2).for_each(|daemon| world.kill(daemon)), World::start_daemons),
-            ("silent", |world| (0..2).for_each(|daemon| world.silence(daemon)), |world| world.heal()),
-        ];
-        for (number, (outage, begin, end)) in (1..).zip(outages) {
+        for (number, outage) in (1..).zip([Outage::Stopped, Outage::Silent]) {
             let ((failing, answer), (fresh, fresh_answer)) = (never_asked(number), never_asked(100 + number));
-            begin(&mut world);
+            outage.begin(&mut world);
             for question in [&failing, &failing, &failing] {
                 let said = world.ask_with(running.address, &["+time=4", "+tries=1"], question);
-                assert!(!said.starts_with("NOERROR"), "{outage}: {question} has {said}");
+                assert!(!said.starts_with("NOERROR"), "{outage:?}: {question} has {said}");
             }
-            end(&mut world);
+            outage.end(&mut world);
             let began = Instant::now();
             for (question, answer) in [(fresh, fresh_answer), (failing, answer)] {
                 while world.ask_with(running.address, &["+time=1", "+tries=1"], &question) != answer {
-                    assert!(began.elapsed() < BACK_MAX, "{forwarder:?}, {outage}: {question} still fails");
+                    assert!(began.elapsed() < BACK_MAX, "{forwarder:?}, {outage:?}: {question} still fails");
                     std::thread::sleep(BETWEEN_TRIES);
                 }
-                println!("{forwarder:?}, {outage}: {question} after {:?}", began.elapsed());
+                println!("{forwarder:?}, {outage:?}: {question} after {:?}", began.elapsed());
             }
         }
     });
