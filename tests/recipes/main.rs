@@ -14,13 +14,19 @@ use std::time::{Duration, Instant};
 use support::alone::alone;
 use world::{LARGE_STRINGS, World};
 
+const DB: (&str, &str) = ("db.shop.internal A", "NOERROR A 10.0.20.40");
+const SECRETS: (&str, &str) = ("secretsmanager.ap-northeast-2.amazonaws.com A", "NOERROR A 10.0.11.21 A 10.0.12.21");
+const REVERSE: (&str, &str) = ("7.3.0.10.in-addr.arpa PTR", "NOERROR PTR ip-10-0-3-7.ap-northeast-2.compute.internal.");
+const OUT: (&str, &str) = ("www.shop.internal A", "NOERROR CNAME www.example.com. A 52.95.194.80");
 /// What clients of every forwarder are told.
-const ANSWERS: [(&str, &str); 14] = [
-    ("db.shop.internal A", "NOERROR A 10.0.20.40"),
+const ANSWERS: [(&str, &str); 15] = [
+    // The proof that there is no such name covers all of `internal`, and a validating resolver keeps it (RFC 8198).
+    ("nobodys.internal A", "NXDOMAIN"),
+    DB,
     ("DB.Shop.Internal A", "NOERROR A 10.0.20.40"),
     ("db.shop.internal AAAA", "NOERROR"),
     ("nothing.shop.internal A", "NXDOMAIN"),
-    ("secretsmanager.ap-northeast-2.amazonaws.com A", "NOERROR A 10.0.11.21 A 10.0.12.21"),
+    SECRETS,
     ("111122223333.dkr.ecr.ap-northeast-2.amazonaws.com A", "NOERROR A 10.0.12.22"),
     (
         "vpce-0123456789abcdef0-v5xcd2c1.secretsmanager.ap-northeast-2.vpce.amazonaws.com A",
@@ -28,10 +34,10 @@ const ANSWERS: [(&str, &str); 14] = [
     ),
     ("secrets.shop.internal A", "NOERROR CNAME secretsmanager.ap-northeast-2.amazonaws.com. A 10.0.11.21 A 10.0.12.21"),
     // What the VPC does not answer itself comes from plustwo's upstream, at the end of a CNAME too.
-    ("www.shop.internal A", "NOERROR CNAME www.example.com. A 52.95.194.80"),
+    OUT,
     ("ec2.ap-northeast-2.amazonaws.com A", "NOERROR A 52.95.193.156"),
     ("ip-10-0-3-7.ap-northeast-2.compute.internal A", "NOERROR A 10.0.3.7"),
-    ("7.3.0.10.in-addr.arpa PTR", "NOERROR PTR ip-10-0-3-7.ap-northeast-2.compute.internal."),
+    REVERSE,
     // The reverse names of other private addresses are nobody's.
     ("7.3.9.10.in-addr.arpa PTR", "NXDOMAIN"),
     ("www.example.com A", "NOERROR A 52.95.194.80"),
@@ -143,12 +149,6 @@ fn said_with(
     Some(world.ask(running.address, question))
 }
 
-const DB: &str = "db.shop.internal A";
-const DB_IS: &str = "NOERROR A 10.0.20.40";
-const REVERSE: &str = "7.3.0.10.in-addr.arpa PTR";
-const SECRETS: &str = "secretsmanager.ap-northeast-2.amazonaws.com A";
-const SECRETS_ARE: &str = "NOERROR A 10.0.11.21 A 10.0.12.21";
-
 #[test]
 fn what_the_lines_for_unbound_are_for() {
     alone("what_the_lines_for_unbound_are_for", || {
@@ -157,15 +157,22 @@ fn what_the_lines_for_unbound_are_for() {
             said_with(&world, Forwarder::Unbound, "unbound.conf", |text| without(text, line), question)
         };
         // Its filter takes the address out of the answer.
-        assert_eq!(lacking("private-domain: \"shop.internal\"", DB).as_deref(), Some("NOERROR"));
+        assert_eq!(lacking("private-domain: \"shop.internal\"", DB.0).as_deref(), Some("NOERROR"));
         // It takes the answer for forged, since the root proves that there is no such name.
-        assert_eq!(lacking("domain-insecure: \"shop.internal\"", DB).as_deref(), Some("SERVFAIL"));
+        assert_eq!(lacking("domain-insecure: \"shop.internal\"", DB.0).as_deref(), Some("SERVFAIL"));
+        // It takes what the root said of `internal`, when another name was asked for, for true of all below (RFC 8020).
+        let hardened = |_: &str, text: String| without(&text, "harden-below-nxdomain: no");
+        let Some(running) = Forwarder::Unbound.start_with(&world, hardened) else { return };
+        assert_eq!(world.ask(running.address, DB.0), DB.1);
+        assert_eq!(world.ask(running.address, "nobodys.internal A"), "NXDOMAIN");
+        assert_eq!(world.ask(running.address, "later.shop.internal A"), "NXDOMAIN");
+        drop(running);
         // It serves an empty zone itself.
-        assert_eq!(lacking("local-zone: \"0.10.in-addr.arpa.\" transparent", REVERSE).as_deref(), Some("NXDOMAIN"));
+        assert_eq!(lacking("local-zone: \"0.10.in-addr.arpa.\" transparent", REVERSE.0).as_deref(), Some("NXDOMAIN"));
         // It asks the world whether the zone is signed, and the world is away.
         world.cut_the_uplink();
-        let said = lacking("domain-insecure: \"amazonaws.com\"", SECRETS);
-        assert!(said.as_deref().is_some_and(|said| said != SECRETS_ARE), "{said:?}");
+        let said = lacking("domain-insecure: \"amazonaws.com\"", SECRETS.0);
+        assert!(said.as_deref().is_some_and(|said| said != SECRETS.1), "{said:?}");
     });
 }
 
@@ -176,7 +183,7 @@ fn what_the_lines_for_bind_are_for() {
         let with = |world: &World, file: &str, change: &dyn Fn(&str) -> String, question: &str| {
             said_with(world, Forwarder::Bind, file, change, question)
         };
-        let said = with(&world, "bind-options.conf", &|text| instead(text, " \"shop.internal\";", ""), DB);
+        let said = with(&world, "bind-options.conf", &|text| instead(text, " \"shop.internal\";", ""), DB.0);
         assert_eq!(said.as_deref(), Some("SERVFAIL"));
         // While both daemons are away, clients would be sent to the public address.
         for (policy, answer) in [("forward first", "NOERROR A 52.95.193.155"), ("forward only", "SERVFAIL")] {
@@ -185,7 +192,7 @@ fn what_the_lines_for_bind_are_for() {
             assert_eq!(world.ask(running.address, "www.example.com A"), "NOERROR A 52.95.194.80");
             world.kill(0);
             world.kill(1);
-            assert_eq!(world.ask(running.address, SECRETS), answer, "{policy}");
+            assert_eq!(world.ask(running.address, SECRETS.0), answer, "{policy}");
             world.start_daemons();
         }
     });
@@ -196,13 +203,13 @@ fn what_the_lines_for_dnsmasq_are_for() {
     alone("what_the_lines_for_dnsmasq_are_for", || {
         let Some(world) = World::start() else { return };
         let line = "rebind-domain-ok=/amazonaws.com/api.aws/on.aws/compute.internal/shop.internal/";
-        let said = said_with(&world, Forwarder::Dnsmasq, "dnsmasq.conf", |text| without(text, line), DB);
+        let said = said_with(&world, Forwarder::Dnsmasq, "dnsmasq.conf", |text| without(text, line), DB.0);
         assert_eq!(said.as_deref(), Some("NOERROR"));
         // What the world says of the private name at the end of a public one is told to all.
         let keep = |_: &str, text: String| without(&text, "no-negcache");
         let Some(running) = Forwarder::Dnsmasq.start_with(&world, keep) else { return };
         assert_eq!(world.ask(running.address, FROM_OUTSIDE), "NXDOMAIN CNAME db.shop.internal.");
-        assert_eq!(world.ask(running.address, DB), "NXDOMAIN");
+        assert_eq!(world.ask(running.address, DB.0), "NXDOMAIN");
     });
 }
 
@@ -211,7 +218,7 @@ fn what_the_lines_for_knot_resolver_are_for() {
     alone("what_the_lines_for_knot_resolver_are_for", || {
         let Some(world) = World::start() else { return };
         let with =
-            |change: &dyn Fn(&str) -> String| said_with(&world, Forwarder::Knot, "knot-resolver.lua", change, DB);
+            |change: &dyn Fn(&str) -> String| said_with(&world, Forwarder::Knot, "knot-resolver.lua", change, DB.0);
         assert_eq!(with(&|text| instead(text, "{ 'ALLOW_LOCAL' }", "{}")).as_deref(), Some("REFUSED"));
         assert_eq!(with(&|text| instead(text, "policy.STUB", "policy.FORWARD")).as_deref(), Some("SERVFAIL"));
     });
@@ -224,7 +231,7 @@ fn what_the_lines_for_powerdns_recursor_are_for() {
         let with = |file: &str, change: &dyn Fn(&str) -> String, question: &str| {
             said_with(&world, Forwarder::PowerDns, file, change, question)
         };
-        let said = with("powerdns-recursor.lua", &|text| without(text, "addNTA(\"shop.internal\")"), DB);
+        let said = with("powerdns-recursor.lua", &|text| without(text, "addNTA(\"shop.internal\")"), DB.0);
         assert_eq!(said.as_deref(), Some("SERVFAIL"));
         // Without RD plustwo answers what is its own, and asks nobody else.
         let no_recursion = |text: &str| instead(text, "+ap-northeast-2.amazonaws.com", "ap-northeast-2.amazonaws.com");
@@ -254,12 +261,12 @@ fn a_forwarder_that_is_the_upstream_too() {
         let Some(mut world) = World::start() else { return };
         let Some(running) = Forwarder::Unbound.start(&world) else { return };
         world.start_daemons_with(running.address);
-        world.wait_for_a_daemon_to_say("loop");
+        world.wait_for_a_daemon_to_say("a forwarding loop");
         // The forwarder asks nobody what it is asking already: it waits, and so does its client.
         assert_eq!(world.ask(running.address, "ec2.ap-northeast-2.amazonaws.com A"), "SERVFAIL");
-        assert_eq!(world.ask(running.address, DB), DB_IS);
+        assert_eq!(world.ask(running.address, DB.0), DB.1);
         // What the forwarder does not send back is no circle.
-        assert_eq!(world.ask(running.address, "www.shop.internal A"), ANSWERS[8].1);
+        assert_eq!(world.ask(running.address, OUT.0), OUT.1);
     });
 }
 
@@ -269,7 +276,7 @@ fn needs_no_world(test: &str, forwarder: Forwarder) {
         let Some(world) = forwarder.world() else { return };
         let Some(running) = forwarder.start(&world) else { return };
         world.cut_the_uplink();
-        for (question, answer) in [(DB, DB_IS), (SECRETS, SECRETS_ARE), (REVERSE, ANSWERS[11].1)] {
+        for (question, answer) in [DB, SECRETS, REVERSE] {
             assert_eq!(world.ask(running.address, question), answer, "{question}");
         }
     });
