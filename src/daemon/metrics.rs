@@ -174,6 +174,7 @@ impl Watched {
         out.counter(TRUNCATED, &[], counts.truncated);
         out.counter(DROPPED, &["no_reply_owed"], counts.silent);
         out.counter(DROPPED, &["send_failed"], counts.send_failed);
+        out.counter(DROPPED, &["panic"], counts.panicked);
         out.counter(BATCHES, &[], counts.batches);
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
         out.counter(CACHE_HITS, &[], counts.cache_hits);

@@ -83,6 +83,8 @@ worker_counters! {
         in_flight_limit,
         /// Replies the system did not take.
         send_failed,
+        /// Datagrams of batches at which a worker panicked: the replies to all of them are lost.
+        panicked,
         /// Batches received: queries divided by this is how full they are.
         batches,
     }
