@@ -297,9 +297,7 @@ impl Pure {
         };
         let client = client.to_canonical();
         handle::begin(&mut slot, &self.snapshot, query, DoorIndex(door as u32), client);
-        if handle::has_cookie(&slot) {
-            handle::meet_cookie(&mut slot, &self.snapshot, client, &mut WallClock::default());
-        }
+        handle::meet_cookie(&mut slot, &self.snapshot, client, &mut WallClock::default());
         match handle::complete(&slot, &mut scratch, &around, query, &mut out) {
             Outcome::Reply(reply) => Some(Some(out[..reply.octets].to_vec())),
             Outcome::Silent | Outcome::Dropped => Some(None),

@@ -299,6 +299,7 @@ fn servers_with_one_secret_accept_each_others_cookies_and_roll_it_over() {
     let both = format!("{SECRET}\n{NEXT_SECRET}\n");
     for server in [&first, &second] {
         server.reload_beside(&with_secrets(), ("secrets", &both));
+        assert!(server.program.said().contains("[cookies] is taken up enabled=true secrets=2"));
         is(&probed(server, &of_first), "NOERROR");
     }
     first.reload_beside(&with_secrets(), ("secrets", &format!("{NEXT_SECRET}\n{SECRET}\n")));

@@ -223,8 +223,25 @@ impl Daemon {
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
+        self.take_up_protection(settings);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// Says in the log where replies are limited in another way, or cookies made with other secrets; the snapshot has it
+    /// already.
+    fn take_up_protection(&mut self, settings: &Settings) {
+        let Settings { protection, cookies, .. } = settings;
+        if self.settings.protection != *protection {
+            let (responses_per_second, errors_per_second) =
+                (protection.responses_per_second, protection.errors_per_second);
+            tracing::info!(responses_per_second, errors_per_second, "[protection] is taken up");
+            self.settings.protection = protection.clone();
+        }
+        if self.settings.cookies != *cookies {
+            tracing::info!(enabled = cookies.enabled, secrets = cookies.secrets.len(), "[cookies] is taken up");
+            self.settings.cookies = cookies.clone();
+        }
     }
 
     /// What streams do and have counted, to be read while they go on.

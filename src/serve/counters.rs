@@ -90,7 +90,7 @@ worker_counters! {
         answers_rate_limited,
         /// Queries without a reply, because too many errors go to their prefix or in all.
         errors_rate_limited,
-        /// Truncated replies that had less room than their client offers, because it has no valid cookie.
+        /// Truncated replies that had less room than their client offers: so many times its query.
         amplification_limit,
         /// Batches received: queries divided by this is how full they are.
         batches,

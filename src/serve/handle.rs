@@ -162,7 +162,7 @@ pub struct Reply {
     pub rcode: Rcode,
     /// Whether TC is set.
     pub truncated: bool,
-    /// Whether it is, while the client offers more room than it has without a valid cookie.
+    /// Whether it is though the client takes more: it is bounded by the length of the query.
     pub bounded: bool,
     /// Whether something in it is served beyond its lifetime.
     pub stale: bool,
@@ -212,18 +212,18 @@ fn begin_malformed(
     let asks_for_a_cookie = snapshot.protection.cookies.is_some()
         && malformed == Malformed::QuestionCount(0)
         && query.read_without_question(message).is_ok();
+    if !asks_for_a_cookie {
+        // What an earlier query in this place had is not what this one has.
+        (query.cookie, query.cookie_answer) = (None, None);
+        return State::Malformed(malformed);
+    }
     match snapshot.view_for(door, client) {
-        _ if !asks_for_a_cookie => {
-            // What an earlier query in this place had is not what this one has.
-            (query.cookie, query.cookie_answer) = (None, None);
-            State::Malformed(malformed)
-        }
         Err(no_view) => State::NoView(no_view),
         Ok(_) => State::CookieAlone,
     }
 }
 
-/// Whether a query that has been begun has a cookie, of which [`meet_cookie`] then says what it is worth.
+/// Whether a query that has been begun has a cookie, so that [`meet_cookie`] has something to do.
 #[inline]
 pub fn has_cookie(slot: &Slot) -> bool {
     slot.query.cookie.is_some()

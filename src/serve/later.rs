@@ -399,9 +399,7 @@ impl Work {
         };
         let (message, client) = (waiting.message.octets(), waiting.client.ip().to_canonical());
         handle::begin(slot, snapshot, message, waiting.door, client);
-        if handle::has_cookie(slot) {
-            handle::meet_cookie(slot, snapshot, client, &mut WallClock::default());
-        }
+        handle::meet_cookie(slot, snapshot, client, &mut WallClock::default());
         Round::of(handle::complete(slot, scratch, &around, message, out))
     }
 
@@ -507,9 +505,7 @@ impl WaitingMessage {
         let answer = || {
             self.run(fetched, |slot, scratch, around, out| {
                 handle::begin(slot, around.snapshot, &self.message, self.door, self.client);
-                if handle::has_cookie(slot) {
-                    handle::meet_cookie(slot, around.snapshot, self.client, &mut WallClock::default());
-                }
+                handle::meet_cookie(slot, around.snapshot, self.client, &mut WallClock::default());
                 handle::complete(slot, scratch, around, &self.message, out)
             })
         };

@@ -41,10 +41,8 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     let received = server.precisely();
     let now = received.millis();
     handle::begin(&mut kept.slot, &published.snapshot, message, arrival.door, client);
-    if let Some(standing) = handle::has_cookie(&kept.slot)
-        .then(|| handle::meet_cookie(&mut kept.slot, &published.snapshot, client, &mut WallClock::default()))
-        .flatten()
-    {
+    let mut clock = WallClock::default();
+    if let Some(standing) = handle::meet_cookie(&mut kept.slot, &published.snapshot, client, &mut clock) {
         counters.cookie(standing).increment_shared();
     }
     counters.door(published.snapshot.door_slot(arrival.door)).increment_shared();

@@ -436,8 +436,8 @@ impl Batched<'_> {
         }
     }
 
-    /// Judges the replies to those whose bit is set, before anything is done for them. Short and without a branch to wait
-    /// for, so that the cache misses of a batch overlap.
+    /// Judges the replies to those whose bit is set, before anything is done for them. A loop of its own and a short one, so
+    /// that the cache misses of a batch overlap.
     #[inline(never)]
     fn limit(
         &self,
