@@ -83,7 +83,7 @@ fn commented_keys_of_the_sample_are_right() {
             let key = line.strip_prefix("# ").and_then(|rest| Some((rest, rest.split_once(" = ")?.0)));
             match key {
                 // Files that do not ship, and where operators may be answered.
-                Some((_, "file" | "tls_roots" | "socket" | "http")) => line,
+                Some((_, "file" | "tls_roots" | "secret_file" | "socket" | "http")) => line,
                 Some((rest, key))
                     if key
                         .bytes()
