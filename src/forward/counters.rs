@@ -107,6 +107,8 @@ counters! {
     sockets_suspected,
     /// Queries lost because a socket's buffer had no room.
     send_full,
+    /// Times that the system refused a lane to wait for something to happen.
+    wait_failed,
     /// Questions that came back to us from whom we asked.
     loops,
     /// Panics in lanes. Each is a bug.

@@ -26,6 +26,8 @@ macro_rules! worker_counters {
         #[repr(align(128))]
         pub struct WorkerCounters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Times that it has looked for work: it stands still where the worker does.
+            pub turns: Counter,
             /// Replies by source, and by rcode or refusal.
             pub replies: Replies,
             /// How long replies took.
@@ -83,6 +85,8 @@ worker_counters! {
         in_flight_limit,
         /// Replies the system did not take.
         send_failed,
+        /// Times that the system refused to receive, or to wait for something to be received.
+        receive_failed,
         /// Batches received: queries divided by this is how full they are.
         batches,
     }
