@@ -60,8 +60,10 @@ impl Fault {
         self.strace.said().matches("(INJECTED)").count()
     }
 
-    /// How often it has been injected in a second, since it began. What spins is injected some ten thousand times.
+    /// How often it has been injected in a second, over a second at least. What spins is injected some ten thousand times.
     pub(crate) fn rate(&self) -> f64 {
+        // There is no event to wait for: it is looked whether nothing happens.
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(self.began.elapsed()));
         self.times() as f64 / self.began.elapsed().as_secs_f64()
     }
 }
