@@ -51,13 +51,13 @@ const HOMES: &[(Word, &[&str])] = &[
         Word::Path("Instant", "now"),
         &[
             "src/serve/",
-            "src/forward/clock.rs",
             "src/forward/streams/",
             "src/probe/",
             "src/daemon/",
             "src/cli/query.rs",
         ],
     ),
+    (Word::Keyword("since_boot"), &["src/udp/clock.rs", "src/forward/clock.rs"]),
     (Word::Keyword("unsafe"), &["src/udp/"]),
 ];
 

@@ -396,7 +396,10 @@ impl Drop for Over<'_> {
 
 #[test]
 fn nobody_can_keep_it_from_leaving() {
+    let Some(strace) = need_strace() else { return };
     let mut served = Served::start();
+    // The worker is slower than those who ask: its queue is never empty.
+    let _slow = Fault::inject(&strace, &served.program, "udp-0", "sendmmsg:delay_enter=10000");
     let door = served.door;
     let is_over = AtomicBool::new(false);
     let began = std::thread::scope(|scope| {
@@ -418,7 +421,7 @@ fn nobody_can_keep_it_from_leaving() {
             }
         });
         let until = Instant::now() + PATIENCE;
-        while served.metric("plustwo_queries_total", "udp") < 10_000.0 {
+        while served.metric("plustwo_receive_buffer_drops_total", "") == 0.0 {
             assert!(Instant::now() < until, "no flood");
         }
         served.program.signal("TERM");
