@@ -206,7 +206,7 @@ fn replies_that_the_system_does_not_take_are_counted_and_cost_nothing_else() {
     for fault in ["sendmmsg:error=EINTR:when=1..50", "sendmmsg:error=EAGAIN:when=1..2"] {
         let fault = Fault::inject(&strace, &served.program, "udp-0", fault);
         assert_eq!(served.ask("www.corp.example", PATIENCE), Some(0));
-        assert!(fault.times() > 0);
+        fault.wait_for(1);
     }
 }
 
@@ -262,7 +262,7 @@ fn waiting_that_is_interrupted_or_refused_goes_on() {
     for error in ["EINTR", "EAGAIN"] {
         let fault = Fault::inject(&strace, &served.program, "udp-0", &format!("write:error={error}:when=1..20"));
         assert_eq!(served.ask_upstream(PATIENCE), Some(0), "{error}");
-        assert_eq!(fault.times(), 20, "{error}");
+        fault.wait_for(20);
     }
     served.assert_well("bells that fail");
 }
