@@ -272,6 +272,68 @@ fn a_worker_that_stands_still_ends_the_signs_of_life_and_nothing_else_does() {
     assert!(served.program.wait_for("the watchdog is content again").is_some());
 }
 
+/// Runs a command that is to succeed.
+fn must(program: &str, arguments: &str) {
+    let (code, _, stderr) = outcome(Command::new(program).args(arguments.split(' ')));
+    assert_eq!(code, 0, "{program} {arguments}: {stderr}");
+}
+
+#[test]
+fn a_door_that_falls_silent_ends_the_signs_of_life_and_one_that_never_spoke_does_not() {
+    alone("a_door_that_falls_silent_ends_the_signs_of_life_and_one_that_never_spoke_does_not", || {
+        must("ip", "link set lo up");
+        must("nft", "add table inet test");
+        must("nft", "add chain inet test arriving { type filter hook input priority 0; }");
+        let drop_at = |transport: &str, served: &Served| {
+            must("nft", &format!("add rule inet test arriving {transport} dport {} drop", served.doors[0].port()));
+        };
+        for transport in ["udp", "tcp"] {
+            // Every round asks this door, as there is no other.
+            let served = Served::start(1, 1, false, Some(WATCHDOG));
+            served.notified.wait_for("WATCHDOG");
+            drop_at(transport, &served);
+            let said = format!("the door {} does not answer our own query over {transport}", served.doors[0]);
+            let said = format!("no sign of life for the service manager, which will start us anew: {said}");
+            assert!(served.program.wait_for(&said).is_some(), "{}", served.program.said());
+            served.notified.clear();
+            assert_eq!(served.signs_of_life(WATCHDOG).0, 0, "{transport}");
+            must("nft", "flush chain inet test arriving");
+            served.notified.wait_for("WATCHDOG");
+            // Started anew behind such a firewall, it is not ended again and again.
+            must("nft", &format!("add rule inet test arriving {transport} dport 1024-65535 drop"));
+            let served = Served::start(1, 1, false, Some(WATCHDOG));
+            let (signs, longest) = served.signs_of_life(WATCHDOG * 2);
+            assert!(signs >= 3 && longest < WATCHDOG, "{signs}, {longest:?}:\n{}", served.program.said());
+            must("nft", "flush chain inet test arriving");
+        }
+    });
+}
+
+#[test]
+fn who_reads_for_long_says_that_it_goes_on() {
+    let (Some(strace), Some(setpriv)) = (need_strace(), need_tool("setpriv")) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let zone = folder.path().join("zone");
+    std::fs::write(&zone, "www 60 A 10.0.0.1\n").expect("a file can be written");
+    let notified = Notified::in_folder(folder.path());
+    let text = format!(
+        "version = 1\nregion = \"eu-central-1\"\n[server]\nwatch = false\n[upstream]\ntargets = []\n[[vpc]]\n\
+         id = \"vpc-0a\"\nlisten = [\"{}\"]\n[[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example\"\n\
+         vpcs = [\"vpc-0a\"]\nfile = \"zone\"\n",
+        free_port(LOOPBACK)
+    );
+    std::fs::write(folder.path().join("plustwo.toml"), text).expect("a file can be written");
+    // A disk that takes 12 seconds to open this one file.
+    let mut command = Command::new(strace);
+    command.args(["-f", "-o", "/dev/null", "-e", "inject=openat:delay_enter=12000000", "-P"]).arg(&zone);
+    command.arg(setpriv).args(["--pdeathsig", "KILL"]).arg(plustwo().get_program()).args(["run", "--config"]);
+    command.arg(folder.path().join("plustwo.toml")).env("NOTIFY_SOCKET", &notified.name);
+    let program = Program::start(&mut command);
+    let first = notified.next_within(PATIENCE).expect("something is said");
+    assert_eq!(first.get("EXTEND_TIMEOUT_USEC").map(String::as_str), Some("30000000"), "{first:?} {}", program.said());
+    notified.wait_for("READY");
+}
+
 /// Every system call that the unit allows, its groups resolved by systemd.
 fn allowed(analyze: &Path) -> BTreeSet<String> {
     let mut allowed = BTreeSet::new();
