@@ -14,6 +14,7 @@ use super::watchdog::{Watchdog, Watched};
 use super::{DRAIN_SECONDS_MAX, Daemon, Source, summary};
 use crate::config::{self, Configuration};
 use crate::udp::sys::{give_back_free_memory, work_in_background};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -261,12 +262,12 @@ impl Control {
                 tokio::time::sleep(LOADING_TOLD_EVERY).await;
                 systemd.extend_timeout(LOADING_TOLD_EVERY * 3);
             }
-            std::future::pending::<()>().await;
+            std::future::pending::<Infallible>().await
         };
         runtime.block_on(async {
             tokio::select! {
                 signal = signals.leave() => Awaited::Leave(signal),
-                () = still_loading => unreachable!("it only ever tells"),
+                never = still_loading => match never {},
                 loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
                     Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
                 })),
