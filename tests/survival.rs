@@ -214,20 +214,22 @@ fn replies_that_the_system_does_not_take_are_counted_and_cost_nothing_else() {
 fn a_lane_without_sockets_fails_its_questions_and_nothing_else() {
     let Some(strace) = need_strace() else { return };
     let mut served = Served::start();
-    for fault in [
-        "socket:error=EMFILE",
-        "socket:error=ENFILE",
-        "socket:error=ENOBUFS",
-        "socket:error=EPERM",
-        "connect:error=EADDRNOTAVAIL",
-        "connect:error=EPERM",
-        "connect:error=ENETUNREACH",
-        "sendmmsg:error=ENOBUFS:when=1",
-        "sendmmsg:error=EPERM:when=1",
-        "sendmmsg:error=EMSGSIZE:when=1",
-        "recvmmsg:error=EPERM",
-        "recvmmsg:error=ENOBUFS",
+    for (fault, event) in [
+        ("socket:error=EMFILE", "socket_refused"),
+        ("socket:error=ENFILE", "socket_refused"),
+        ("socket:error=ENOBUFS", "socket_refused"),
+        ("socket:error=EPERM", "unreachable"),
+        ("connect:error=EADDRNOTAVAIL", "socket_refused"),
+        ("connect:error=EPERM", "unreachable"),
+        ("connect:error=ENETUNREACH", "unreachable"),
+        ("sendmmsg:error=ENOBUFS:when=1", "send_buffer_full"),
+        ("sendmmsg:error=EPERM:when=1", "unreachable"),
+        ("sendmmsg:error=EMSGSIZE:when=1", "unreachable"),
+        ("recvmmsg:error=EPERM", "unreachable"),
+        ("recvmmsg:error=ENOBUFS", "socket_refused"),
     ] {
+        let counted = |served: &Served| served.metric("plustwo_upstream_events_total", &format!("\"{event}\""));
+        let before = counted(&served);
         let injected = Fault::inject(&strace, &served.program, "lane-0", fault);
         // Sockets that are open are used on; a few questions need more. (The lane's first call sends a question, the next
         // ones may send replies.)
@@ -238,6 +240,7 @@ fn a_lane_without_sockets_fails_its_questions_and_nothing_else() {
         assert_eq!(served.ask("www.corp.example", PATIENCE), Some(0), "{fault}: what is ours is answered");
         assert!(injected.rate() < FAILED_CALLS_A_SECOND_MAX, "{fault}: {} calls a second", injected.rate());
         drop(injected);
+        assert!(counted(&served) > before, "{fault} is counted as {event}");
         served.assert_well(fault);
     }
 }

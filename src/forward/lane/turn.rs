@@ -338,7 +338,13 @@ impl<A: Audience> Lane<A> {
             let Some(socket) = self.sockets.of_event(event) else { return };
             let received = match self.sockets.receive(socket, incoming) {
                 Ok(received) => received,
-                Err(error) => return self.give_up(socket, super::sockets::reason(&error)),
+                Err(error) => {
+                    let why = super::sockets::reason(&error);
+                    if why == Unsent::NoSocket {
+                        self.shared().counters.no_socket.add();
+                    }
+                    return self.give_up(socket, why);
+                }
             };
             self.touch(socket, incoming, received);
             for slot in 0..received {
