@@ -175,6 +175,7 @@ impl Watched {
         out.counter(TRUNCATED, &[], counts.truncated);
         out.counter(DROPPED, &["no_reply_owed"], counts.silent);
         out.counter(DROPPED, &["send_failed"], counts.send_failed);
+        out.counter(DROPPED, &["panic"], counts.panicked);
         out.counter(DROPPED, &["rate_limited"], counts.answers_rate_limited);
         out.counter(DROPPED, &["errors_rate_limited"], counts.errors_rate_limited);
         out.counter(BATCHES, &[], counts.batches);

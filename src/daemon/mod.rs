@@ -25,6 +25,7 @@ use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
 use metrics::{Metrics, ReloadResult};
 
+use crate::aws::partition::Partition;
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
 use crate::config::settings::UpstreamSettings;
@@ -52,7 +53,7 @@ use crate::serve::udp::worker::Workers;
 use crate::snapshot::protection::{Protection, Rate, Rates};
 use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{ForwardContext, Generation, HealthStates, Publisher};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -220,6 +221,8 @@ impl Daemon {
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        // One that has nothing to do holds the snapshot of before until it is woken.
+        self.doors.ring();
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
@@ -252,25 +255,31 @@ impl Daemon {
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
     /// left. To be called now and then.
     pub fn sweep(&mut self) -> usize {
-        self.server.publisher.sweep() + self.doors.sweep()
+        self.server.publisher.sweep() + self.doors.sweep(Instant::now())
     }
 
-    /// Asks the targets of each context once for a name that nobody can know: if somebody asks us for it, there is a loop,
-    /// and the log shows its path. The model is the one that is served.
+    /// Asks the targets of each context for names that nobody can know, once each: if somebody asks us for one, there is a
+    /// loop, and the log shows its path. The model is the one that is served.
     pub fn probe_loops(&self, model: &Model) {
-        let domains: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
-        let probe = |context: &ForwardContext| {
-            let (domain, text) = match &context.kind {
-                ContextKind::Upstream => (Name::root(), "[upstream]".to_owned()),
+        let rules: HashMap<&str, &Name> = model.resolver_rules.iter().map(|rule| (&*rule.id, &rule.domain)).collect();
+        let probes = |context: &ForwardContext| {
+            let (domains, text) = match &context.kind {
+                ContextKind::Upstream => (upstream_domains(model), "[upstream]".to_owned()),
                 ContextKind::Rule(id) => {
-                    (domains.get(&**id).map_or_else(Name::root, |&domain| domain.clone()), id.to_string())
+                    (vec![rules.get(&**id).map_or_else(Name::root, |&domain| domain.clone())], id.to_string())
                 }
-                ContextKind::Delegation { zone, owner } => (owner.clone(), format!("{zone}, NS of {owner}")),
+                ContextKind::Delegation { zone, owner } => (vec![owner.clone()], format!("{zone}, NS of {owner}")),
             };
-            LoopProbe { context: context.id, group: Arc::clone(&context.group), domain, text }
+            let (context, group) = (context.id, Arc::clone(&context.group));
+            domains.into_iter().map(move |domain| LoopProbe {
+                context,
+                group: Arc::clone(&group),
+                domain,
+                text: text.clone(),
+            })
         };
         let published = self.server.publisher.current();
-        self.server.lanes.probe_loops(published.snapshot.contexts.iter().map(probe));
+        self.server.lanes.probe_loops(published.snapshot.contexts.iter().flat_map(probes));
     }
 
     /// What has been counted so far, over all workers and streams.
@@ -302,6 +311,18 @@ impl Daemon {
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
+}
+
+/// Where an upstream is probed for loops: at the root, and where the names of services are, since who forwards to us
+/// seldom does so for everything. What a rule claims is not the upstream's.
+fn upstream_domains(model: &Model) -> Vec<Name> {
+    let regions: BTreeSet<&str> = model.vpcs.iter().map(|vpc| &*vpc.region).collect();
+    let of_services = regions.into_iter().filter_map(|region| {
+        let text = format!("{region}.{}", Partition::of_region(region).dns_suffix);
+        Name::from_labels(text.split('.').map(str::as_bytes)).ok()
+    });
+    let is_upstreams = |domain: &Name| !model.resolver_rules.iter().any(|rule| domain.is_at_or_below(&rule.domain));
+    std::iter::once(Name::root()).chain(of_services.filter(is_upstreams)).collect()
 }
 
 /// The way to targets over streams; no connection yet.

@@ -86,6 +86,8 @@ worker_counters! {
         in_flight_limit,
         /// Replies the system did not take.
         send_failed,
+        /// Datagrams of batches at which a worker panicked: the replies to all of them are lost.
+        panicked,
         /// Queries without a reply, because too many answers go to their prefix.
         answers_rate_limited,
         /// Queries without a reply, because too many errors go to their prefix or in all.

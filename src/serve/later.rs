@@ -315,6 +315,8 @@ impl Waiters {
                 let report = answers.send(socket);
                 self.counters().send_failed.add(report.failed as u64);
                 self.spare.push(answers);
+            } else {
+                self.counters().send_failed.add(answers.len() as u64);
             }
         }
     }

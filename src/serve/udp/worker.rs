@@ -109,6 +109,8 @@ struct Worker {
     stop: Arc<AtomicBool>,
     waiting: WaitingPlace,
     batch: Batch,
+    /// Datagrams of the batch that is being answered; 0 between two batches.
+    at_work: usize,
     work: BatchWork,
     /// What this batch has for the lanes; empty between two batches.
     orders: Orders<Waiter>,
@@ -168,6 +170,7 @@ impl Worker {
             stop,
             waiting,
             batch,
+            at_work: 0,
             work,
             orders,
             reader,
@@ -219,6 +222,8 @@ impl Worker {
     fn run(mut self) {
         while catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             tracing::error!(worker = self.index, "a UDP worker panicked and goes on; this is a bug, please report it");
+            let lost = std::mem::take(&mut self.at_work);
+            self.server.counters[self.index].panicked.add(lost as u64);
             self.work = BatchWork::default();
             self.orders = self.server.lanes.orders();
         }
@@ -243,8 +248,12 @@ impl Worker {
                 }
                 WaitingPlace::ForEvents(..) => self.serve_ready(),
             };
-            if is_stopping && received == 0 {
-                break;
+            if received == 0 {
+                if is_stopping {
+                    break;
+                }
+                // Whoever has nothing to answer lets go of what is not served any more: it may be large.
+                self.reader.current();
             }
         }
     }
@@ -285,6 +294,7 @@ impl Worker {
         if received == 0 {
             return 0;
         }
+        self.at_work = received;
         let door = DoorIndex(door as u32);
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
@@ -294,6 +304,7 @@ impl Worker {
         self.server.lanes.submit_all(&mut self.orders);
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
+        self.at_work = 0;
         shared.time(&mut self.work, self.server.precisely());
         received
     }
