@@ -2,7 +2,7 @@
 
 use super::error::ReloadError;
 use crate::serve::doors::{Doors, is_wildcard_over};
-use crate::serve::open_doors::OpenDoors;
+use crate::serve::open_doors::{DoorsWatch, OpenDoors};
 use crate::serve::stream::Streams;
 use crate::snapshot::DoorIndex;
 use std::collections::HashMap;
@@ -71,6 +71,11 @@ impl DoorPlaces {
             Some(Place { configured: *configured, address: *address, closed: None })
         };
         Self { places: configured.iter().zip(addresses).map(place).collect(), open, workers }
+    }
+
+    /// The doors to be looked at.
+    pub(super) fn watch(&self) -> DoorsWatch {
+        self.open.watch()
     }
 
     /// Binds what these doors need beside those that are open. An error means that nothing has changed.
@@ -211,7 +216,13 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _entered = runtime.enter();
         let patience = Duration::from_secs(1);
-        let limits = StreamLimits { connections: 1, connections_per_client: 1, idle: patience, write: patience };
+        let limits = StreamLimits {
+            connections: 1,
+            connections_per_client: 1,
+            connections_per_prefix: 1,
+            idle: patience,
+            write: patience,
+        };
         let mut streams = Streams::start(Vec::new(), Arc::new(|_, _, _| StreamAnswer::Silent), limits).unwrap();
         let (workers, configured) = (NonZeroUsize::MIN, ["127.0.0.1:0".parse().unwrap()]);
         let Doors { udp, addresses, .. } = Doors::open(&configured, workers).unwrap();
