@@ -30,6 +30,7 @@ use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
 use crate::config::settings::UpstreamSettings;
 use crate::config::{Configuration, Settings};
+use crate::dns::cookie::{CookieSecret, CookieSecrets};
 use crate::dns::{HashSeed, Name, Target};
 use crate::forward::cache::CacheLimits;
 use crate::forward::clock::Clock;
@@ -42,13 +43,14 @@ use crate::forward::{ForwardLimits, Forwarder, Millis};
 use crate::probe::{ProbeCounts, Prober};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
-use crate::serve::in_flight::InFlight;
+use crate::serve::in_flight::{InFlight, InFlightLimits};
 use crate::serve::later::{Waiter, Waiters};
 use crate::serve::open_doors::OpenDoors;
 use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams, StreamsWatch};
 use crate::serve::stream_answer;
 use crate::serve::udp::worker::Workers;
+use crate::snapshot::protection::{Protection, Rate, Rates};
 use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{ForwardContext, Generation, HealthStates, Publisher};
 use std::collections::{BTreeSet, HashMap};
@@ -92,6 +94,8 @@ pub struct Daemon {
     contexts: Contexts,
     health: HealthStates,
     seed: HashSeed,
+    /// What cookies are made with where the configuration names no secret: the same for as long as the process lives.
+    own_secret: CookieSecret,
 }
 
 impl Daemon {
@@ -102,7 +106,9 @@ impl Daemon {
         let mut contexts = Contexts::default();
         let health = HealthStates::default();
         let seed = HashSeed(rand::random());
-        let snapshot = compile::compile(model, &mut contexts, &health, seed);
+        let own_secret = CookieSecret(rand::random());
+        let mut snapshot = compile::compile(model, &mut contexts, &health, seed);
+        snapshot.protection = protection(settings, own_secret);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
         let Doors { udp, tcp, addresses } = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
@@ -113,7 +119,11 @@ impl Daemon {
         let forwarder = Forwarder::new(forward_limits(settings, shares.upstream_sockets));
         let clock = Clock::at(Millis(0));
         let lanes = Lanes::new(&forwarder, worker_count).map_err(StartError::Runtime)?;
-        let in_flight = InFlight::new(limits.in_flight, limits.in_flight_per_client);
+        let in_flight = InFlight::new(InFlightLimits {
+            total: limits.in_flight,
+            per_client: limits.in_flight_per_client,
+            per_prefix: limits.in_flight_per_prefix,
+        });
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
         let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
         let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
@@ -126,6 +136,7 @@ impl Daemon {
             let limits = StreamLimits {
                 connections: limits.tcp_connections,
                 connections_per_client: limits.tcp_connections_per_client,
+                connections_per_prefix: limits.tcp_connections_per_prefix,
                 idle: limits.tcp_idle,
                 write: limits.tcp_idle,
             };
@@ -151,6 +162,7 @@ impl Daemon {
             contexts,
             health,
             seed,
+            own_secret,
         })
     }
 
@@ -203,16 +215,36 @@ impl Daemon {
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
         snapshot.place_doors(&next.places);
+        snapshot.protection = protection(settings, self.own_secret);
         // In this order a query finds its door known, whichever snapshot it is answered from.
         let _entered = self.runtime.enter();
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        // One that has nothing to do holds the snapshot of before until it is woken.
+        self.doors.ring();
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
+        self.take_up_protection(settings);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// Says in the log where replies are limited in another way, or cookies made with other secrets; the snapshot has it
+    /// already.
+    fn take_up_protection(&mut self, settings: &Settings) {
+        let Settings { protection, cookies, .. } = settings;
+        if self.settings.protection != *protection {
+            let (responses_per_second, errors_per_second) =
+                (protection.responses_per_second, protection.errors_per_second);
+            tracing::info!(responses_per_second, errors_per_second, "[protection] is taken up");
+            self.settings.protection = protection.clone();
+        }
+        if self.settings.cookies != *cookies {
+            tracing::info!(enabled = cookies.enabled, secrets = cookies.secrets.len(), "[cookies] is taken up");
+            self.settings.cookies = cookies.clone();
+        }
     }
 
     /// What streams do and have counted, to be read while they go on.
@@ -223,7 +255,7 @@ impl Daemon {
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
     /// left. To be called now and then.
     pub fn sweep(&mut self) -> usize {
-        self.server.publisher.sweep() + self.doors.sweep()
+        self.server.publisher.sweep() + self.doors.sweep(Instant::now())
     }
 
     /// Asks the targets of each context for names that nobody can know, once each: if somebody asks us for one, there is a
@@ -312,6 +344,20 @@ fn streams_to_targets(configuration: &Configuration, runtime: &Handle) -> Result
     }
     let settings = StreamSettings { roots, bootstrap: model.bootstrap.clone() };
     Ok(StreamTargets::new(settings, runtime.clone()))
+}
+
+/// What the operator says of replies and cookies, as the query path reads it.
+fn protection(settings: &Settings, own_secret: CookieSecret) -> Protection {
+    let Settings { protection, cookies, .. } = settings;
+    let (first, others) = cookies.secrets.split_first().unwrap_or((&own_secret, &[]));
+    let answers = Rate::per_second(protection.responses_per_second);
+    let errors = Rate::per_second(protection.errors_per_second);
+    let prefixes = (protection.ipv4_prefix, protection.ipv6_prefix);
+    let has_limit = answers.is_limit() || errors.is_limit();
+    Protection {
+        cookies: cookies.enabled.then(|| CookieSecrets::new(*first, others)),
+        rates: has_limit.then(|| Rates::new(answers, errors, protection.slip, prefixes, &protection.exempt)),
+    }
 }
 
 /// The runtime of streams, those of clients and those to targets.
