@@ -10,13 +10,14 @@ pub(super) use routes::{Command, ReloadReport, Service};
 pub use routes::{ROUTES, Route};
 
 use crate::config::AdminSettings;
+use crate::udp::sys::try_lock;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -153,10 +154,10 @@ fn turn_in(folder: &Path) -> Option<File> {
     let turn = File::open(folder).ok()?;
     let until = Instant::now() + TURN_WITHIN;
     loop {
-        match turn.try_lock() {
-            Ok(()) => return Some(turn),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(TURN_POLL),
-            Err(_) => return None,
+        match try_lock(&turn) {
+            Ok(true) => return Some(turn),
+            Ok(false) if Instant::now() < until => std::thread::sleep(TURN_POLL),
+            _ => return None,
         }
     }
 }
