@@ -198,7 +198,7 @@ fn an_idle_stream_is_closed() {
 fn full_streams_let_the_idle_one_go() {
     let running = world().start(LOOPBACK);
     let door = running.plus_two("vpc-a");
-    let clients: Vec<IpAddr> = (1..=8).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, 3, n))).collect();
+    let clients: Vec<IpAddr> = (1..=8).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, n, 3))).collect();
     let mut streams: Vec<_> =
         clients.iter().map(|client| ask::tcp_client(*client, door).expect("a connection")).collect();
     for stream in &mut streams {

@@ -211,7 +211,13 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _entered = runtime.enter();
         let patience = Duration::from_secs(1);
-        let limits = StreamLimits { connections: 1, connections_per_client: 1, idle: patience, write: patience };
+        let limits = StreamLimits {
+            connections: 1,
+            connections_per_client: 1,
+            connections_per_prefix: 1,
+            idle: patience,
+            write: patience,
+        };
         let mut streams = Streams::start(Vec::new(), Arc::new(|_, _, _| StreamAnswer::Silent), limits).unwrap();
         let (workers, configured) = (NonZeroUsize::MIN, ["127.0.0.1:0".parse().unwrap()]);
         let Doors { udp, addresses, .. } = Doors::open(&configured, workers).unwrap();

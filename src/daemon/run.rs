@@ -11,7 +11,7 @@ use super::source::Read;
 use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::udp::sys::{give_back_free_memory, work_in_background};
+use crate::udp::sys::{give_back_free_memory, keep_large_blocks_apart, work_in_background};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub struct Options {
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
+    keep_large_blocks_apart();
     log::start();
     let result = run_until_told(options);
     log::flush();
