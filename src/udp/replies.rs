@@ -184,8 +184,11 @@ impl Replies {
                         }
                         waits += 1;
                     }
-                    error if self.each_run[sent].parts > 1 && segment::is_refusal_to_cut(&error) => {
-                        self.note_refusal();
+                    // A firewall sees a message before it is cut, and may let the replies pass one by one.
+                    error if self.each_run[sent].parts > 1 => {
+                        if segment::is_refusal_to_cut(&error) {
+                            self.note_refusal();
+                        }
                         self.split(sent..sent + 1);
                         self.write_headers(sent);
                     }

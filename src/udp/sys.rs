@@ -433,6 +433,16 @@ pub fn raise_open_files() -> io::Result<u64> {
     }
 }
 
+/// Takes the lock of an open file or folder, if nobody else has it (flock(2)); whether it is ours then, until the last
+/// descriptor of it is closed.
+pub fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
+    // SAFETY: a call without pointers on a descriptor that is open.
+    match outcome(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
 /// The user as whom this process acts, by number.
 pub fn effective_user() -> u32 {
     // SAFETY: it takes nothing, touches no memory and always succeeds.

@@ -114,6 +114,8 @@ struct Worker {
     sockets: Vec<Option<Arc<UdpSocket>>>,
     stop: Arc<Stop>,
     waiting: WaitingPlace,
+    /// For the next change of the doors: by then the system may have no descriptor left.
+    spare: Option<Box<Events>>,
     batch: Batch,
     /// Datagrams of the batch that is being answered; 0 between two batches.
     at_work: usize,
@@ -175,6 +177,7 @@ impl Worker {
             sockets,
             stop,
             waiting,
+            spare: None,
             batch,
             at_work: 0,
             work,
@@ -202,12 +205,15 @@ impl Worker {
                 WaitingPlace::AtDoor(door)
             }
             _ => {
-                let events = Events::new()?;
+                let events = match self.spare.take() {
+                    Some(events) => events,
+                    None => Box::new(Events::new()?),
+                };
                 events.watch_bell(self.doors.bell(self.index), BELL)?;
                 for (door, socket) in open {
                     events.watch(socket, door as u64)?;
                 }
-                WaitingPlace::ForEvents(Box::new(events), Vec::with_capacity(BATCH))
+                WaitingPlace::ForEvents(events, Vec::with_capacity(BATCH))
             }
         };
         // Nothing fails from here on: until here the doors of before are served.
@@ -218,6 +224,10 @@ impl Worker {
             }
         }
         (self.sockets, self.waiting) = (sockets, waiting);
+        if self.spare.is_none() {
+            // Where there is none now, the next change asks again.
+            self.spare = Events::new().ok().map(Box::new);
+        }
         self.batch = Batch::new(if has_wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent });
         self.taken_up = version;
         self.doors.taken_up(self.index, version);
