@@ -3,6 +3,7 @@
 pub mod admin;
 mod cache_file;
 mod changes;
+pub mod doctor;
 mod doors;
 mod error;
 mod files;
