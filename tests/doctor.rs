@@ -296,6 +296,23 @@ fn doors_are_free_or_open_or_held() {
     });
 }
 
+/// Of many doors that are fine a few are told; none of them is taken for somebody else's.
+#[test]
+fn many_doors_are_as_fine_as_few() {
+    alone("many_doors_are_as_fine_as_few", || {
+        system("ip link set dev lo up");
+        let doors: Vec<String> = (1..=40).map(|number| format!("\"127.0.1.{number}\"")).collect();
+        let folder = written(&doors.join(", "), "[]");
+        let _program = serve(folder.path());
+        let found = Found::of(folder.path());
+        assert_eq!(found.code, 0, "{:#}", found.json);
+        let doors = found.all("door", "");
+        assert_eq!(doors.len(), 17, "{doors:#?}");
+        assert_eq!(doors[16], ("ok".to_owned(), "and 24 more doors are fine\n".to_owned()));
+        assert!(doors[0].1.contains("answers NOERROR") && doors.iter().all(|(result, _)| result == "ok"), "{doors:#?}");
+    });
+}
+
 /// Targets: one that answers, one that refuses, one that is dead, one without TCP; all within the time for all.
 #[test]
 fn every_target_is_asked() {

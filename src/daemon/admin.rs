@@ -11,7 +11,7 @@ pub use client::exchange;
 pub(super) use routes::{Command, ReloadReport, Service};
 pub use routes::{ROUTES, Route};
 
-use super::port_holder::holders;
+use super::port_holder::Holders;
 use crate::config::AdminSettings;
 use crate::dns::reply::Transport;
 use hyper::server::conn::http1;
@@ -130,7 +130,7 @@ fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
 /// Why a loopback address cannot be listened on, with who has it.
 fn listen_error(address: SocketAddr, error: io::Error) -> AdminError {
     let holders = match error.kind() {
-        io::ErrorKind::AddrInUse => holders(address, &[Transport::Tcp]),
+        io::ErrorKind::AddrInUse => Holders::look().of(address, &[Transport::Tcp]),
         _ => Vec::new(),
     };
     let error = match holders.first() {

@@ -183,7 +183,8 @@ pub fn examine(options: &Options) -> Report {
     let until = began + WITHIN;
     let machine = Machine::default();
     // What needs no configuration begins at once.
-    let of_the_machine: [Begun; 3] = [
+    let of_the_machine: [Begun; 4] = [
+        begin("socket-buffers", socket_buffers::check),
         begin("clock", clock::check),
         begin("kernel", kernel::check),
         begin("nsswitch", {
@@ -218,11 +219,12 @@ pub fn examine(options: &Options) -> Report {
     };
     findings.extend(match configuration {
         None => {
-            let needs = ["door", "privilege", "resolv.conf", "systemd-resolved", "rebind-filter", "target"];
+            let of_the_machine = ["configuration", "admin-socket", "clock", "kernel", "nsswitch", "socket-buffers"];
+            let needs = CHECKS.iter().map(|(check, _)| *check).filter(|check| !of_the_machine.contains(check));
             let skipped = |check| {
                 Finding::skipped(check, "", "the configuration cannot be served, so there is nothing to compare with")
             };
-            needs.map(skipped).to_vec()
+            needs.map(skipped).collect()
         }
         Some(configuration) => {
             let doors = compile::door_addresses(&configuration.model).into();
@@ -262,7 +264,6 @@ impl Scene {
             self.begin("resolv.conf", resolv_conf::check),
             self.begin("systemd-resolved", resolved::check),
             self.begin("rebind-filter", rebind::check),
-            self.begin("socket-buffers", socket_buffers::check),
             self.begin("drops", socket_buffers::drops),
             self.begin("open-files", open_files::check),
             self.begin("state-directory", state::directory),

@@ -123,70 +123,74 @@ fn is_in_the_way(held: SocketAddr, wanted: SocketAddr) -> bool {
     held.port() == wanted.port() && held.is_ipv4() == wanted.is_ipv4() && is_one
 }
 
-/// Who holds an address over these transports, or so much of it that nobody else can have it.
-pub(super) fn holders(wanted: SocketAddr, transports: &[Transport]) -> Vec<Holder> {
-    let all: Vec<Socket> = transports.iter().flat_map(|transport| sockets(*transport)).collect();
-    let mut found: Vec<&Socket> = all.iter().filter(|socket| is_in_the_way(socket.local, wanted)).collect();
-    if found.is_empty() && wanted.is_ipv4() {
-        // A socket for every IPv6 address may hold IPv4 too, which the tables do not say.
-        let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, wanted.port()));
-        found = all.iter().filter(|socket| socket.local == every).collect();
-    }
-    let wanted_inodes: BTreeSet<u64> = found.iter().map(|socket| socket.inode).collect();
-    let Owners { by_inode, is_any_hidden } = if found.is_empty() { Owners::default() } else { owners(&wanted_inodes) };
-    let mut holders: Vec<Holder> = Vec::new();
-    for socket in found {
-        let process = by_inode.get(&socket.inode);
-        let is_same = |holder: &Holder| {
-            holder.address == socket.local && holder.process.as_ref().map(|process| process.pid) == process.copied()
-        };
-        match holders.iter().position(is_same) {
-            Some(known) if holders[known].transports.contains(&socket.transport) => {}
-            Some(known) => holders[known].transports.push(socket.transport),
-            None if holders.len() < HOLDERS_MAX => holders.push(Holder {
-                address: socket.local,
-                transports: vec![socket.transport],
-                process: process.map(|pid| Process::of(*pid)),
-                user: user_name(Path::new("/"), socket.user),
-                is_hidden: process.is_none() && is_any_hidden,
-            }),
-            None => {}
-        }
-    }
-    holders
-}
-
-/// Whose descriptors sockets are.
-#[derive(Default)]
-struct Owners {
-    by_inode: BTreeMap<u64, u32>,
+/// The sockets of this machine and whose they are, at one moment: looked at once for however many addresses.
+pub(super) struct Holders {
+    sockets: Vec<Socket>,
+    /// The process of each socket that has been found, by inode.
+    owners: BTreeMap<u64, u32>,
     /// Whether there are processes whose descriptors this user may not look at.
     is_any_hidden: bool,
 }
 
-/// Looks through the descriptors of all processes for these sockets. Of several that share one, as parent and child, the
-/// first is named.
-fn owners(inodes: &BTreeSet<u64>) -> Owners {
-    let mut owners = Owners::default();
-    for pid in processes() {
-        match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(descriptors) => {
-                for descriptor in descriptors.flatten() {
-                    match fs::read_link(descriptor.path()) {
-                        Ok(link) => {
-                            let inode = socket_inode(&link).filter(|inode| inodes.contains(inode));
-                            inode.map(|inode| owners.by_inode.entry(inode).or_insert(pid));
+impl Holders {
+    /// Looks at the tables, and through the descriptors of all processes. Of several that share a socket, as parent and
+    /// child, the first is named.
+    pub(super) fn look() -> Self {
+        let sockets: Vec<Socket> = [Transport::Udp, Transport::Tcp].into_iter().flat_map(sockets).collect();
+        let inodes: BTreeSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
+        let mut holders = Self { sockets, owners: BTreeMap::new(), is_any_hidden: false };
+        for pid in processes() {
+            match fs::read_dir(format!("/proc/{pid}/fd")) {
+                Ok(descriptors) => {
+                    for descriptor in descriptors.flatten() {
+                        match fs::read_link(descriptor.path()) {
+                            Ok(link) => {
+                                let inode = socket_inode(&link).filter(|inode| inodes.contains(inode));
+                                inode.map(|inode| holders.owners.entry(inode).or_insert(pid));
+                            }
+                            // One's own processes may be listed, and yet be hidden, where they have other capabilities.
+                            Err(error) => holders.is_any_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
                         }
-                        // One's own processes may be listed, and yet be hidden, where they have other capabilities.
-                        Err(error) => owners.is_any_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
                     }
                 }
+                // Those that have ended meanwhile are none that hold anything.
+                Err(error) => holders.is_any_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
             }
-            // Those that have ended meanwhile are none that hold anything.
-            Err(error) => owners.is_any_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
         }
+        holders
     }
-    owners
+
+    /// Who holds an address over these transports, or so much of it that nobody else can have it.
+    pub(super) fn of(&self, wanted: SocketAddr, transports: &[Transport]) -> Vec<Holder> {
+        let all = || self.sockets.iter().filter(|socket| transports.contains(&socket.transport));
+        let mut found: Vec<&Socket> = all().filter(|socket| is_in_the_way(socket.local, wanted)).collect();
+        if found.is_empty() && wanted.is_ipv4() {
+            // A socket for every IPv6 address may hold IPv4 too, which the tables do not say.
+            let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, wanted.port()));
+            found = all().filter(|socket| socket.local == every).collect();
+        }
+        let mut holders: Vec<Holder> = Vec::new();
+        for socket in found {
+            let process = self.owners.get(&socket.inode);
+            let is_same = |holder: &Holder| {
+                holder.address == socket.local && holder.process.as_ref().map(|process| process.pid) == process.copied()
+            };
+            match holders.iter().position(is_same) {
+                Some(known) if holders[known].transports.contains(&socket.transport) => {}
+                Some(known) => holders[known].transports.push(socket.transport),
+                None if holders.len() < HOLDERS_MAX => holders.push(Holder {
+                    address: socket.local,
+                    transports: vec![socket.transport],
+                    process: process.map(|pid| Process::of(*pid)),
+                    user: user_name(Path::new("/"), socket.user),
+                    is_hidden: process.is_none() && self.is_any_hidden,
+                }),
+                None => {}
+            }
+        }
+        holders.sort_by_key(|holder| (holder.process.as_ref().map(|process| process.pid), holder.address));
+        holders
+    }
 }
 
 /// The inode of a socket that a descriptor leads to; none for other things.
@@ -290,14 +294,15 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let wanted = udp.local_addr().unwrap();
         let _tcp = TcpListener::bind(wanted);
-        let found = holders(wanted, &both);
+        let looked = Holders::look();
+        let found = looked.of(wanted, &both);
         let own = |holder: &Holder| holder.process.as_ref().is_some_and(|process| process.pid == std::process::id());
         let holder = found.iter().find(|holder| own(holder)).unwrap_or_else(|| panic!("{found:?}"));
         assert!(holder.address == wanted && holder.transports.contains(&Transport::Udp));
         let process = holder.process.as_ref().unwrap();
         assert!(process.arguments[0].ends_with(&process.name), "{process:?}: the name is not cut");
         let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), wanted.port());
-        assert!(holders(every, &both).iter().any(own), "one address is in the way of all");
+        assert!(looked.of(every, &both).iter().any(own), "one address is in the way of all");
     }
 
     #[test]

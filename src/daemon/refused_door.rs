@@ -1,17 +1,15 @@
 //! A door that the system does not let us open: where it is written, who or what stands in the way, and what to do.
 
-use super::port_holder::{Holder, holders};
+use super::port_holder::{Holder, Holders};
 use crate::config::{DoorPlaces, Place};
 use crate::dns::reply::Transport;
 use crate::serve::doors::DoorError;
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Doors that are looked into, which goes through all processes for each; of further ones only the error is said. Where
-/// there are so many, what holds them is the same.
-const LOOKED_AT_MAX: usize = 32;
 /// The first port that anybody may bind, unless the system says otherwise (ip(7)).
 const UNPRIVILEGED_PORTS_FROM: u16 = 1024;
 /// Where the system says it; it counts for IPv6 too.
@@ -62,16 +60,17 @@ impl RefusedDoor {
                 }),
             }
         }
-        doors.iter_mut().take(LOOKED_AT_MAX).for_each(Self::look);
+        let looked = OnceCell::new();
+        doors.iter_mut().for_each(|door| door.look(&looked));
         doors
     }
 
-    /// Looks at the machine.
-    fn look(&mut self) {
+    /// Looks at the machine; `looked` is who holds what, once somebody had to know.
+    fn look(&mut self, looked: &OnceCell<Holders>) {
         let (ip, port) = (self.address.ip(), self.address.port());
         match self.error.raw_os_error() {
             Some(libc::EADDRINUSE) => {
-                self.holders = holders(self.address, &self.transports);
+                self.holders = looked.get_or_init(Holders::look).of(self.address, &self.transports);
                 (self.reasons, self.remedies) = taken(self.address, &self.transports, &self.holders);
             }
             Some(libc::EACCES | libc::EPERM) if is_privileged(port) => {
@@ -81,7 +80,7 @@ impl RefusedDoor {
                 )];
                 self.remedies = privilege_remedies(port);
                 // The kernel asks for the privilege first, so somebody may be in the way as well.
-                self.holders = holders(self.address, &self.transports);
+                self.holders = looked.get_or_init(Holders::look).of(self.address, &self.transports);
                 if !self.holders.is_empty() {
                     let (reasons, remedies) = taken(self.address, &self.transports, &self.holders);
                     self.reasons.extend(reasons);
@@ -197,14 +196,20 @@ fn taken(address: SocketAddr, transports: &[Transport], holders: &[Holder]) -> (
     }
     let mut reasons = Vec::new();
     let mut remedies: Vec<String> = Vec::new();
-    for holder in holders {
+    // One process may hold several addresses, as systemd-resolved its two stubs.
+    let is_same = |one: &Holder, other: &Holder| {
+        (&one.process, &one.user, &one.transports) == (&other.process, &other.user, &other.transports)
+    };
+    for group in holders.chunk_by(is_same) {
+        let [holder, ..] = group else { continue };
+        let held: Vec<String> = group.iter().map(|holder| holder.address.to_string()).collect();
         let over = words(&holder.transports);
         reasons.push(match (holder.address == address, address.ip().is_unspecified()) {
             (true, _) => format!("{holder} holds it over {over}"),
             (false, true) => {
-                format!("{holder} holds {} over {over}, and {} means every address", holder.address, address.ip())
+                format!("{holder} holds {} over {over}, and {} means every address", held.join(" and "), address.ip())
             }
-            (false, false) => format!("{holder} holds every address of this port, {}, over {over}", holder.address),
+            (false, false) => format!("{holder} holds every address of this port, {}, over {over}", held.join(" and ")),
         });
         for remedy in remedies_of(holder, address) {
             if !remedies.contains(&remedy) {
@@ -217,7 +222,7 @@ fn taken(address: SocketAddr, transports: &[Transport], holders: &[Holder]) -> (
     }
     if address.ip().is_unspecified() && holders.iter().all(|holder| !holder.address.ip().is_unspecified()) {
         remedies.push("or listen on the addresses that clients ask, and not on every one".to_owned());
-    } else if !address.ip().is_loopback() || port < UNPRIVILEGED_PORTS_FROM {
+    } else {
         remedies.push("or give this door another address or port".to_owned());
     }
     (reasons, remedies)
@@ -501,6 +506,11 @@ mod tests {
             assert!(said.contains("holds 127.0.0.53:53 over UDP, and 0.0.0.0 means every address"), "{said}");
             assert!(said.contains("not on every one"), "{said}");
         }
+        let two = [
+            holder("systemd-resolved", &[], None, "127.0.0.53:53"),
+            holder("systemd-resolved", &[], None, "127.0.0.54:53"),
+        ];
+        assert!(said(&two).contains("holds 127.0.0.53:53 and 127.0.0.54:53 over UDP"), "{}", said(&two));
         let hidden = Holder {
             process: None,
             is_hidden: true,

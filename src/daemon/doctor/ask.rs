@@ -166,6 +166,16 @@ fn addresses(message: &Message<'_>) -> Vec<IpAddr> {
     records.filter_map(address).collect()
 }
 
+/// Where a door is asked from here: one on every address at the loopback one.
+pub(super) fn reachable(door: SocketAddr) -> SocketAddr {
+    let ip = match door.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, door.port())
+}
+
 /// What an error of asking means, in words.
 pub(super) fn words(error: &io::Error) -> String {
     match error.kind() {

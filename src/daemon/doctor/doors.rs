@@ -1,15 +1,15 @@
 //! Whether each door is free, open, or held by somebody else.
 
-use super::ask::{Query, millis, words};
+use super::ask::{Query, millis, reachable, words};
 use super::{Finding, Scene, privilege};
-use crate::daemon::port_holder::{Holder, holders, user_name};
+use crate::daemon::port_holder::{Holder, Holders, user_name};
 use crate::daemon::refused_door::{RefusedDoor, is_privileged};
 use crate::dns::reply::Transport;
 use crate::dns::{Name, Rtype};
 use crate::serve;
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ const FINE_SHOWN_MAX: usize = 16;
 /// What was found of the doors.
 pub(super) struct Doors {
     pub(super) findings: Vec<Finding>,
-    /// Where a running plustwo answers.
+    /// Where a running plustwo answers, or presumably does.
     pub(super) answering: Vec<SocketAddr>,
     /// The process of that.
     pub(super) running: Option<u32>,
@@ -41,7 +41,10 @@ pub(super) fn check(scene: &Scene) -> Doors {
     let errors = serve::doors::Doors::obstacles(&scene.doors);
     let refused = RefusedDoor::explain(errors, &scene.configuration.door_places);
     let doors: BTreeSet<SocketAddr> = scene.doors.iter().copied().collect();
-    let states: Vec<(SocketAddr, State)> = doors.into_iter().map(|door| (door, state(scene, door, &refused))).collect();
+    // Where nothing is in the way nobody has to be looked for.
+    let looked = (!refused.is_empty()).then(Holders::look);
+    let state = |door| (door, state(scene, door, &refused, looked.as_ref()));
+    let states: Vec<(SocketAddr, State)> = doors.into_iter().map(state).collect();
     let (mut findings, mut fine, mut answering) = (Vec::new(), Vec::new(), Vec::new());
     let open: Vec<SocketAddr> =
         states.iter().filter(|(_, state)| matches!(state, State::Open(_))).map(|(door, _)| *door).collect();
@@ -62,7 +65,14 @@ pub(super) fn check(scene: &Scene) -> Doors {
             State::Open(pid) => {
                 running = running.or(pid);
                 match asked.iter().find(|(asked, _)| *asked == door) {
-                    None => fine.push(Finding::ok(CHECK, door.to_string(), "open; not asked, for there are many")),
+                    None => {
+                        answering.push(door);
+                        fine.push(Finding::ok(
+                            CHECK,
+                            door.to_string(),
+                            "plustwo has it open; not asked, for there are many",
+                        ));
+                    }
                     Some((_, finding)) if finding.outcome == super::Outcome::Fail => findings.push(finding.clone()),
                     Some((_, finding)) => {
                         answering.push(door);
@@ -86,17 +96,15 @@ pub(super) fn check(scene: &Scene) -> Doors {
 }
 
 /// What one door is.
-fn state(scene: &Scene, door: SocketAddr, refused: &[RefusedDoor]) -> State {
+fn state(scene: &Scene, door: SocketAddr, refused: &[RefusedDoor], looked: Option<&Holders>) -> State {
     let of_door: Vec<&RefusedDoor> = refused.iter().filter(|refused| refused.address == door).collect();
     let pid = |holders: &[Holder]| holders.iter().find_map(|holder| Some(holder.process.as_ref()?.pid));
     if of_door.is_empty() {
         // A door on one address, beside one of the same process on every address, can be bound by its own user again.
         let both = [Transport::Udp, Transport::Tcp];
-        let exact = || {
-            let held = holders(door, &both).into_iter().filter(|holder| holder.address == door);
-            held.filter(|holder| is_ours(scene, holder)).collect::<Vec<_>>()
-        };
-        let own = if refused.is_empty() { Vec::new() } else { exact() };
+        let held = looked.map(|looked| looked.of(door, &both)).unwrap_or_default();
+        let is_own = |holder: &Holder| holder.address == door && is_ours(scene, holder);
+        let own: Vec<Holder> = held.into_iter().filter(is_own).collect();
         return if own.is_empty() { State::Free } else { State::Open(pid(&own)) };
     }
     let is_ours = |refused: &&RefusedDoor| {
@@ -149,12 +157,7 @@ fn finding(scene: &Scene, refused: &RefusedDoor) -> Finding {
 
 /// Asks an open door, over both transports; any reply is one.
 fn answer(door: SocketAddr) -> Finding {
-    let asked = match door.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let asked = SocketAddr::new(asked, door.port());
+    let asked = reachable(door);
     let name = Name::from_labels([&b"localhost"[..]]).unwrap_or_else(|_| Name::root());
     let query = Query::new(&name, Rtype::A, true);
     match (query.over_udp(asked), query.over_tcp(asked)) {

@@ -1,13 +1,13 @@
 //! Resolvers that drop private addresses from answers, which is what private zones and endpoints are made of: their
 //! configuration files on this machine, and what the resolver of resolv.conf makes of one of our names.
 
-use super::ask::Query;
+use super::ask::{Query, reachable};
 use super::machine::Machine;
 use super::resolv_conf::ResolvConf;
 use super::{Finding, Scene};
 use crate::aws::{Model, RecordData};
 use crate::dns::{Name, Rcode, Rtype};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 const CHECK: &str = "rebind-filter";
 /// Domains that a remedy names at most.
@@ -244,17 +244,6 @@ fn private_answer(scene: &Scene) -> Option<(Name, IpAddr)> {
         let address = reply.addresses.into_iter().find(|address| is_private(*address))?;
         Some((name.clone(), address))
     })
-}
-
-/// Where a door on every address is asked from here.
-fn reachable(door: SocketAddr) -> SocketAddr {
-    match door {
-        SocketAddr::V4(four) if four.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], door.port())),
-        SocketAddr::V6(six) if six.ip().is_unspecified() => {
-            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, door.port()))
-        }
-        door => door,
-    }
 }
 
 /// Whether an address is of this machine or of a private network.

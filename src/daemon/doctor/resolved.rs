@@ -5,6 +5,7 @@ use super::resolv_conf::{ResolvConf, list};
 use super::{Finding, Scene};
 use crate::daemon::port_holder::{printable, processes, sockets};
 use crate::dns::reply::Transport;
+use crate::dns::target::DNS_PORT;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,19 +27,20 @@ const LINKS_SHOWN_MAX: usize = 8;
 
 /// Looks at it.
 pub(super) fn check(scene: &Scene) -> Vec<Finding> {
-    let stub = sockets(Transport::Udp)
-        .into_iter()
-        .find(|socket| STUBS.contains(&socket.local.ip()) && socket.local.port() == 53);
+    let is_stub = |at: &SocketAddr| STUBS.contains(&at.ip()) && at.port() == DNS_PORT;
+    let mut stubs: Vec<SocketAddr> =
+        sockets(Transport::Udp).iter().map(|socket| socket.local).filter(is_stub).collect();
+    stubs.sort_unstable();
     let is_named = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("systemd-resolve"))
     };
     let servers = scene.machine.read(SERVERS).map(|text| ResolvConf::read(&text).servers);
-    if stub.is_none() && servers.is_none() && !processes().iter().any(is_named) {
+    if stubs.is_empty() && servers.is_none() && !processes().iter().any(is_named) {
         return vec![Finding::skipped(CHECK, "", "it does not run on this machine")];
     }
     let servers = servers.unwrap_or_default();
     let settings = settings(&scene.machine);
-    let mut findings = vec![whom_it_asks(scene, &servers, stub.map(|socket| socket.local))];
+    let mut findings = vec![whom_it_asks(scene, &servers, &stubs)];
     let is_asking_us = servers.iter().any(|server| scene.door_at(*server).is_some());
     if settings.get("DNSSEC").is_some_and(|word| ["yes", "true", "1", "on"].contains(&&**word)) {
         let finding = Finding::warn(CHECK, "DNSSEC=yes", "it validates what it is told");
@@ -61,8 +63,10 @@ pub(super) fn check(scene: &Scene) -> Vec<Finding> {
 }
 
 /// Whom it asks, and whether a question would go round in a circle.
-fn whom_it_asks(scene: &Scene, servers: &[SocketAddr], stub: Option<SocketAddr>) -> Finding {
-    let has_stub = stub.map(|at| format!("; its stub listens on {at}")).unwrap_or_default();
+fn whom_it_asks(scene: &Scene, servers: &[SocketAddr], stubs: &[SocketAddr]) -> Finding {
+    let stubs: Vec<String> = stubs.iter().map(ToString::to_string).collect();
+    let has_stub =
+        if stubs.is_empty() { String::new() } else { format!("; its stub listens on {}", stubs.join(" and ")) };
     if servers.is_empty() {
         return Finding::ok(CHECK, "", format!("it runs; whom it asks cannot be seen{has_stub}"));
     }
@@ -94,7 +98,8 @@ fn links(scene: &Scene) -> Option<Finding> {
     if lines.is_empty() {
         return None;
     }
-    let is_door = |word: &str| word.parse::<IpAddr>().is_ok_and(|ip| scene.door_at(SocketAddr::new(ip, 53)).is_some());
+    let is_door =
+        |word: &str| word.parse::<IpAddr>().is_ok_and(|ip| scene.door_at(SocketAddr::new(ip, DNS_PORT)).is_some());
     let ours = lines.iter().filter(|line| line.split_whitespace().any(is_door)).count();
     let finding = Finding::ok(CHECK, "per link", lines.join("; "));
     Some(if ours > 0 && ours < lines.len() {

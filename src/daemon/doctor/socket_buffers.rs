@@ -10,7 +10,7 @@ use std::fs;
 const SEND_BUFFER_OCTETS: usize = 208 * 1024;
 
 /// Compares what doors ask for with what the kernel gives.
-pub(super) fn check(_: &Scene) -> Vec<Finding> {
+pub(super) fn check() -> Vec<Finding> {
     const CHECK: &str = "socket-buffers";
     let limits = [
         ("net.core.rmem_max", "rmem_max", RECEIVE_BUFFER_OCTETS, "bursts of queries"),
@@ -54,7 +54,7 @@ pub(super) fn drops(scene: &Scene) -> Vec<Finding> {
         (Some(received), Some(sent)) => Finding::ok(
             CHECK,
             "machine",
-            format!("since it started, of all programs: {received} received, {sent} sent"),
+            format!("for want of buffers, of all programs since it started: {received} on receipt, {sent} on sending"),
         ),
         _ => Finding::skipped(CHECK, "machine", "/proc/net/snmp does not say"),
     });

@@ -28,6 +28,8 @@ struct Asked {
     domain: Name,
     /// For whom: `[upstream]`, a rule, a zone.
     whose: String,
+    /// Whether the domain is one that it is asked for because somebody says that it knows it.
+    knows_domain: bool,
     /// Whether it answers for its own zones only, as those do that are delegated to.
     is_authoritative: bool,
 }
@@ -94,13 +96,15 @@ fn targets(scene: &Scene) -> Vec<Asked> {
             ContextKind::Delegation { zone, owner } => (owner.clone(), format!("{zone}, NS of {owner}"), true),
         };
         let for_everything = || Name::from_labels(FOR_EVERYTHING).unwrap_or_else(|_| Name::root());
-        let domain = if domain.is_root() { for_everything() } else { domain };
+        let knows_domain = !domain.is_root();
+        let domain = if knows_domain { domain } else { for_everything() };
         for target in &group.targets {
             if seen.insert((target.clone(), domain.clone())) {
                 asked.push(Asked {
                     target: target.clone(),
                     domain: domain.clone(),
                     whose: whose.clone(),
+                    knows_domain,
                     is_authoritative,
                 });
             }
@@ -223,6 +227,9 @@ fn answered(asked: &Asked, subject: String, reply: &Reply, how: String) -> Findi
         Rcode::SERVFAIL => Finding::warn(CHECK, subject, says)
             .means("it cannot find that out itself; other names may fare better")
             .remedy(format!("ask it: `dig @{} {domain} SOA`", host(&asked.target))),
+        Rcode::NXDOMAIN if asked.knows_domain => Finding::warn(CHECK, subject, says)
+            .means("it does not know this domain, so no name below it is found there")
+            .remedy(format!("compare who serves it with this target: `dig @{} {domain} SOA`", host(&asked.target))),
         Rcode::NOERROR | Rcode::NXDOMAIN if asked.is_authoritative && !reply.authoritative => Finding::warn(CHECK, subject, says)
             .means("a zone is delegated to it, and it does not say that it is its own (AA)")
             .remedy("compare the NS records of the zone with who serves it"),
@@ -297,7 +304,7 @@ mod tests {
     fn judged(rcode: Rcode, recursion_available: bool, authoritative: bool, is_authoritative: bool) -> Outcome {
         let target = Target::do53("192.0.2.1:53".parse().unwrap());
         let domain = Name::from_labels([&b"corp"[..]]).unwrap();
-        let asked = Asked { target, domain, whose: "rule r".to_owned(), is_authoritative };
+        let asked = Asked { target, domain, whose: "x".to_owned(), knows_domain: is_authoritative, is_authoritative };
         let reply = Reply {
             rcode,
             recursion_available,
@@ -320,6 +327,7 @@ mod tests {
             (Rcode::NOERROR, false, false, false, Warn),
             (Rcode::NOERROR, false, true, true, Ok),
             (Rcode::NOERROR, true, false, true, Warn),
+            (Rcode::NXDOMAIN, false, true, true, Warn),
             (Rcode::REFUSED, true, false, false, Fail),
             (Rcode::SERVFAIL, true, false, false, Warn),
             (Rcode::NOTIMP, true, false, false, Warn),
