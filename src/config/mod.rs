@@ -10,7 +10,7 @@ pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Pl
 pub use settings::{AdminSettings, Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
 
 use crate::aws::Model;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// What the loader may ask of the machine; the daemon's reads below the configuration's folder, tests' and the
@@ -38,7 +38,7 @@ pub struct Configuration {
 
 /// Where the doors are written, by address.
 #[derive(Clone, Debug, Default)]
-pub struct DoorPlaces(HashMap<SocketAddr, Place>);
+pub struct DoorPlaces(BTreeMap<SocketAddr, Place>);
 
 impl DoorPlaces {
     /// The place of the door at an address; of several at port 0 the first.
@@ -49,7 +49,7 @@ impl DoorPlaces {
 
 impl FromIterator<(SocketAddr, Place)> for DoorPlaces {
     fn from_iter<I: IntoIterator<Item = (SocketAddr, Place)>>(places: I) -> Self {
-        let mut by_address = HashMap::new();
+        let mut by_address = BTreeMap::new();
         for (address, place) in places {
             by_address.entry(address).or_insert(place);
         }

@@ -10,6 +10,8 @@ mod scrape;
 
 pub use family::{FAMILIES, Family, Kind};
 
+use super::watchdog::WatchdogCounts;
+use crate::dns::cookie::CookieStanding;
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
 use crate::serve::counters::{BOUNDS, Counter, RCODES, ReplySource, WorkerCounters, WorkerCounts, bound_nanos};
@@ -43,6 +45,7 @@ struct Watched {
     streams_to_targets: StreamTargets,
     /// The sockets of each door. A door that is closed must not stay open for us.
     doors: DoorsWatch,
+    watchdog: Arc<WatchdogCounts>,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
@@ -79,10 +82,16 @@ impl Metrics {
             streams,
             streams_to_targets,
             doors,
+            watchdog: Arc::default(),
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
             published_at: AtomicU64::new(server.precisely().0),
         }))
+    }
+
+    /// What the watchdog counts.
+    pub(super) fn watchdog(&self) -> &Arc<WatchdogCounts> {
+        &self.0.watchdog
     }
 
     /// Counts a reload. Where it was taken up, the generation's age begins anew.
@@ -109,6 +118,7 @@ impl Metrics {
         watched.forwarding(out);
         watched.targets(out, snapshot);
         watched.reloads(out, published.generation.0);
+        watched.life(out);
         sizes(out, snapshot);
         process(out, &Process::read());
         scrape.text()
@@ -174,8 +184,23 @@ impl Watched {
         out.counter(TRUNCATED, &[], counts.truncated);
         out.counter(DROPPED, &["no_reply_owed"], counts.silent);
         out.counter(DROPPED, &["send_failed"], counts.send_failed);
+        out.counter(DROPPED, &["panic"], counts.panicked);
+        out.counter(DROPPED, &["rate_limited"], counts.answers_rate_limited);
+        out.counter(DROPPED, &["errors_rate_limited"], counts.errors_rate_limited);
+        out.counter(RECEIVE_ERRORS, &[], counts.receive_failed);
         out.counter(BATCHES, &[], counts.batches);
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
+        let reached = self.server.in_flight.reached();
+        out.counter(LIMITS, &["in_flight_per_client"], reached.per_client);
+        out.counter(LIMITS, &["in_flight_per_prefix"], reached.per_prefix);
+        let slipped = [Refusal::RateLimited, Refusal::BadCookie];
+        let slipped: u64 = all.iter().flat_map(|own| slipped.map(|refusal| own.replies.refused(refusal))).sum();
+        out.counter(LIMITS, &["responses_per_second"], counts.answers_rate_limited + slipped);
+        out.counter(LIMITS, &["errors_per_second"], counts.errors_rate_limited);
+        out.counter(LIMITS, &["amplification"], counts.amplification_limit);
+        for (standing, name) in CookieStanding::NAMED {
+            out.counter(COOKIES, &[name], all.iter().map(|own| own.cookie(standing).get()).sum());
+        }
         out.counter(CACHE_HITS, &[], counts.cache_hits);
         out.counter(CACHE_MISSES, &[], counts.cache_misses);
         for (index, door) in (0..).map(DoorIndex).zip(&snapshot.doors) {
@@ -196,6 +221,9 @@ impl Watched {
         out.count(TCP_MAX, &[], self.streams.max());
         out.counter(TCP_ACCEPTED, &[], counts.accepted);
         out.counter(LIMITS, &["tcp_connections"], counts.refused + counts.evicted);
+        let reached = self.streams.reached();
+        out.counter(LIMITS, &["tcp_connections_per_client"], reached.per_client);
+        out.counter(LIMITS, &["tcp_connections_per_prefix"], reached.per_prefix);
         for (reason, number) in [
             ("refused", counts.refused),
             ("evicted", counts.evicted),
@@ -256,6 +284,7 @@ impl Watched {
             ("socket_refused", counts.no_socket),
             ("socket_suspected", counts.sockets_suspected),
             ("send_buffer_full", counts.send_full),
+            ("wait_failed", counts.wait_failed),
             ("loop", counts.loops),
             ("panic", counts.panics),
         ] {
@@ -302,6 +331,16 @@ impl Watched {
                 }
             }
             told.insert(text);
+        }
+    }
+
+    /// What the watchdog saw.
+    fn life(&self, out: &mut Scrape) {
+        for (transport, result, number) in self.watchdog.queries() {
+            out.counter(WATCHDOG_QUERIES, &[transport, result], number);
+        }
+        for (result, number) in self.watchdog.rounds() {
+            out.counter(WATCHDOG_ROUNDS, &[result], number);
         }
     }
 

@@ -8,10 +8,13 @@ use super::loading::{LoadState, Loading};
 use super::log::{self, say};
 use super::metrics::ReloadResult;
 use super::source::Read;
+use super::systemd::Systemd;
 use super::watch::FileWatch;
-use super::{Daemon, Source, summary};
+use super::watchdog::{Watchdog, Watched};
+use super::{DRAIN_SECONDS_MAX, Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::udp::sys::{give_back_free_memory, work_in_background};
+use crate::udp::sys::{give_back_free_memory, keep_large_blocks_apart, work_in_background};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ pub struct Options {
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
+    keep_large_blocks_apart();
     log::start();
     let result = run_until_told(options);
     log::flush();
@@ -44,13 +48,20 @@ pub fn run(options: &Options) -> Result<(), String> {
 
 fn run_until_told(options: &Options) -> Result<(), String> {
     let source = &options.source;
+    let systemd = Systemd::of_environment().unwrap_or_else(|error| {
+        say(&format!("warning: the service manager cannot be told what we do: {error}\n"));
+        Systemd::default()
+    });
     // Signals are watched from the start: a SIGHUP while a large file is read must not end us.
-    let mut control = Control::new().map_err(|error| format!("error: cannot watch signals: {error}"))?;
+    let mut control = Control::new(systemd.clone()).map_err(|error| format!("error: cannot watch signals: {error}"))?;
     if *source == Source::BuiltIn {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
     }
-    let last_good = options.state_directory.as_deref().filter(|_| *source != Source::BuiltIn).map(LastGood::start);
+    let last_good = match (source, &options.state_directory) {
+        (Source::File(path), Some(folder)) => Some(LastGood::start(folder, path)),
+        _ => None,
+    };
     let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
     let attempt = match control.load(source, last_good.is_some()) {
         Awaited::Done(attempt) => attempt,
@@ -86,6 +97,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         }
         Some((problems, kept_at)) => {
             loading.fell_back(problems);
+            daemon.metrics().count_reload(ReloadResult::Broken);
             let age_seconds = kept_at.elapsed().map_or(0, |age| age.as_secs());
             tracing::error!(
                 age_seconds,
@@ -125,12 +137,33 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     // The model is the size of all zone files; the snapshot is all that serving needs.
     drop(configuration);
     give_back_free_memory();
+    let watched = Watched {
+        server: daemon.server().clone(),
+        doors: daemon.doors_watch(),
+        streams: daemon.streams_watch(),
+        counts: Arc::clone(daemon.metrics().watchdog()),
+        is_leaving: Arc::clone(&is_leaving),
+    };
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
-    let serving =
-        Serving { daemon, source: source.clone(), loading, inventory, last_good, watch, is_watching, is_leaving };
+    let serving = Serving {
+        daemon,
+        source: source.clone(),
+        loading,
+        inventory,
+        last_good,
+        watch,
+        is_watching,
+        is_leaving,
+        systemd,
+    };
     serving.watch(&files);
-    serving.until_told(&mut control);
+    serving.say_ready();
+    // From here on signs of life are waited for.
+    let watchdog = Watchdog::start(&serving.systemd, watched);
+    let watchdog = watchdog.map_err(|error| format!("error: the system refuses a thread: {error}"))?;
+    serving.until_told(control);
     drop(admin);
+    drop(watchdog);
     Ok(())
 }
 
@@ -141,7 +174,7 @@ fn instead(source: &Source, last_good: Option<&LastGood>, problems: &str) -> Res
     let Some(last_good) = last_good else {
         return Err(also("there is no state directory, so no last good configuration: give --state-directory"));
     };
-    let (read, kept_at) = last_good.read(path).map_err(|reason| also(&reason))?;
+    let (read, kept_at) = last_good.read().map_err(|reason| also(&reason))?;
     let Attempt { loaded, .. } = Attempt::of(read);
     let taken = loaded.map_err(|reason| also(&format!("the last good configuration has errors too:\n{reason}")))?;
     say(&format!(
@@ -190,24 +223,37 @@ impl Attempt {
 struct Control {
     runtime: Runtime,
     signals: Signals,
+    systemd: Systemd,
     /// What the admin interface is asked to do; none: there is no admin interface.
     commands: Option<mpsc::Receiver<Command>>,
+    /// Who wants to know what comes of the next reload: one for all that ask while another is being loaded. As many at
+    /// most as connections that the admin interface serves.
+    asked: Vec<oneshot::Sender<ReloadReport>>,
 }
 
 impl Control {
-    fn new() -> io::Result<Self> {
+    fn new(systemd: Systemd) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals, commands: None })
+        Ok(Self { runtime, signals, systemd, commands: None, asked: Vec::new() })
     }
 
     /// What is to be done next.
     fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
-        let Self { runtime, signals, commands } = self;
-        runtime.block_on(signals.next(left, watch, commands.as_mut()))
+        let Self { runtime, signals, commands, asked, .. } = self;
+        if !asked.is_empty() {
+            return Wish::Reload;
+        }
+        runtime.block_on(signals.next(left, watch, commands.as_mut(), asked))
+    }
+
+    /// Loads a configuration in place of the one that is served; the service manager is told that it may change.
+    fn load_again(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
+        self.systemd.reloading();
+        self.load(source, keeps_texts)
     }
 
     /// Loads a configuration, unless a signal says to leave before it is done.
@@ -221,13 +267,30 @@ impl Control {
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
         }
-        let signals = &mut self.signals;
-        self.runtime.block_on(async {
-            tokio::select! {
-                signal = signals.leave() => Awaited::Leave(signal),
-                loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
-                    Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
-                })),
+        let Self { runtime, signals, systemd, commands, asked } = self;
+        let still_loading = async {
+            for _ in 0..LOADING_EXTENDED_MAX {
+                tokio::time::sleep(LOADING_TOLD_EVERY).await;
+                systemd.extend_timeout(LOADING_TOLD_EVERY * 3);
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let mut loaded = loaded;
+        runtime.block_on(async {
+            tokio::pin!(still_loading);
+            loop {
+                tokio::select! {
+                    signal = signals.leave() => return Awaited::Leave(signal),
+                    never = &mut still_loading => match never {},
+                    command = next_command(commands.as_mut()) => match command {
+                        // What is being read may be older than the edit that they mean.
+                        Command::Reload(report) => asked.push(report),
+                        Command::Shutdown => return Awaited::Leave(SHUTDOWN),
+                    },
+                    loaded = &mut loaded => return Awaited::Done(loaded.unwrap_or_else(|_| {
+                        Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
+                    })),
+                }
             }
         })
     }
@@ -262,6 +325,7 @@ impl Signals {
         left: usize,
         watch: Option<&FileWatch>,
         commands: Option<&mut mpsc::Receiver<Command>>,
+        asked: &mut Vec<oneshot::Sender<ReloadReport>>,
     ) -> Wish {
         let Self { terminate, interrupt, hang_up } = self;
         let changed = async {
@@ -270,24 +334,17 @@ impl Signals {
                 None => std::future::pending().await,
             }
         };
-        let command = async {
-            match commands {
-                // The admin interface outlives this; once it is gone there is nothing to wait for.
-                Some(commands) => match commands.recv().await {
-                    Some(command) => command,
-                    None => std::future::pending().await,
-                },
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
-            _ = hang_up.recv() => Wish::Reload(None),
-            () = changed => Wish::Reload(None),
-            command = command => match command {
-                Command::Reload(report) => Wish::Reload(Some(report)),
-                Command::Shutdown => Wish::Leave("shutdown"),
+            _ = hang_up.recv() => Wish::Reload,
+            () = changed => Wish::Reload,
+            command = next_command(commands) => match command {
+                Command::Reload(report) => {
+                    asked.push(report);
+                    Wish::Reload
+                }
+                Command::Shutdown => Wish::Leave(SHUTDOWN),
             },
         }
     }
@@ -306,8 +363,31 @@ async fn leave(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     }
 }
 
+/// The next command of the admin interface. That outlives who waits here; once it is gone there is nothing to wait for.
+async fn next_command(commands: Option<&mut mpsc::Receiver<Command>>) -> Command {
+    match commands {
+        Some(commands) => match commands.recv().await {
+            Some(command) => command,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// What the log calls the command to leave, where it names signals.
+const SHUTDOWN: &str = "shutdown";
+
 /// How soon after a reload what it left behind is looked at again.
 const SWEEP_AFTER: Duration = Duration::from_millis(500);
+
+/// How often the service manager is told that loading goes on: it may take longer than a start or a reload may.
+const LOADING_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How often at most, ten minutes in all: what then still reads will hardly end.
+const LOADING_EXTENDED_MAX: u32 = 60;
+
+/// How long stopping may take in all: draining, and saving the cache, which takes the disk's time.
+const STOPPING_WITHIN: Duration = Duration::from_secs(DRAIN_SECONDS_MAX + 25);
 
 /// Commands of the admin interface that wait at most; who comes later waits to be let in.
 const COMMANDS_WAITING_MAX: usize = 8;
@@ -315,8 +395,7 @@ const COMMANDS_WAITING_MAX: usize = 8;
 /// What is to be done next.
 enum Wish {
     Sweep,
-    /// With whom to tell what came of it.
-    Reload(Option<oneshot::Sender<ReloadReport>>),
+    Reload,
     Leave(&'static str),
 }
 
@@ -331,11 +410,12 @@ struct Serving {
     watch: Option<FileWatch>,
     is_watching: bool,
     is_leaving: Arc<AtomicBool>,
+    systemd: Systemd,
 }
 
 impl Serving {
     /// Obeys until a signal says to leave.
-    fn until_told(mut self, control: &mut Control) {
+    fn until_told(mut self, mut control: Control) {
         // All that is left for this thread and for those that it makes is reading files again.
         work_in_background();
         let mut waiting = 0;
@@ -347,27 +427,52 @@ impl Serving {
             waiting = left;
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
-                Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some()) {
-                    Awaited::Done(attempt) => {
-                        self.take_up(attempt);
-                        // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
-                        give_back_free_memory();
-                        if let Some(report) = report {
-                            // Nobody listens any more where who asked has broken off.
-                            let _ = report.send(self.report());
+                Wish::Reload => {
+                    let asked = std::mem::take(&mut control.asked);
+                    match control.load_again(&self.source, self.last_good.is_some()) {
+                        Awaited::Done(attempt) => {
+                            self.take_up(attempt);
+                            self.say_ready();
+                            // The model is gone; the old snapshot goes when the last worker has seen the new one.
+                            give_back_free_memory();
+                            for who in asked {
+                                // Nobody listens any more where who asked has broken off.
+                                let _ = who.send(self.report());
+                            }
                         }
+                        Awaited::Leave(signal) => break signal,
                     }
-                    Awaited::Leave(signal) => break signal,
-                },
+                }
                 Wish::Leave(signal) => break signal,
             }
         };
         self.is_leaving.store(true, Ordering::Release);
+        self.systemd.stopping(STOPPING_WITHIN);
         let daemon = self.daemon;
+        let mut signals = control.signals;
+        // On a runtime that goes on while this thread waits for the drain.
+        daemon.runtime.spawn(async move {
+            let signal = signals.leave().await;
+            tracing::warn!(signal, "told to leave once more: leaving at once");
+            log::flush();
+            std::process::exit(0);
+        });
         tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
         let counts = daemon.counts();
         daemon.stop();
         tracing::info!(queries = counts.queries, "left");
+    }
+
+    /// Tells the service manager what is served.
+    fn say_ready(&self) {
+        let LoadState { generation, last_error, is_last_good, .. } = self.loading.state();
+        let doors = self.daemon.door_addresses().len();
+        let but = match (last_error, is_last_good) {
+            (None, _) => "",
+            (Some(_), false) => "; the last reload failed, see the log",
+            (Some(_), true) => ", the LAST GOOD one, because the file has errors: see the log",
+        };
+        self.systemd.ready(&format!("serving generation {generation} at {doors} doors{but}"));
     }
 
     /// What came of the last attempt.

@@ -5,9 +5,10 @@
 
 use crate::snapshot::DoorIndex;
 use crate::udp::events::Bell;
+use crate::udp::sys::receive_drops;
 use arc_swap::{ArcSwap, Cache};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -36,6 +37,41 @@ impl DoorsWatch {
     pub fn sockets(&self, door: DoorIndex) -> Option<Arc<[Arc<UdpSocket>]>> {
         let table = self.0.upgrade()?.table.load_full();
         Some(Arc::clone(&table.0.get(door.0 as usize)?.as_ref()?.sockets))
+    }
+}
+
+impl DoorsWatch {
+    /// The doors that receive; none when they are all gone.
+    pub fn receiving(&self) -> Vec<ReceivingDoor> {
+        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        let table = shared.table.load();
+        let receiving = table.0.iter().flatten().filter(|door| door.receives);
+        let known = |door: &OpenDoor| {
+            let address = door.sockets.first()?.local_addr().ok()?;
+            Some(ReceivingDoor { address, sockets: Arc::clone(&door.sockets) })
+        };
+        receiving.filter_map(known).collect()
+    }
+
+    /// Wakes every UDP worker: one that is well has made a turn a moment later, or half a second later if it has one door.
+    pub fn wake_workers(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.bells.iter().for_each(Bell::ring);
+        }
+    }
+}
+
+/// A door that receives.
+pub struct ReceivingDoor {
+    /// Where it is.
+    pub address: SocketAddr,
+    sockets: Arc<[Arc<UdpSocket>]>,
+}
+
+impl ReceivingDoor {
+    /// Datagrams that the kernel has dropped there so far; 0 where it does not tell.
+    pub fn kernel_drops(&self) -> u64 {
+        self.sockets.iter().map(|socket| u64::from(receive_drops(&**socket).unwrap_or(0))).sum()
     }
 }
 
@@ -134,13 +170,18 @@ impl OpenDoors {
         true
     }
 
+    /// Whether every worker has taken up the last change.
+    pub fn is_taken_up(&self) -> bool {
+        self.wait_until_taken_up(Duration::ZERO)
+    }
+
     /// What looks at the sockets.
     pub fn watch(&self) -> DoorsWatch {
         DoorsWatch(Arc::downgrade(&self.0))
     }
 
     /// Wakes every worker that waits for its bell.
-    pub(super) fn ring(&self) {
+    pub fn ring(&self) {
         self.0.bells.iter().for_each(Bell::ring);
     }
 
@@ -151,7 +192,7 @@ impl OpenDoors {
 
     /// The number of the last change.
     #[inline]
-    pub(super) fn version(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
@@ -166,7 +207,7 @@ impl OpenDoors {
     }
 
     /// Says that a worker has taken up a change.
-    pub(super) fn taken_up(&self, worker: usize, version: u64) {
+    pub fn taken_up(&self, worker: usize, version: u64) {
         self.0.taken_up.lock().unwrap_or_else(PoisonError::into_inner)[worker] = version;
         self.0.news.notify_all();
     }

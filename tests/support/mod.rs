@@ -10,13 +10,16 @@ pub(crate) mod ask;
 pub(crate) mod bars;
 pub(crate) mod binary;
 pub(crate) mod case;
+pub(crate) mod certificates;
 pub(crate) mod compatibility;
 pub(crate) mod netns;
+pub(crate) mod notified;
 pub(crate) mod peers;
 pub(crate) mod present;
 pub(crate) mod raw;
 pub(crate) mod script;
 pub(crate) mod served;
+pub(crate) mod strace;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
@@ -53,10 +56,11 @@ pub(crate) fn skip(reason: &str) {
     );
 }
 
-/// Looks where daemons live too: Debian's PATH for users leaves /usr/sbin out.
+/// Looks where daemons live too: a user's PATH on Debian leaves /usr/sbin out, and any PATH those of systemd.
 fn find_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let folders = std::env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/systemd", "/lib/systemd"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|file| is_executable(file))
 }
 

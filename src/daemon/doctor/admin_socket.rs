@@ -88,10 +88,19 @@ fn unanswered(subject: &str, error: &io::Error) -> Finding {
                 .means("plustwo does not run; the next one replaces what is there")
                 .remedy("`systemctl status plustwo` or `journalctl -u plustwo` says why it ended")
         }
-        _ => Finding::fail(CHECK, subject, format!("it does not answer: {error}"))
-            .means("plustwo hangs, or something else listens there")
-            .remedy("`systemctl status plustwo` says what runs; `systemctl restart plustwo` starts it anew"),
+        _ => silent(subject, format!("it does not answer: {error}")),
     }
+}
+
+/// What is said of one that takes too long in all.
+pub(super) fn hangs() -> Finding {
+    silent("", "it does not answer in time".to_owned())
+}
+
+fn silent(subject: &str, says: String) -> Finding {
+    Finding::fail(CHECK, subject, says)
+        .means("plustwo hangs, or something else listens there")
+        .remedy("`systemctl status plustwo` says what runs; `systemctl restart plustwo` starts it anew")
 }
 
 #[cfg(test)]

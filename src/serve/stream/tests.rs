@@ -27,8 +27,13 @@ impl Bench {
     }
 
     fn at(door: &str, change: impl FnOnce(&mut StreamLimits)) -> Self {
-        let mut limits =
-            StreamLimits { connections: 100, connections_per_client: 100, idle: PATIENCE, write: PATIENCE };
+        let mut limits = StreamLimits {
+            connections: 100,
+            connections_per_client: 100,
+            connections_per_prefix: 100,
+            idle: PATIENCE,
+            write: PATIENCE,
+        };
         change(&mut limits);
         let doors = Doors::open(&[door.parse().unwrap()], NonZeroUsize::MIN).unwrap();
         let gate = Arc::new(Semaphore::new(0));
@@ -363,7 +368,7 @@ async fn a_client_that_vanishes_frees_its_seat() {
     let mut client = bench.connect().await;
     client.send(&[b"later", b"now"]).await;
     assert_eq!(client.receive().await, b"now");
-    socket2::SockRef::from(&client.0).set_linger(Some(Duration::ZERO)).unwrap();
+    SockRef::from(&client.0).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     bench.until(|counts| counts.broken == 1 && bench.streams.open() == 0).await;
 }

@@ -22,24 +22,27 @@ use crate::serve::counters::{AddTo, Counter, ReplySource, When, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Surroundings};
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
 use crate::serve::open_doors::OpenDoors;
+use crate::serve::rate_limit::{Judgement, RateLimiter, ReplyKind};
 use crate::serve::server::Server;
+use crate::serve::wall_clock::WallClock;
+use crate::snapshot::protection::Rates;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
 use crate::udp::events::Events;
-use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, shut_for_receiving};
+use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, refuse_arrivals, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
 const PICK_STEP: u32 = 0x9e37_79b9;
 
+const _: () = assert!(BATCH <= u64::BITS as usize, "each slot has a bit");
 const _: () = assert!(BATCH <= LOOKUPS_MAX, "the cache is asked for a whole batch at a time");
 
 /// UDP workers that run.
@@ -47,13 +50,16 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     count: usize,
     doors: OpenDoors,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
 }
+
+/// When workers are to have ended, once they have been told to.
+type Stop = OnceLock<Nanos>;
 
 impl Workers {
     /// Starts one thread for each worker, which serves its sockets of the doors.
     pub fn start(server: &Server, doors: &OpenDoors, workers: usize) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(Stop::new());
         let mut started = Self { threads: Vec::new(), count: workers, doors: doors.clone(), stop };
         for index in 0..workers {
             let worker = Worker::new(server.clone(), index, doors.clone(), Arc::clone(&started.stop))?;
@@ -61,7 +67,7 @@ impl Workers {
             match thread {
                 Ok(thread) => started.threads.push(thread),
                 Err(error) => {
-                    started.stop();
+                    started.stop(server.precisely());
                     return Err(error);
                 }
             }
@@ -69,11 +75,15 @@ impl Workers {
         Ok(started)
     }
 
-    /// Answers what has arrived, then ends the threads.
-    pub fn stop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+    /// Answers what has arrived, then ends the threads. What comes from now on is dropped, so that there is an end to it;
+    /// what is left at `until` is not answered.
+    pub fn stop(&mut self, until: Nanos) {
+        // Told before, they go on until then.
+        let _ = self.stop.set(until);
         let table = self.doors.table();
         for socket in (0..self.count).flat_map(|worker| table.receiving(worker)).flatten() {
+            // Where the system refuses, what comes is answered as long as there is time.
+            let _ = refuse_arrivals(&socket);
             // It cannot fail on a socket that is open; and if it did, the next datagram would wake the worker.
             let _ = shut_for_receiving(&socket);
         }
@@ -87,7 +97,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(Nanos(0));
     }
 }
 
@@ -102,9 +112,11 @@ struct Worker {
     complained: u64,
     /// The sockets of the doors that receive, by place.
     sockets: Vec<Option<Arc<UdpSocket>>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     waiting: WaitingPlace,
     batch: Batch,
+    /// Datagrams of the batch that is being answered; 0 between two batches.
+    at_work: usize,
     work: BatchWork,
     /// What this batch has for the lanes; empty between two batches.
     orders: Orders<Waiter>,
@@ -129,6 +141,8 @@ pub struct BatchWork {
     /// Replies of this batch by source; none between two batches.
     replies: [u32; ReplySource::COUNT],
     random: SmallRng,
+    /// How many replies have gone where.
+    limiter: RateLimiter,
 }
 
 impl Default for BatchWork {
@@ -141,12 +155,13 @@ impl Default for BatchWork {
             // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
             // upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
+            limiter: RateLimiter::default(),
         }
     }
 }
 
 impl Worker {
-    fn new(server: Server, index: usize, doors: OpenDoors, stop: Arc<AtomicBool>) -> io::Result<Self> {
+    fn new(server: Server, index: usize, doors: OpenDoors, stop: Arc<Stop>) -> io::Result<Self> {
         let reader = server.publisher.reader();
         let (work, orders) = (BatchWork::default(), server.lanes.orders());
         let (sockets, waiting) = (Vec::new(), WaitingPlace::AtDoor(0));
@@ -161,6 +176,7 @@ impl Worker {
             stop,
             waiting,
             batch,
+            at_work: 0,
             work,
             orders,
             reader,
@@ -212,14 +228,17 @@ impl Worker {
     fn run(mut self) {
         while catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             tracing::error!(worker = self.index, "a UDP worker panicked and goes on; this is a bug, please report it");
+            let lost = std::mem::take(&mut self.at_work);
+            self.server.counters[self.index].panicked.add(lost as u64);
             self.work = BatchWork::default();
             self.orders = self.server.lanes.orders();
         }
     }
 
-    /// Receives and answers batches until the doors are shut and their queues empty.
+    /// Receives and answers batches until the doors are shut and their queues empty, or the time for that is over.
     fn serve(&mut self) {
         loop {
+            self.counters().turns.increment();
             if let Err(error) = self.take_up_doors() {
                 // Tried again with the next batch, and said once.
                 let version = self.doors.version();
@@ -228,18 +247,31 @@ impl Worker {
                     tracing::error!(worker = self.index, %error, "cannot take up other doors yet");
                 }
             }
-            let is_stopping = self.stop.load(Ordering::Acquire);
+            if let Some(until) = self.stop.get().copied() {
+                let refused = self.counters().receive_failed.get();
+                let received: usize = (0..self.sockets.len()).map(|door| self.serve_door(door, Wait::Poll)).sum();
+                // What the system refuses to hand over now is no empty queue.
+                let is_empty = received == 0 && self.counters().receive_failed.get() == refused;
+                if is_empty || self.server.precisely() >= until {
+                    break;
+                }
+                continue;
+            }
             let received = match self.waiting {
                 WaitingPlace::AtDoor(door) => self.serve_door(door, Wait::Block),
-                WaitingPlace::ForEvents(..) if is_stopping => {
-                    (0..self.sockets.len()).map(|door| self.serve_door(door, Wait::Poll)).sum()
-                }
                 WaitingPlace::ForEvents(..) => self.serve_ready(),
             };
-            if is_stopping && received == 0 {
-                break;
+            if received == 0 {
+                // Whoever has nothing to answer lets go of what is not served any more: it may be large.
+                self.reader.current();
             }
         }
+    }
+
+    /// Its counters.
+    #[inline]
+    fn counters(&self) -> &WorkerCounters {
+        &self.server.counters[self.index]
     }
 
     /// Waits for some doors to have something, and serves them; how many datagrams there were.
@@ -247,8 +279,8 @@ impl Worker {
         let WaitingPlace::ForEvents(events, ready) = &mut self.waiting else { return 0 };
         match events.wait(None) {
             Ok(count) => ready.extend((0..count).map(|index| events.number(index))),
-            Err(error) => {
-                tracing::error!(%error, "epoll failed");
+            Err(_) => {
+                self.server.counters[self.index].receive_failed.increment();
                 std::thread::sleep(RECEIVE_REST);
             }
         }
@@ -268,9 +300,9 @@ impl Worker {
         let Some(Some(socket)) = self.sockets.get(door) else { return 0 };
         let received = match self.batch.receive(socket, wait) {
             Ok(received) => received,
-            Err(error) => {
+            Err(_) => {
                 // The kernel lacks memory, or worse: a worker that tried again at once would make it no better.
-                tracing::debug!(%error, "receiving failed");
+                self.counters().receive_failed.increment();
                 std::thread::sleep(RECEIVE_REST);
                 return 0;
             }
@@ -278,6 +310,7 @@ impl Worker {
         if received == 0 {
             return 0;
         }
+        self.at_work = received;
         let door = DoorIndex(door as u32);
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
@@ -287,6 +320,7 @@ impl Worker {
         self.server.lanes.submit_all(&mut self.orders);
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
+        self.at_work = 0;
         shared.time(&mut self.work, self.server.precisely());
         received
     }
@@ -353,9 +387,22 @@ impl Batched<'_> {
         let snapshot = &self.published.snapshot;
         let slots = &mut work.slots[..received];
         let (mut view, mut queries_of_view) = (None, 0);
+        let rates = snapshot.protection.rates.as_ref();
+        // A bit for each slot whose client is not exempt from them.
+        let mut limitable = 0;
+        let mut clock = WallClock::default();
         for (index, slot) in slots.iter_mut().enumerate() {
             let datagram = batch.datagram(index);
-            handle::begin(slot, snapshot, whole(&datagram), self.door, datagram.client.ip().to_canonical());
+            let client = datagram.client.ip().to_canonical();
+            handle::begin(slot, snapshot, whole(&datagram), self.door, client);
+            if handle::has_cookie(slot)
+                && let Some(standing) = handle::meet_cookie(slot, snapshot, client, &mut clock)
+            {
+                self.counters.cookie(standing).increment();
+            }
+            if let Some(rates) = rates {
+                limitable |= u64::from(!rates.is_exempt(client)) << index;
+            }
             // Neighbours mostly have the same view, and are counted together.
             if handle::view(slot) == view {
                 queries_of_view += 1;
@@ -365,6 +412,9 @@ impl Batched<'_> {
             }
         }
         self.count_view(view, queries_of_view);
+        if let Some(rates) = rates.filter(|_| limitable != 0) {
+            self.limit(slots, batch, limitable, rates, &mut work.limiter);
+        }
         if snapshot.nodes.is_large() {
             touch(&snapshot.nodes, slots);
         }
@@ -413,6 +463,34 @@ impl Batched<'_> {
         }
     }
 
+    /// Judges the replies to those whose bit is set, before anything is done for them. A loop of its own and a short one, so
+    /// that the cache misses of a batch overlap.
+    #[inline(never)]
+    fn limit(
+        &self,
+        slots: &mut [Slot],
+        batch: &impl Datagrams,
+        mut limitable: u64,
+        rates: &Rates,
+        limiter: &mut RateLimiter,
+    ) {
+        while limitable != 0 {
+            let index = limitable.trailing_zeros() as usize;
+            limitable &= limitable - 1;
+            let slot = &mut slots[index];
+            let Some(kind) = handle::reply_kind(slot) else { continue };
+            let client = batch.datagram(index).client.ip().to_canonical();
+            let judgement = limiter.judge(rates, client, kind, self.began);
+            handle::limit(slot, judgement);
+            if judgement == Judgement::Drop {
+                match kind {
+                    ReplyKind::Answer => self.counters.answers_rate_limited.increment(),
+                    ReplyKind::Error => self.counters.errors_rate_limited.increment(),
+                }
+            }
+        }
+    }
+
     /// Counts queries of a view.
     fn count_view(&self, view: Option<ViewIndex>, queries: u64) {
         if let Some(view) = view {
@@ -439,6 +517,8 @@ impl Batched<'_> {
                 self.counters.silent.increment();
                 0
             }
+            // Counted when it was judged.
+            Outcome::Dropped => 0,
         };
         batch.set_reply(index, octets);
     }
@@ -527,6 +607,7 @@ fn whole<'d>(datagram: &Received<'d>) -> &'d [u8] {
 pub fn count_reply(counters: &WorkerCounters, reply: &Reply, when: When, add_to: AddTo) -> ReplySource {
     if reply.truncated {
         add_to(&counters.truncated, 1);
+        add_to(&counters.amplification_limit, u64::from(reply.bounded));
     }
     counters.replies.count_reply(reply, when, add_to)
 }
