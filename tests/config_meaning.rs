@@ -315,7 +315,7 @@ fn host_names_are_asked_of_the_system_unless_something_else_is_said() {
     let text = |upstream: &str| format!("version = 1\nupstream = {{ {upstream} }}\n{vpc}");
     let nameservers = ["127.0.0.2", "192.0.2.53", "192.0.2.54"];
     let bootstrap = |upstream: &str| {
-        let Configuration { model, settings } = configuration(&text(upstream), &nameservers);
+        let Configuration { model, settings, .. } = configuration(&text(upstream), &nameservers);
         (strings(&model.bootstrap), settings.upstream.bootstrap)
     };
     let system = (strings(["192.0.2.53:53", "192.0.2.54:53"]), Bootstrap::System);

@@ -1,11 +1,11 @@
 //! The commands that ask a running daemon: one request to its admin interface each, and the reply in words or as JSON.
 
 use super::{fail, say_out};
-use crate::daemon::admin::{ANSWER_WITHIN, SOCKET_NAME};
+use crate::daemon::admin::{ANSWER_WITHIN, SOCKET_NAME, exchange};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,8 +18,6 @@ const SOCKET: &str = "/run/plustwo/admin.sock";
 /// How long the daemon may take to say how it is: longer than those take who hold up its admin interface. One that hangs
 /// must not hold up who watches it.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
-/// Octets of a reply that are read at most.
-const REPLY_OCTETS_MAX: u64 = 64 << 20;
 
 /// Where the daemon is asked, and how its reply is shown.
 #[derive(Args, Debug)]
@@ -165,19 +163,6 @@ impl Asking {
         };
         UnixStream::connect(&path).and_then(|stream| exchange(stream, method, target)).map_err(failed)
     }
-}
-
-/// Sends a request and reads the reply to its end, which is that of the connection.
-fn exchange(mut stream: impl Read + io::Write, method: &str, target: &str) -> io::Result<(u16, String)> {
-    let request =
-        format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut reply = String::new();
-    stream.take(REPLY_OCTETS_MAX).read_to_string(&mut reply)?;
-    let odd = || io::Error::new(io::ErrorKind::InvalidData, "what answers there is not plustwo");
-    let (head, body) = reply.split_once("\r\n\r\n").ok_or_else(odd)?;
-    let code = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(odd)?;
-    Ok((code, body.to_owned()))
 }
 
 /// Percent-encodes what could mean something in a query (RFC 3986 section 2.3).
@@ -388,28 +373,5 @@ mod tests {
     fn names_are_encoded_for_a_query() {
         assert_eq!(encoded("www.example.com"), "www.example.com");
         assert_eq!(encoded("a b&name=é\\046"), "a%20b%26name%3D%C3%A9%5C046");
-    }
-
-    #[test]
-    fn what_answers_must_be_http() {
-        struct Wire(io::Cursor<&'static [u8]>);
-        impl Read for Wire {
-            fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-                self.0.read(octets)
-            }
-        }
-        impl io::Write for Wire {
-            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-                Ok(octets.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let reply = |octets: &'static [u8]| exchange(Wire(io::Cursor::new(octets)), "GET", "/");
-        assert_eq!(reply(b"HTTP/1.1 503 No\r\nA: b\r\n\r\n{}").unwrap(), (503, "{}".to_owned()));
-        for odd in [&b""[..], b"HTTP/1.1 200 OK\r\n", b"SSH-2.0\r\n\r\n", b"HTTP/1.1 2\r\n\r\n"] {
-            assert_eq!(reply(odd).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        }
     }
 }

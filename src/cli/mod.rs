@@ -1,6 +1,7 @@
 //! Words and exit codes: 0 fine, 1 problems, 2 usage.
 
 mod admin;
+mod doctor;
 mod generate;
 mod query;
 
@@ -38,6 +39,9 @@ enum Verb {
     Check(Configured),
     /// Asks a door one question, and shows the reply as dig does
     Query(query::Query),
+    /// Looks at this machine, the configuration and its targets, and says what stands in the way and what to do
+    #[command(long_about = doctor::LONG_ABOUT)]
+    Doctor(doctor::Doctor),
     #[command(flatten)]
     Ask(admin::Question),
     /// Writes the man pages, and completions for bash, zsh and fish
@@ -106,6 +110,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Verb::Check(configured) => check(&configured.source()),
         Verb::Query(asked) => query::query(&asked),
+        Verb::Doctor(asked) => doctor::doctor(asked),
         Verb::Ask(question) => admin::ask(question),
         Verb::Generate(asked) => generate::generate(&asked),
     }

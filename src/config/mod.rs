@@ -10,7 +10,8 @@ pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Pl
 pub use settings::{AdminSettings, Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
 
 use crate::aws::Model;
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 /// What the loader may ask of the machine; the daemon's reads below the configuration's folder, tests' and the
 /// built-in world's read from memory.
@@ -31,6 +32,29 @@ pub struct Configuration {
     pub model: Model,
     /// What does not.
     pub settings: Settings,
+    /// Where each door is written, for who has to say something of one.
+    pub door_places: DoorPlaces,
+}
+
+/// Where the doors are written, by address.
+#[derive(Clone, Debug, Default)]
+pub struct DoorPlaces(BTreeMap<SocketAddr, Place>);
+
+impl DoorPlaces {
+    /// The place of the door at an address; of several at port 0 the first.
+    pub fn of(&self, address: SocketAddr) -> Option<&Place> {
+        self.0.get(&address)
+    }
+}
+
+impl FromIterator<(SocketAddr, Place)> for DoorPlaces {
+    fn from_iter<I: IntoIterator<Item = (SocketAddr, Place)>>(places: I) -> Self {
+        let mut by_address = BTreeMap::new();
+        for (address, place) in places {
+            by_address.entry(address).or_insert(place);
+        }
+        Self(by_address)
+    }
 }
 
 /// What came of loading.

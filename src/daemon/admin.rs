@@ -4,12 +4,16 @@
 //! It runs on a thread of its own, which answers no query and waits for none, so that it is there when nothing else gets
 //! through. What it offers stands in `docs/admin.openapi.json`, which a test holds against it.
 
+mod client;
 mod routes;
 
+pub use client::exchange;
 pub(super) use routes::{Command, ReloadReport, Service};
 pub use routes::{ROUTES, Route};
 
+use super::port_holder::Holders;
 use crate::config::AdminSettings;
+use crate::dns::reply::Transport;
 use crate::udp::sys::try_lock;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -109,14 +113,18 @@ impl std::error::Error for AdminError {}
 
 impl Listeners {
     /// Binds what the settings say; without a socket there, the one in `runtime_directory`.
-    pub(super) fn bind(settings: &AdminSettings, runtime_directory: Option<&Path>) -> Result<Self, AdminError> {
+    /// The errors are all that there are.
+    pub(super) fn bind(settings: &AdminSettings, runtime_directory: Option<&Path>) -> Result<Self, Vec<AdminError>> {
         let own = || runtime_directory.map(|folder| folder.join(SOCKET_NAME));
         let unix = settings.socket.clone().or_else(own).map(|path| match bind_unix(&path) {
             Ok(bound) => Ok(bound),
             Err(error) => Err(AdminError::Socket(path, error)),
         });
-        let tcp = settings.http.map(|address| bind_tcp(address).map_err(|error| AdminError::Listen(address, error)));
-        Ok(Self { unix: unix.transpose()?, tcp: tcp.transpose()? })
+        let tcp = settings.http.map(|address| bind_tcp(address).map_err(|error| listen_error(address, error)));
+        match (unix.transpose(), tcp.transpose()) {
+            (Ok(unix), Ok(tcp)) => Ok(Self { unix, tcp }),
+            (unix, tcp) => Err(unix.err().into_iter().chain(tcp.err()).collect()),
+        }
     }
 }
 
@@ -182,6 +190,19 @@ impl Drop for SocketFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Why a loopback address cannot be listened on, with who has it.
+fn listen_error(address: SocketAddr, error: io::Error) -> AdminError {
+    let holders = match error.kind() {
+        io::ErrorKind::AddrInUse => Holders::look().of(address, &[Transport::Tcp]),
+        _ => Vec::new(),
+    };
+    let error = match holders.first() {
+        Some(holder) => io::Error::new(error.kind(), format!("{error}: {holder} holds {}", holder.address)),
+        None => error,
+    };
+    AdminError::Listen(address, error)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {

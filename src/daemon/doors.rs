@@ -1,6 +1,8 @@
 //! Which doors are open, and at which place: a file that names others opens and closes those, and touches no other.
 
 use super::error::ReloadError;
+use super::refused_door::RefusedDoor;
+use crate::config;
 use crate::serve::doors::{Doors, is_wildcard_over};
 use crate::serve::open_doors::{DoorsWatch, OpenDoors};
 use crate::serve::stream::Streams;
@@ -79,7 +81,12 @@ impl DoorPlaces {
     }
 
     /// Binds what these doors need beside those that are open. An error means that nothing has changed.
-    pub(super) fn prepare(&self, wanted: &[SocketAddr]) -> Result<NextDoors, ReloadError> {
+    pub(super) fn prepare(
+        &self,
+        wanted: &[SocketAddr],
+        door_places: &config::DoorPlaces,
+    ) -> Result<NextDoors, ReloadError> {
+        let refused = |errors| ReloadError::Doors(RefusedDoor::explain(errors, door_places));
         let mut here = self.by_address();
         let mut free = (0..).map(DoorIndex).filter(|door| self.at(*door).is_none());
         let mut places = Vec::new();
@@ -101,11 +108,11 @@ impl DoorPlaces {
         }
         let mut opened = Vec::new();
         for (door, configured, address) in revived {
-            let tcp = Doors::listen(address).map_err(|error| ReloadError::Doors(vec![error]))?;
+            let tcp = Doors::listen(address).map_err(|error| refused(vec![error]))?;
             opened.push(Opened { door, place: Place { configured, address, closed: None }, udp: None, tcp });
         }
         let addresses: Vec<SocketAddr> = new.iter().map(|(_, configured)| *configured).collect();
-        let doors = Doors::open(&addresses, self.workers).map_err(ReloadError::Doors)?;
+        let doors = Doors::open(&addresses, self.workers).map_err(refused)?;
         for ((((door, configured), udp), tcp), address) in
             new.into_iter().zip(doors.udp).zip(doors.tcp).zip(doors.addresses)
         {
@@ -228,7 +235,7 @@ mod tests {
         let Doors { udp, addresses, .. } = Doors::open(&configured, workers).unwrap();
         let open = OpenDoors::new(udp, workers.get()).unwrap();
         let mut places = DoorPlaces::new(&configured, &addresses, open.clone(), workers);
-        let next = places.prepare(&[]).unwrap();
+        let next = places.prepare(&[], &config::DoorPlaces::default()).unwrap();
         // Nobody works there, so that the door is closed without its worker.
         places.close(&next, &mut streams, Duration::ZERO);
         assert_eq!(places.open(next, &mut streams), DoorChanges { opened: 0, closed: 1 });

@@ -1,7 +1,8 @@
 //! Why the daemon does not start, or does not reload: for the person who must act.
 
+use super::admin::AdminError;
+use super::refused_door::{RefusedDoor, in_a_line};
 use crate::forward::streams::TlsRootsError;
-use crate::serve::doors::DoorError;
 use std::net::SocketAddr;
 use std::{fmt, io};
 
@@ -9,7 +10,9 @@ use std::{fmt, io};
 #[derive(Debug)]
 pub enum StartError {
     /// Doors that cannot be opened: all of them.
-    Doors(Vec<DoorError>),
+    Doors(Vec<RefusedDoor>),
+    /// Places where operators are to be answered, which cannot be opened; and such doors, if any.
+    Admin(Vec<AdminError>, Vec<RefusedDoor>),
     /// The system refused threads or other basic things.
     Runtime(io::Error),
     /// A certificate that `tls_roots` names cannot be a root.
@@ -19,14 +22,11 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Doors(errors) => {
-                for (index, error) in errors.iter().enumerate() {
-                    if index > 0 {
-                        writeln!(f)?;
-                    }
-                    write!(f, "error: {error}")?;
-                }
-                Ok(())
+            Self::Doors(doors) => f.write_str(&lines(doors)),
+            Self::Admin(errors, doors) => {
+                let errors: Vec<String> = errors.iter().map(|error| format!("error: {error}")).collect();
+                f.write_str(&errors.join("\n"))?;
+                if doors.is_empty() { Ok(()) } else { write!(f, "\n{}", lines(doors)) }
             }
             Self::Runtime(error) => write!(
                 f,
@@ -40,11 +40,16 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Doors, each in the form of a diagnostic.
+fn lines(doors: &[RefusedDoor]) -> String {
+    doors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// Why a reload changed nothing.
 #[derive(Debug)]
 pub enum ReloadError {
     /// Doors that were added and cannot be opened.
-    Doors(Vec<DoorError>),
+    Doors(Vec<RefusedDoor>),
     /// A door on every address of a port was added beside one on a single address, or the other way round.
     WildcardDoor(SocketAddr),
     /// `workers` was changed.
@@ -60,11 +65,8 @@ pub enum ReloadError {
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Self::Doors(errors) => {
-                for (index, error) in errors.iter().enumerate() {
-                    write!(f, "{}{error}", if index > 0 { "; " } else { "" })?;
-                }
-                return Ok(());
+            Self::Doors(doors) => {
+                return f.write_str(&doors.iter().map(in_a_line).collect::<Vec<_>>().join("; "));
             }
             Self::WildcardDoor(door) => {
                 return write!(

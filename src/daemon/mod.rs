@@ -3,6 +3,7 @@
 pub mod admin;
 mod cache_file;
 mod changes;
+pub mod doctor;
 mod doors;
 mod error;
 mod files;
@@ -11,6 +12,8 @@ mod loading;
 mod log;
 pub mod metrics;
 mod open_files;
+mod port_holder;
+mod refused_door;
 mod run;
 mod source;
 mod summary;
@@ -20,9 +23,11 @@ mod watch;
 mod watchdog;
 
 pub use error::{ReloadError, StartError};
+pub use refused_door::RefusedDoor;
 pub use run::{Options as RunOptions, run};
 pub use source::{BUILT_IN_TEXT, Source};
 
+use admin::AdminError;
 use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
 use metrics::{Metrics, ReloadResult};
@@ -103,7 +108,7 @@ pub struct Daemon {
 impl Daemon {
     /// Opens all doors or none, and serves.
     pub fn start(configuration: &Configuration) -> Result<Self, StartError> {
-        let Configuration { model, settings } = configuration;
+        let Configuration { model, settings, door_places } = configuration;
         let worker_count = worker_count(settings);
         let mut contexts = Contexts::default();
         let health = HealthStates::default();
@@ -113,7 +118,8 @@ impl Daemon {
         snapshot.protection = protection(settings, own_secret);
         let configured = compile::door_addresses(model);
         let runtime = runtime().map_err(StartError::Runtime)?;
-        let Doors { udp, tcp, addresses } = Doors::open(&configured, worker_count).map_err(StartError::Doors)?;
+        let Doors { udp, tcp, addresses } = Doors::open(&configured, worker_count)
+            .map_err(|errors| StartError::Doors(RefusedDoor::explain(errors, door_places)))?;
         let open_doors = OpenDoors::new(udp, worker_count.get()).map_err(StartError::Runtime)?;
         let limits = &settings.limits;
         let workers = worker_count.get();
@@ -168,6 +174,12 @@ impl Daemon {
         })
     }
 
+    /// What cannot be opened where operators are to be answered, and the doors that could not be either: all at once.
+    fn admin_refused(errors: Vec<AdminError>, configuration: &Configuration) -> StartError {
+        let doors = Doors::obstacles(&compile::door_addresses(&configuration.model));
+        StartError::Admin(errors, RefusedDoor::explain(doors, &configuration.door_places))
+    }
+
     /// Where the doors are: shared ones, each VPC's plus-two doors, then those of inbound endpoints.
     pub fn door_addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -198,7 +210,7 @@ impl Daemon {
     }
 
     fn take_up(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
-        let Configuration { model, settings } = configuration;
+        let Configuration { model, settings, door_places } = configuration;
         if settings.workers != self.settings.workers {
             return Err(ReloadError::Workers);
         }
@@ -213,7 +225,7 @@ impl Daemon {
         if settings.admin != self.settings.admin {
             return Err(ReloadError::Admin);
         }
-        let next = self.doors.prepare(&compile::door_addresses(model))?;
+        let next = self.doors.prepare(&compile::door_addresses(model), door_places)?;
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
         let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
         snapshot.place_doors(&next.places);

@@ -49,7 +49,7 @@ pub(super) fn shares(settings: &Settings, door_sockets: usize, lanes: usize) -> 
 
 /// Who may have how many where so many files may be open. Streams of clients take half of the files at most, those to
 /// targets an eighth, health checks a sixteenth.
-fn allowed(wanted: usize, may: usize, door_sockets: usize, lanes: usize, tcp_connections: usize) -> Shares {
+pub(super) fn allowed(wanted: usize, may: usize, door_sockets: usize, lanes: usize, tcp_connections: usize) -> Shares {
     let probes = PROBES_AT_A_TIME_MAX.min(may / 16);
     let streams = tcp_connections.min(may / 2) + STREAMS_TO_TARGETS.min(may / 8);
     let reserved = FILES_OF_THE_PROCESS + door_sockets + lanes * FILES_OF_A_LANE + streams + probes;

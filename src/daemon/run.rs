@@ -79,7 +79,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     log::start_events(configuration.settings.log_level);
     let runtime_directory = options.runtime_directory.as_deref().filter(|_| *source != Source::BuiltIn);
     let listeners = Listeners::bind(&configuration.settings.admin, runtime_directory);
-    let listeners = listeners.map_err(|error| format!("error: {error}"))?;
+    let listeners = listeners.map_err(|errors| Daemon::admin_refused(errors, &configuration).to_string())?;
     let daemon = Daemon::start(&configuration).map_err(|error| error.to_string())?;
     say(&summary::summary(&configuration.model, daemon.door_addresses()));
     if *source == Source::BuiltIn {

@@ -4,6 +4,7 @@ use super::files::{FileRead, Named};
 use crate::config::{self, Configuration, Loaded, Surroundings};
 use crate::dns::target::DNS_PORT;
 use std::cell::RefCell;
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,16 @@ impl Source {
     }
 }
 
+impl fmt::Display for Source {
+    /// As diagnostics call it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("the built-in example world"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// What came of reading a source.
 pub(super) struct Read {
     /// The configuration; the error is a sentence for the operator.
@@ -111,7 +122,7 @@ pub(super) fn load_text(
 }
 
 /// Whether an address is one of this machine's. Nothing is sent.
-fn is_own_address(ip: IpAddr) -> bool {
+pub(super) fn is_own_address(ip: IpAddr) -> bool {
     let (every, any_may_be_bound) = match ip {
         IpAddr::V4(_) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "/proc/sys/net/ipv4/ip_nonlocal_bind"),
         IpAddr::V6(_) => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "/proc/sys/net/ipv6/ip_nonlocal_bind"),

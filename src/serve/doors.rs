@@ -29,23 +29,11 @@ impl Doors {
     /// also where that is another plustwo of the same user; it is given the option afterwards, for the other
     /// workers' sockets to join. No connection is taken in before the last door is bound.
     pub fn open(addresses: &[SocketAddr], workers: NonZeroUsize) -> Result<Self, Vec<DoorError>> {
+        let bound = bind_all(addresses, workers)?;
         let mut problems = Vec::new();
-        let mut bound: Vec<Option<BoundDoor>> = addresses.iter().map(|_| None).collect();
-        // Wildcards first: binding one alone proves that nobody else holds its port on any address.
-        let (wildcards, concrete): (Vec<usize>, Vec<usize>) =
-            (0..addresses.len()).partition(|&door| addresses[door].ip().is_unspecified());
-        for door in wildcards.into_iter().chain(concrete) {
-            match BoundDoor::bind(addresses[door], workers, Neighbours::of(addresses[door], addresses)) {
-                Ok(done) => bound[door] = Some(done),
-                Err(errors) => problems.extend(errors),
-            }
-        }
-        let bound: Vec<BoundDoor> = bound.into_iter().flatten().collect();
-        if problems.is_empty() {
-            for door in &bound {
-                if let Err(error) = door.tcp.listen(TCP_BACKLOG) {
-                    problems.push(DoorError { address: door.address, transport: Transport::Tcp, error });
-                }
+        for door in &bound {
+            if let Err(error) = door.tcp.listen(TCP_BACKLOG) {
+                problems.push(DoorError { address: door.address, transport: Transport::Tcp, error });
             }
         }
         if !problems.is_empty() {
@@ -58,6 +46,12 @@ impl Doors {
             doors.addresses.push(door.address);
         }
         Ok(doors)
+    }
+
+    /// What would stand in the way of opening these doors now: every socket is bound as [`Self::open`] does it, none
+    /// listens, and all are closed again at once.
+    pub fn obstacles(addresses: &[SocketAddr]) -> Vec<DoorError> {
+        bind_all(addresses, NonZeroUsize::MIN).err().unwrap_or_default()
     }
 
     /// Opens only the stream side of a door, whose datagram side is open.
@@ -93,44 +87,6 @@ impl DoorError {
     pub fn is_taken(&self) -> bool {
         self.error.kind() == io::ErrorKind::AddrInUse
     }
-
-    /// What the operator can do about it.
-    fn remedy(&self) -> String {
-        let (ip, port) = (self.address.ip(), self.address.port());
-        match self.error.raw_os_error() {
-            Some(libc::EADDRINUSE) => {
-                let sockets = match self.transport {
-                    Transport::Udp => "-ulpn",
-                    Transport::Tcp => "-tlpn",
-                };
-                format!(
-                    "another program, perhaps another plustwo, holds it: `ss {sockets} 'sport = :{port}'` names it; \
-                     stop that program or choose another address"
-                )
-            }
-            Some(libc::EACCES | libc::EPERM) if port < UNPRIVILEGED_PORTS_FROM => format!(
-                "ports below {UNPRIVILEGED_PORTS_FROM} need a privilege: `AmbientCapabilities=CAP_NET_BIND_SERVICE` in \
-                 the systemd unit, `setcap cap_net_bind_service=+ep` on the binary, \
-                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or a port from {UNPRIVILEGED_PORTS_FROM} on"
-            ),
-            Some(libc::EADDRNOTAVAIL) => {
-                let (family, prefix) = if ip.is_ipv4() { ("", 32) } else { ("-6 ", 128) };
-                format!(
-                    "the address is not on this machine: add it, for example with \
-                     `ip {family}addr add {ip}/{prefix} dev lo`, or choose one that `ip {family}addr` shows"
-                )
-            }
-            Some(libc::EAFNOSUPPORT) => {
-                "this machine has IPv6 switched off: switch it on, or remove the IPv6 doors".to_owned()
-            }
-            Some(libc::EMFILE | libc::ENFILE) => {
-                "too many open files: raise `LimitNOFILE=` in the systemd unit (`ulimit -n`); \
-                 each door takes one descriptor a worker and one for TCP"
-                    .to_owned()
-            }
-            _ => "the system refuses this address; choose another".to_owned(),
-        }
-    }
 }
 
 impl fmt::Display for DoorError {
@@ -139,7 +95,7 @@ impl fmt::Display for DoorError {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
         };
-        write!(f, "cannot listen on {} over {transport}: {}; {}", self.address, self.error, self.remedy())
+        write!(f, "cannot listen on {} over {transport}: {}", self.address, self.error)
     }
 }
 
@@ -156,8 +112,6 @@ pub const TCP_BACKLOG: i32 = 1024;
 pub const RECEIVE_BUFFER_OCTETS: usize = 4 * 1024 * 1024;
 /// How many ports the system may pick for UDP until one is free for TCP too.
 pub const PORT_TRIES: u32 = 32;
-/// The first port anybody may bind, unless the system says otherwise.
-const UNPRIVILEGED_PORTS_FROM: u16 = 1024;
 
 /// Whether one of two doors is on every address of a port and the other on one of them: these have to be opened together.
 pub fn is_wildcard_over(one: SocketAddr, other: SocketAddr) -> bool {
@@ -187,6 +141,22 @@ impl Neighbours {
             Some(_) => Self::Above,
         }
     }
+}
+
+/// Binds every socket of every door, or reports everything that stands in the way.
+fn bind_all(addresses: &[SocketAddr], workers: NonZeroUsize) -> Result<Vec<BoundDoor>, Vec<DoorError>> {
+    let mut problems = Vec::new();
+    let mut bound: Vec<Option<BoundDoor>> = addresses.iter().map(|_| None).collect();
+    // Wildcards first: binding one alone proves that nobody else holds its port on any address.
+    let (wildcards, concrete): (Vec<usize>, Vec<usize>) =
+        (0..addresses.len()).partition(|&door| addresses[door].ip().is_unspecified());
+    for door in wildcards.into_iter().chain(concrete) {
+        match BoundDoor::bind(addresses[door], workers, Neighbours::of(addresses[door], addresses)) {
+            Ok(done) => bound[door] = Some(done),
+            Err(errors) => problems.extend(errors),
+        }
+    }
+    if problems.is_empty() { Ok(bound.into_iter().flatten().collect()) } else { Err(problems) }
 }
 
 /// A door whose sockets are bound and not yet used.

@@ -449,6 +449,18 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether something keeps the machine's clock right (adjtimex(2)). Changes nothing.
+///
+/// It stands here because it is a foreign call.
+pub fn is_clock_synchronized() -> io::Result<bool> {
+    // SAFETY: the structure is plain numbers, for which zeros are a value; with no mode set the kernel only writes it.
+    let state = unsafe {
+        let mut clock: libc::timex = zeroed();
+        libc::adjtimex(&mut clock)
+    };
+    outcome(if state < 0 { -1 } else { 0 }).map(|()| state != libc::TIME_ERROR)
+}
+
 /// Sets don't-fragment and ignores what strangers say of the path (`IP_PMTUDISC_PROBE`): replies stay at 1232 octets and
 /// queries far below, nothing spoofed sticks, and no fragment identifier has to be made (4–5 % of a query).
 pub fn probe_path_mtu(socket: &impl AsRawFd, family: Family) -> io::Result<()> {

@@ -6,6 +6,7 @@ use super::document::{ServerTable, Texts};
 use super::source::At;
 use super::table::Text;
 use crate::aws::SharedDoors;
+use crate::config::DoorPlaces;
 use crate::config::diagnostic::quoted;
 use crate::config::settings::PRIVATE_NETWORKS;
 use crate::dns::target::parse_socket_address;
@@ -132,6 +133,12 @@ impl<'t> Builder<'t, '_> {
     /// The door of ours that questions to this address would come in by.
     pub(super) fn door_reached_at(&self, target: SocketAddr) -> Option<&Door> {
         self.doors.reached_at(target, self.surroundings.is_own_address)
+    }
+
+    /// Where every door is written.
+    pub(super) fn door_places(&self) -> DoorPlaces {
+        let place = |door: &Door| (door.address, self.reading.place(door.at, &*door.label));
+        self.doors.list.iter().map(place).collect()
     }
 
     /// Reads one address and port; multicast can be no door.

@@ -149,7 +149,8 @@ fn settle<'t>(
         // When all files are known that are read.
         settings.cache.file = cache_file::settle(file, file_name, &builder.further_files, &mut builder.reading);
     }
-    (Configuration { model: builder.model, settings }, builder.reading)
+    let door_places = builder.door_places();
+    (Configuration { model: builder.model, settings, door_places }, builder.reading)
 }
 
 /// A model in the making.

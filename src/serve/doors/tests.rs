@@ -63,7 +63,6 @@ fn a_second_opening_of_a_door_is_an_error_that_names_it() {
         assert!(error.is_taken());
         let text = error.to_string();
         assert!(text.contains(&address.to_string()), "{text}");
-        assert!(text.contains("another plustwo"), "{text}");
     }
     let wildcard = Doors::open(&[SocketAddr::new(at("0.0.0.0:0").ip(), address.port())], workers(1)).unwrap_err();
     assert!(wildcard.iter().all(DoorError::is_taken));
@@ -81,7 +80,6 @@ fn a_list_with_a_taken_door_leaves_the_others_free() {
     let taken = held.addresses[0];
     let missing = at("192.0.2.1:5300");
     assert_eq!(failed, [(taken, false), (taken, true), (missing, false), (missing, true)]);
-    assert!(errors.iter().any(|e| e.to_string().contains("ip addr add 192.0.2.1/32 dev lo")));
     assert!(TcpStream::connect(free).is_err());
     UdpSocket::bind(free).unwrap();
     TcpListener::bind(free).unwrap();
@@ -94,7 +92,6 @@ fn a_door_whose_tcp_side_alone_is_taken_is_not_opened() {
     let errors = Doors::open(&[address], workers(1)).unwrap_err();
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].address, errors[0].transport), (address, Transport::Tcp));
-    assert!(errors[0].to_string().contains("ss -tlpn"));
     UdpSocket::bind(address).unwrap();
 }
 
@@ -145,13 +142,15 @@ fn the_wildcard_of_ipv6_leaves_ipv4_alone() {
 }
 
 #[test]
-fn a_privileged_port_says_which_privilege() {
-    let error = DoorError {
-        address: at("127.0.0.1:53"),
-        transport: Transport::Udp,
-        error: io::Error::from_raw_os_error(libc::EACCES),
+fn trying_says_what_opening_would_and_leaves_the_doors_free() {
+    let held = Doors::open(&[own_door(4)], workers(1)).unwrap();
+    let free = own_door(5);
+    assert!(Doors::obstacles(&[free]).is_empty());
+    let found = |addresses: &[SocketAddr]| -> Vec<_> {
+        Doors::obstacles(addresses).iter().map(|error| (error.address, error.transport)).collect()
     };
-    assert!(error.to_string().contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
-    let many = DoorError { error: io::Error::from_raw_os_error(libc::EMFILE), ..error };
-    assert!(many.to_string().contains("LimitNOFILE"));
+    let taken = held.addresses[0];
+    assert_eq!(found(&[taken, free]), [(taken, Transport::Udp), (taken, Transport::Tcp)]);
+    Doors::open(&[free], workers(2)).unwrap();
+    TcpStream::connect(taken).unwrap();
 }
