@@ -89,11 +89,11 @@ fn shipped() -> Vec<PathBuf> {
     files
 }
 
-/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty, and one of
+/// Loads a file as the daemon would from where it lies; a zone file that is only shown has nothing in it, and one of
 /// certificates has one.
 fn load_beside(path: &Path, text: &str) -> Loaded {
     let below = path.parent().expect("a file lies in a folder");
-    let shown = |file: &str| if file.ends_with(".pem") { include_str!("config/accepted/corp-ca.pem") } else { "" };
+    let shown = |file: &str| if file.ends_with(".pem") { include_str!("config/accepted/corp-ca.pem") } else { ";\n" };
     let surroundings = Surroundings {
         read_file: &|file| Ok(fs::read_to_string(below.join(file)).unwrap_or_else(|_| shown(file).to_owned())),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
