@@ -17,7 +17,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,33 @@ const SOCKET_MODE: u32 = 0o660;
 pub(super) struct Admin {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    socket: Option<PathBuf>,
+    socket: Option<OwnSocket>,
+}
+
+/// A socket of ours, as the file system knows it.
+struct OwnSocket {
+    path: PathBuf,
+    /// Device and number: what another program has put in its place is not ours to remove.
+    identity: Option<(u64, u64)>,
+}
+
+impl OwnSocket {
+    fn new(path: PathBuf) -> Self {
+        Self { identity: identity(&path), path }
+    }
+
+    /// Removes it, if it is still there.
+    fn remove(&self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // One that is left is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What tells a file from any other, itself and not what it may lead to.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Listeners that are bound.
@@ -133,7 +159,7 @@ impl Admin {
             return Ok(None);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (unix, socket) = unix.map_or((None, None), |(listener, path)| (Some(listener), Some(path)));
+        let (unix, socket) = unix.map_or((None, None), |(listener, path)| (Some(listener), Some(OwnSocket::new(path))));
         let (unix, tcp) = {
             let _entered = runtime.enter();
             (unix.map(UnixListener::from_std).transpose()?, tcp.map(TcpListener::from_std).transpose()?)
@@ -165,8 +191,7 @@ impl Drop for Admin {
             let _ = thread.join();
         }
         if let Some(socket) = &self.socket {
-            // One that is left is replaced at the next start.
-            let _ = fs::remove_file(socket);
+            socket.remove();
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::cache_file::may_be_believed;
 use super::files::Named;
+use super::metrics::Failures;
 use super::source::{Notes, Read, folder_of, load_text, put_before};
 use crate::udp::sys::effective_user;
 use std::cell::RefCell;
@@ -15,6 +16,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -33,6 +36,7 @@ type Texts = Vec<(Named, String)>;
 pub(super) struct LastGood {
     folder: PathBuf,
     keep: Option<(Sender<Texts>, JoinHandle<()>)>,
+    failures: Failures,
 }
 
 impl LastGood {
@@ -40,6 +44,8 @@ impl LastGood {
     pub(super) fn start(folder: &Path) -> io::Result<Self> {
         let (sender, configurations) = channel::<Texts>();
         let own = folder.to_owned();
+        let failures = Failures::default();
+        let failed = Arc::clone(&failures);
         let thread = std::thread::Builder::new().name("last-good".to_owned()).spawn(move || {
             while let Ok(mut texts) = configurations.recv() {
                 // Of several only the newest counts.
@@ -48,15 +54,23 @@ impl LastGood {
                 }
                 match keep(&own, &texts) {
                     Ok(()) => tracing::debug!(folder = %own.display(), "kept the configuration as the last good one"),
-                    Err(error) => tracing::warn!(
-                        folder = %own.display(),
-                        "the configuration was not kept as the last good one: {error}; the folder must be there, and \
-                         writable for the user who runs plustwo (in the unit: StateDirectory=)"
-                    ),
+                    Err(error) => {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(
+                            folder = %own.display(),
+                            "the configuration was not kept as the last good one: {error}; the folder must be there, \
+                             writable for the user who runs plustwo (in the unit: StateDirectory=), and with room for it"
+                        );
+                    }
                 }
             }
         })?;
-        Ok(Self { folder: folder.to_owned(), keep: Some((sender, thread)) })
+        Ok(Self { folder: folder.to_owned(), keep: Some((sender, thread)), failures })
+    }
+
+    /// How often a configuration could not be kept.
+    pub(super) fn failures(&self) -> Failures {
+        Arc::clone(&self.failures)
     }
 
     /// Keeps what a configuration was made of; what was there before goes.
@@ -127,14 +141,27 @@ impl Index {
     }
 }
 
-/// Keeps these in the place of what is kept.
+/// Keeps these in the place of what is kept; where that fails, what is kept stays, and nothing is left beside it.
 fn keep(folder: &Path, texts: &[(Named, String)]) -> io::Result<()> {
     let link = folder.join(LINK);
     let (one, other) = (folder.join("last-good.1"), folder.join("last-good.2"));
     let now = fs::read_link(&link).ok();
     let next = if now.as_deref() == Some(Path::new("last-good.1")) { other } else { one };
     remove_folder(&next)?;
-    fs::DirBuilder::new().create(&next)?;
+    let written = fs::DirBuilder::new().create(&next).and_then(|()| write_all(&next, texts));
+    if let Err(error) = written.and_then(|()| lead_to(&next, folder, &link)) {
+        // On a full disk it would be in the way of others; if it cannot be removed either, the next one tries.
+        let _ = remove_folder(&next);
+        return Err(error);
+    }
+    if let Some(now) = now {
+        remove_folder(&folder.join(now))?;
+    }
+    Ok(())
+}
+
+/// Writes these and their index into a new folder.
+fn write_all(next: &Path, texts: &[(Named, String)]) -> io::Result<()> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut index = format!("{HEAD}\nkept {}\n", since_1970.as_secs());
     let mut number = 0;
@@ -153,7 +180,11 @@ fn keep(folder: &Path, texts: &[(Named, String)]) -> io::Result<()> {
         };
         write(&next.join(at.to_string()), text.as_bytes())?;
     }
-    write(&next.join("index"), index.as_bytes())?;
+    write(&next.join("index"), index.as_bytes())
+}
+
+/// Lets the link lead to a folder that is whole.
+fn lead_to(next: &Path, folder: &Path, link: &Path) -> io::Result<()> {
     // The link is swapped by a rename, for a link cannot be changed.
     let beside = folder.join("last-good.new");
     if let Err(error) = fs::remove_file(&beside)
@@ -162,12 +193,9 @@ fn keep(folder: &Path, texts: &[(Named, String)]) -> io::Result<()> {
         return Err(error);
     }
     symlink(next.file_name().unwrap_or_default(), &beside)?;
-    fs::rename(&beside, &link)?;
+    fs::rename(&beside, link)?;
     // Not every file system knows how to do this, and the content is safe.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    if let Some(now) = now {
-        remove_folder(&folder.join(now))?;
-    }
     Ok(())
 }
 
@@ -190,6 +218,7 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::daemon::Source;
+    use crate::daemon::memory::Room;
 
     const TEXT: &str = "version = 1\nregion = \"eu-central-1\"\nupstream = { targets = [] }\n[[vpc]]\nid = \"vpc-a\"\n\
                         listen = [\"127.0.0.1:1\"]\n[[hosted_zone]]\nid = \"Z1\"\nname = \"example.com\"\nvpcs = [\"vpc-a\"]\n\
@@ -204,7 +233,7 @@ mod tests {
         assert!(last_good.read(&path).is_err_and(|error| error.contains("there is no last good configuration")));
         for round in 1..4 {
             fs::write(folder.path().join("zone"), format!("www 60 A 10.0.0.{round}\n")).unwrap();
-            let read = Source::File(path.clone()).read(true);
+            let read = Source::File(path.clone()).read(true, Room::unlimited());
             assert!(read.loaded.unwrap().configuration.is_some());
             fs::write(folder.path().join("zone"), "no zone").unwrap();
             keep(state.path(), &read.texts).unwrap();

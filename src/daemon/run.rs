@@ -6,6 +6,7 @@ use super::files::{FileRead, Named};
 use super::last_good::LastGood;
 use super::loading::{LoadState, Loading};
 use super::log::{self, say};
+use super::memory::Room;
 use super::metrics::ReloadResult;
 use super::source::Read;
 use super::watch::FileWatch;
@@ -52,7 +53,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     }
     let last_good = options.state_directory.as_deref().filter(|_| *source != Source::BuiltIn).map(LastGood::start);
     let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
-    let attempt = match control.load(source, last_good.is_some()) {
+    let attempt = match control.load(source, last_good.is_some(), false) {
         Awaited::Done(attempt) => attempt,
         Awaited::Leave(_) => return Ok(()),
     };
@@ -76,6 +77,9 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     }
     if source.has_targets_of_the_operator() {
         daemon.probe_loops(&configuration.model);
+    }
+    if let Some(last_good) = &last_good {
+        daemon.metrics().watch_last_good(last_good.failures());
     }
     let loading = Loading::new(inventory.sizes(), Arc::clone(&files));
     match &fallen_back {
@@ -210,13 +214,15 @@ impl Control {
         runtime.block_on(signals.next(left, watch, commands.as_mut()))
     }
 
-    /// Loads a configuration, unless a signal says to leave before it is done.
-    fn load(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
+    /// Loads a configuration, unless a signal says to leave before it is done. Where another one `is_served` meanwhile, it
+    /// takes no more memory than there is.
+    fn load(&mut self, source: &Source, keeps_texts: bool, is_served: bool) -> Awaited<Attempt> {
         let source = source.clone();
         let (done, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            let room = if is_served { Room::now() } else { Room::unlimited() };
             // Nobody listens any more once a signal said to leave.
-            let _ = done.send(Attempt::of(source.read(keeps_texts)));
+            let _ = done.send(Attempt::of(source.read(keeps_texts, room)));
         });
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
@@ -245,6 +251,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Nobody waits for it: a file that may not grow any more (`ulimit -f`) is an error of whoever writes it, and no end.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -253,6 +261,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
@@ -263,7 +272,7 @@ impl Signals {
         watch: Option<&FileWatch>,
         commands: Option<&mut mpsc::Receiver<Command>>,
     ) -> Wish {
-        let Self { terminate, interrupt, hang_up } = self;
+        let Self { terminate, interrupt, hang_up, .. } = self;
         let changed = async {
             match watch {
                 Some(watch) => watch.changed().await,
@@ -345,7 +354,7 @@ impl Serving {
             waiting = left;
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
-                Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some()) {
+                Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some(), true) {
                     Awaited::Done(attempt) => {
                         self.take_up(attempt);
                         // The model is gone; the old snapshot may stay as long as a worker without queries holds it.

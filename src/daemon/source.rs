@@ -1,6 +1,7 @@
 //! Where a configuration comes from: the built-in example world, or a file and those it names.
 
-use super::files::{FileRead, Named};
+use super::files::{FILE_OCTETS_MAX, FileRead, Named};
+use super::memory::Room;
 use crate::config::{self, Configuration, Loaded, Surroundings};
 use crate::dns::target::DNS_PORT;
 use std::cell::RefCell;
@@ -36,14 +37,15 @@ impl Source {
 
     /// Reads it, and whatever it names. The error is a sentence for the operator.
     pub fn load(&self) -> Result<Loaded, String> {
-        self.read(false).loaded
+        self.read(false, Room::unlimited()).loaded
     }
 
     /// The same, with every file that was read on the way, whatever came of it.
     ///
-    /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere.
-    pub(super) fn read(&self, keeps_texts: bool) -> Read {
-        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new) });
+    /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere. Files for which there is no `room`
+    /// are not read.
+    pub(super) fn read(&self, keeps_texts: bool, room: Room) -> Read {
+        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new), room });
         let loaded = match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
@@ -59,7 +61,7 @@ impl Source {
                 })
             }
         };
-        let Notes { files, texts } = notes.into_inner();
+        let Notes { files, texts, .. } = notes.into_inner();
         Read { loaded, files, texts: texts.unwrap_or_default() }
     }
 }
@@ -79,6 +81,8 @@ pub(super) struct Read {
 pub(super) struct Notes {
     files: Vec<FileRead>,
     texts: Option<Vec<(Named, String)>>,
+    /// What reading them may still take.
+    room: Room,
 }
 
 /// The folder that a configuration's paths count from.
@@ -147,14 +151,21 @@ fn read_below(folder: &Path, name: &str, notes: &RefCell<Notes>) -> Result<Strin
     match is_inside() {
         Ok(()) => read(&written, Named::Configured(name.to_owned()), notes),
         Err(refused) => {
-            notes.borrow_mut().files.push(FileRead::unread(&written, Named::Configured(name.to_owned())));
+            notes.borrow_mut().files.push(FileRead::refused(&written, Named::Configured(name.to_owned())));
             Err(refused)
         }
     }
 }
 
-/// Reads a whole file of UTF-8 text, and notes that it was read.
+/// Reads a whole file of UTF-8 text, if there is room for what is made of it, and notes that it was read.
 fn read(path: &Path, named: Named, notes: &RefCell<Notes>) -> Result<String, String> {
+    let octets = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    // What is too large in any case is said to be that.
+    let taken = if octets > FILE_OCTETS_MAX { Ok(()) } else { notes.borrow_mut().room.take(octets) };
+    if let Err(reason) = taken {
+        notes.borrow_mut().files.push(FileRead::refused(path, named));
+        return Err(format!("{} is not read: {reason}", path.display()));
+    }
     let (file, text) = FileRead::read(path, named.clone());
     let mut notes = notes.borrow_mut();
     notes.files.push(file);

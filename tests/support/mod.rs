@@ -12,6 +12,7 @@ pub(crate) mod binary;
 pub(crate) mod case;
 pub(crate) mod compatibility;
 pub(crate) mod netns;
+pub(crate) mod operated;
 pub(crate) mod peers;
 pub(crate) mod present;
 pub(crate) mod raw;
