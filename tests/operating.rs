@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::binary::{Program, outcome, plustwo};
-use support::need_tool;
 use support::operated::{Operated, Start, configuration, number_at, remove, replace, wait_until, zone};
+use support::{need_tool, skip};
 
 /// Forwards nothing.
 const ALONE: &str = "upstream = { targets = [] }\n";
@@ -18,8 +18,9 @@ const ALONE: &str = "upstream = { targets = [] }\n";
 /// Makes something of a file that is there.
 type Spoil = fn(&Path);
 
-fn write(path: &Path, octets: impl AsRef<[u8]>) {
-    replace(path, octets);
+/// Nobody may read it any more.
+fn take_away(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0o000)).expect("it is ours");
 }
 
 /// As long as this says, though there is nothing in it.
@@ -46,7 +47,7 @@ fn folder(path: &Path) {
 /// The text of a file that is good, with something done to it.
 fn edit(path: &Path, change: impl FnOnce(String) -> String) {
     let text = fs::read_to_string(path).expect("it is good until now");
-    write(path, change(text));
+    replace(path, change(text));
 }
 
 /// How a configuration can be spoilt, and words that are said of it.
@@ -63,15 +64,11 @@ const SPOILT_CONFIGURATIONS: [(&str, Spoil, &str); 17] = [
         |path| edit(path, |text| text[..text.rfind("vpcs = [\"").expect("written so") + 10].to_owned()),
         "not TOML",
     ),
-    ("nothing in it", |path| write(path, ""), "`version` is missing"),
+    ("nothing in it", |path| replace(path, ""), "`version` is missing"),
     ("gone", remove, "No such file"),
-    (
-        "nobody may read it",
-        |path| fs::set_permissions(path, Permissions::from_mode(0)).expect("it is ours"),
-        "Permission denied",
-    ),
-    ("not UTF-8", |path| write(path, b"version = 1 # caf\xe9\n"), "valid UTF-8"),
-    ("UTF-16", |path| write(path, b"\xff\xfev\0e\0r\0"), "valid UTF-8"),
+    ("nobody may read it", take_away, "Permission denied"),
+    ("not UTF-8", |path| replace(path, b"version = 1 # caf\xe9\n"), "valid UTF-8"),
+    ("UTF-16", |path| replace(path, b"\xff\xfev\0e\0r\0"), "valid UTF-8"),
     ("zeros, as after a power failure", |path| edit(path, |text| "\0".repeat(text.len())), "not TOML"),
     ("a folder", folder, "it is not a file"),
     ("a pipe", pipe, "it is not a file"),
@@ -84,26 +81,22 @@ const SPOILT_CONFIGURATIONS: [(&str, Spoil, &str); 17] = [
 
 /// How a zone file can be spoilt, and words that are said of it.
 const SPOILT_ZONES: [(&str, Spoil, &str); 17] = [
-    ("a syntax error", |path| write(path, "www 60 A 10.0.0.300\n"), "10.0.0.300"),
-    ("half of it", |path| write(path, "www 60 A 10.0.0.9\ndb 60 A"), "zone:2:"),
-    ("nothing in it", |path| write(path, ""), "is empty"),
+    ("a syntax error", |path| replace(path, "www 60 A 10.0.0.300\n"), "10.0.0.300"),
+    ("half of it", |path| replace(path, "www 60 A 10.0.0.9\ndb 60 A"), "zone:2:"),
+    ("nothing in it", |path| replace(path, ""), "is empty"),
     ("gone", remove, "No such file"),
-    (
-        "nobody may read it",
-        |path| fs::set_permissions(path, Permissions::from_mode(0)).expect("it is ours"),
-        "Permission denied",
-    ),
-    ("not UTF-8", |path| write(path, b"www 60 A 10.0.0.9 ; caf\xe9\n"), "valid UTF-8"),
+    ("nobody may read it", take_away, "Permission denied"),
+    ("not UTF-8", |path| replace(path, b"www 60 A 10.0.0.9 ; caf\xe9\n"), "valid UTF-8"),
     ("zeros, as after a power failure", |path| edit(path, |text| "\0".repeat(text.len())), "zone:1:"),
     ("a folder", folder, "it is not a file"),
     ("a pipe", pipe, "it is not a file"),
     ("a device", |path| link(path, "/dev/zero"), "lies outside"),
     ("a link to nothing", |path| link(path, "nowhere"), "No such file"),
     ("a link out of the folder", |path| link(path, "/etc/hostname"), "lies outside"),
-    ("it includes itself", |path| write(path, "www 60 A 10.0.0.9\n$INCLUDE zone\n"), "would include itself"),
-    ("it includes what is not there", |path| write(path, "$INCLUDE nowhere\n"), "zone:1:"),
-    ("a record of another zone", |path| write(path, "www.example.net. 60 A 10.0.0.9\n"), "lies outside the zone"),
-    ("a CNAME beside other data", |path| write(path, "www 60 A 10.0.0.9\nwww 60 CNAME db\n"), "beside"),
+    ("it includes itself", |path| replace(path, "www 60 A 10.0.0.9\n$INCLUDE zone\n"), "would include itself"),
+    ("it includes what is not there", |path| replace(path, "$INCLUDE nowhere\n"), "zone:1:"),
+    ("a record of another zone", |path| replace(path, "www.example.net. 60 A 10.0.0.9\n"), "lies outside the zone"),
+    ("a CNAME beside other data", |path| replace(path, "www 60 A 10.0.0.9\nwww 60 CNAME db\n"), "beside"),
     ("without end", |path| stretch(path, 2 << 30), "it is over 1073741824 octets"),
 ];
 
@@ -314,4 +307,32 @@ fn a_daemon_without_stderr_serves() {
         });
     }
     served.answers(5);
+}
+
+/// A command that lets the program behind it have no watch of a file: `fs.inotify.max_user_instances` of a user namespace of
+/// its own.
+const WITHOUT_WATCHES: [&str; 6] = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "sh",
+    "-c",
+    "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"",
+];
+
+#[test]
+fn without_watches_files_are_looked_at_now_and_then() {
+    let Some(_) = need_tool("unshare") else { return };
+    let [unshare, arguments @ ..] = WITHOUT_WATCHES;
+    if !Command::new(unshare).args(arguments).arg("true").status().expect("it is there").success() {
+        return skip("this machine gives nobody a user namespace");
+    }
+    let served = Operated::start(Start { through: &WITHOUT_WATCHES, settings: ALONE, watch: true, ..Start::default() });
+    served.says("the system does not tell of all changes of files");
+    for number in [2, 3] {
+        // Files are looked at after each reload too, a quarter of a second later; nothing says when that is over.
+        std::thread::sleep(Duration::from_secs(1));
+        replace(&served.at("zone"), zone(number));
+        served.answers(number);
+    }
 }

@@ -277,14 +277,12 @@ fn words_in(hint: &str) -> Option<Vec<String>> {
 fn numbers_in(sentence: &str) -> Option<Json> {
     let words: Vec<&str> = sentence.split([' ', ';']).collect();
     let number = |word: &&str| word.parse::<i64>().ok();
-    let pairs = words.windows(3).filter_map(|three| match three {
+    words.windows(3).find_map(|three| match three {
         [first, "to", last] => Some(json!({ "minimum": number(first)?, "maximum": number(last)? })),
         [first, "or", last] => Some(json!({ "enum": [number(first)?, number(last)?] })),
         ["at", "most", last] => Some(json!({ "maximum": number(last)? })),
         _ => None,
-    });
-    let found = pairs.into_iter().next();
-    found
+    })
 }
 
 /// What is known of the values of keys beyond their types, by kind.

@@ -119,7 +119,8 @@ impl Keeper {
         let beside = beside(&self.path);
         // One octet needs room too: on a full disk a file without any can be made.
         let written = create(&beside).and_then(|mut file| file.write_all(b"?"));
-        if let Err(error) = written.and(fs::remove_file(&beside)) {
+        let removed = fs::remove_file(&beside);
+        if let Err(error) = written.and(removed) {
             let file = self.path.display();
             self.failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(

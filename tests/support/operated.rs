@@ -4,6 +4,7 @@
 use super::ask::{self, Question};
 use super::binary::{Program, free_port, plustwo};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -91,10 +92,8 @@ impl Operated {
 
     /// The command that starts it.
     pub(crate) fn command(folder: &Path, Start { through, arguments, .. }: Start<'_>) -> Command {
-        let mut words = through.iter().map(std::ffi::OsStr::new).chain([plustwo().get_program()].map(|program| {
-            // It lives as long as the test.
-            Box::leak(program.to_owned().into_boxed_os_str()) as &std::ffi::OsStr
-        }));
+        let program = plustwo().get_program().to_owned();
+        let mut words = through.iter().map(OsString::from).chain([program]);
         let mut command = Command::new(words.next().expect("the program at least"));
         command.args(words).args(["run", "--config"]).arg(folder.join("conf/plustwo.toml")).args(arguments);
         command
