@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::alone::alone;
 use support::binary::{Program, outcome, plustwo};
 use support::operated::{Operated, Start, configuration, number_at, remove, replace, wait_until, zone};
 use support::{need_tool, skip};
@@ -335,4 +336,37 @@ fn without_watches_files_are_looked_at_now_and_then() {
         replace(&served.at("zone"), zone(number));
         served.answers(number);
     }
+}
+
+#[test]
+fn a_resolv_conf_that_is_gone_or_empty_for_a_while_changes_nothing() {
+    alone("a_resolv_conf_that_is_gone_or_empty_for_a_while_changes_nothing", || {
+        assert!(Command::new("ip").args(["link", "set", "dev", "lo", "up"]).status().expect("ip is there").success());
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/etc"]).status();
+        assert!(mounted.expect("mount is there").success());
+        let resolv_conf = Path::new("/etc/resolv.conf");
+        fs::write(resolv_conf, "nameserver 192.0.2.53\n").expect("it is ours");
+        let served = Operated::start(Start { watch: true, ..Start::default() });
+        let asked = |served: &Operated| {
+            let upstreams: serde_json::Value = serde_json::from_str(&served.ask("GET", "/v1/upstreams")).expect("JSON");
+            upstreams["contexts"][0]["targets"][0]["target"].as_str().unwrap_or_default().to_owned()
+        };
+        assert_eq!(asked(&served), "192.0.2.53:53");
+        served.under_queries(|| {
+            for (spoilt, mended) in
+                [(None, "192.0.2.54"), (Some(""), "192.0.2.55"), (Some("search example\n"), "192.0.2.56")]
+            {
+                let (before, asked_before) = (served.status(), asked(&served));
+                match spoilt {
+                    None => remove(resolv_conf),
+                    Some(text) => replace(resolv_conf, text),
+                }
+                wait_until("it is read again", || served.status()["generation"] != before["generation"]);
+                assert_eq!(asked(&served), asked_before, "{spoilt:?}");
+                assert!(served.says("the name servers of before are asked on").contains("resolv.conf"));
+                replace(resolv_conf, format!("nameserver {mended}\n"));
+                wait_until("it is taken up", || asked(&served) == format!("{mended}:53"));
+            }
+        });
+    });
 }

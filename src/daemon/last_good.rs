@@ -218,7 +218,7 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::daemon::Source;
-    use crate::daemon::memory::Room;
+    use crate::daemon::source::Given;
 
     const TEXT: &str = "version = 1\nregion = \"eu-central-1\"\nupstream = { targets = [] }\n[[vpc]]\nid = \"vpc-a\"\n\
                         listen = [\"127.0.0.1:1\"]\n[[hosted_zone]]\nid = \"Z1\"\nname = \"example.com\"\nvpcs = [\"vpc-a\"]\n\
@@ -233,7 +233,7 @@ mod tests {
         assert!(last_good.read(&path).is_err_and(|error| error.contains("there is no last good configuration")));
         for round in 1..4 {
             fs::write(folder.path().join("zone"), format!("www 60 A 10.0.0.{round}\n")).unwrap();
-            let read = Source::File(path.clone()).read(true, Room::unlimited());
+            let read = Source::File(path.clone()).read(true, Given::default());
             assert!(read.loaded.unwrap().configuration.is_some());
             fs::write(folder.path().join("zone"), "no zone").unwrap();
             keep(state.path(), &read.texts).unwrap();

@@ -12,7 +12,7 @@ const OCTETS_AN_OCTET: u64 = 24;
 /// Files below this are read in any case: what they take is nothing beside what serving takes.
 const SMALL_OCTETS: u64 = 1 << 20;
 
-/// Memory that loading may take.
+/// Memory that loading may take; without a limit as much as there is, as at a start: there is nothing to serve on instead.
 #[derive(Debug, Default)]
 pub(super) struct Room(Option<Limit>);
 
@@ -25,11 +25,6 @@ struct Limit {
 }
 
 impl Room {
-    /// As much as there is: at a start there is nothing to serve on instead.
-    pub(super) fn unlimited() -> Self {
-        Self(None)
-    }
-
     /// What is left now below the nearest of the limits of this process, its control groups and the machine.
     pub(super) fn now() -> Self {
         let own = own_limits(&text("/proc/self/limits"), &text("/proc/self/status"));
@@ -109,7 +104,7 @@ mod tests {
         assert_eq!(refused, "loading it takes up to 96 MiB of memory, and 54 MiB are left below a limit");
         assert_eq!(room.take(2 << 20), Ok(()));
         assert_eq!(Room(Some(Limit { left: 0, by: "a limit" })).take(SMALL_OCTETS - 1), Ok(()));
-        assert_eq!(Room::unlimited().take(u64::MAX), Ok(()));
+        assert_eq!(Room::default().take(u64::MAX), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::loading::{LoadState, Loading};
 use super::log::{self, say};
 use super::memory::Room;
 use super::metrics::ReloadResult;
-use super::source::Read;
+use super::source::{Given, KnownNameservers, Read};
 use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
@@ -196,6 +196,7 @@ struct Control {
     signals: Signals,
     /// What the admin interface is asked to do; none: there is no admin interface.
     commands: Option<mpsc::Receiver<Command>>,
+    nameservers: KnownNameservers,
 }
 
 impl Control {
@@ -205,24 +206,24 @@ impl Control {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals, commands: None })
+        Ok(Self { runtime, signals, commands: None, nameservers: KnownNameservers::default() })
     }
 
     /// What is to be done next.
     fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
-        let Self { runtime, signals, commands } = self;
+        let Self { runtime, signals, commands, .. } = self;
         runtime.block_on(signals.next(left, watch, commands.as_mut()))
     }
 
     /// Loads a configuration, unless a signal says to leave before it is done. Where another one `is_served` meanwhile, it
     /// takes no more memory than there is.
     fn load(&mut self, source: &Source, keeps_texts: bool, is_served: bool) -> Awaited<Attempt> {
-        let source = source.clone();
+        let (source, nameservers) = (source.clone(), self.nameservers.clone());
         let (done, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
-            let room = if is_served { Room::now() } else { Room::unlimited() };
+            let room = if is_served { Room::now() } else { Room::default() };
             // Nobody listens any more once a signal said to leave.
-            let _ = done.send(Attempt::of(source.read(keeps_texts, room)));
+            let _ = done.send(Attempt::of(source.read(keeps_texts, Given { room, nameservers })));
         });
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));

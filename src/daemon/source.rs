@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The built-in example world: the very file that a user copies.
 pub const BUILT_IN_TEXT: &str = include_str!("../../config/plustwo.toml");
@@ -37,15 +38,14 @@ impl Source {
 
     /// Reads it, and whatever it names. The error is a sentence for the operator.
     pub fn load(&self) -> Result<Loaded, String> {
-        self.read(false, Room::unlimited()).loaded
+        self.read(false, Given::default()).loaded
     }
 
     /// The same, with every file that was read on the way, whatever came of it.
     ///
-    /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere. Files for which there is no `room`
-    /// are not read.
-    pub(super) fn read(&self, keeps_texts: bool, room: Room) -> Read {
-        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new), room });
+    /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere.
+    pub(super) fn read(&self, keeps_texts: bool, given: Given) -> Read {
+        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new), given });
         let loaded = match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
@@ -81,8 +81,39 @@ pub(super) struct Read {
 pub(super) struct Notes {
     files: Vec<FileRead>,
     texts: Option<Vec<(Named, String)>>,
-    /// What reading them may still take.
-    room: Room,
+    given: Given,
+}
+
+/// What a reading is given beside the files.
+#[derive(Default)]
+pub(super) struct Given {
+    /// What it may still take; files for which there is no room are not read.
+    pub(super) room: Room,
+    /// The name servers that resolv.conf named last.
+    pub(super) nameservers: KnownNameservers,
+}
+
+/// The name servers that resolv.conf named last. Those who write it may leave it empty or away for a moment, and whoever is
+/// asked must not be lost with it, nor what they said.
+#[derive(Clone, Default)]
+pub(super) struct KnownNameservers(Arc<Mutex<Vec<IpAddr>>>);
+
+impl KnownNameservers {
+    /// Those that are named now; where none is, those that were.
+    fn now_or_before(&self, named: Result<Vec<IpAddr>, String>) -> Result<Vec<IpAddr>, String> {
+        // Nothing that can panic happens under the lock.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &named {
+            Ok(now) if !now.is_empty() => known.clone_from(now),
+            _ if known.is_empty() => {}
+            _ => {
+                let why = named.err().unwrap_or_else(|| format!("{RESOLV_CONF} names none"));
+                tracing::warn!("the name servers of before are asked on: {why}");
+                return Ok(known.clone());
+            }
+        }
+        named
+    }
 }
 
 /// The folder that a configuration's paths count from.
@@ -106,8 +137,9 @@ pub(super) fn load_text(
     notes: &RefCell<Notes>,
 ) -> Loaded {
     let system_nameservers = || {
-        let text = read(Path::new(RESOLV_CONF), Named::System, notes)?;
-        Ok(nameservers(&text))
+        let named = read(Path::new(RESOLV_CONF), Named::System, notes).map(|text| nameservers(&text));
+        let known = notes.borrow().given.nameservers.clone();
+        known.now_or_before(named)
     };
     let surroundings =
         Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address };
@@ -161,7 +193,7 @@ fn read_below(folder: &Path, name: &str, notes: &RefCell<Notes>) -> Result<Strin
 fn read(path: &Path, named: Named, notes: &RefCell<Notes>) -> Result<String, String> {
     let octets = fs::metadata(path).map_or(0, |metadata| metadata.len());
     // What is too large in any case is said to be that.
-    let taken = if octets > FILE_OCTETS_MAX { Ok(()) } else { notes.borrow_mut().room.take(octets) };
+    let taken = if octets > FILE_OCTETS_MAX { Ok(()) } else { notes.borrow_mut().given.room.take(octets) };
     if let Err(reason) = taken {
         notes.borrow_mut().files.push(FileRead::refused(path, named));
         return Err(format!("{} is not read: {reason}", path.display()));
@@ -190,6 +222,19 @@ mod tests {
         let text =
             "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
         assert_eq!(nameservers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn name_servers_are_those_of_before_where_there_are_none() {
+        let (one, other) = (vec!["192.0.2.1".parse().unwrap()], vec!["192.0.2.2".parse().unwrap()]);
+        let known = KnownNameservers::default();
+        assert_eq!(known.now_or_before(Err("gone".to_owned())), Err("gone".to_owned()));
+        assert_eq!(known.now_or_before(Ok(Vec::new())), Ok(Vec::new()));
+        for named in [&one, &other] {
+            assert_eq!(known.now_or_before(Ok(named.clone())).as_ref(), Ok(named));
+            assert_eq!(known.now_or_before(Err("gone".to_owned())).as_ref(), Ok(named));
+            assert_eq!(known.now_or_before(Ok(Vec::new())).as_ref(), Ok(named));
+        }
     }
 
     #[test]
