@@ -131,7 +131,7 @@ fn a_full_disk_is_said_and_counted_and_costs_no_answer() {
     alone("a_full_disk_is_said_and_counted_and_costs_no_answer", || {
         run("ip", &["link", "set", "dev", "lo", "up"]);
         let state = tempfile::tempdir().expect("a temporary folder");
-        run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", text(state.path())]);
+        run("mount", &["-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", text(state.path())]);
         let upstream = answering(&["www.public.example. 300 IN A 192.0.2.2"]);
         let settings = with_cache(&upstream, text(&state.path().join("replies")));
         let kept = ["--state-directory", text(state.path())];

@@ -22,7 +22,7 @@ pub use health_check::probes;
 use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
 use crate::snapshot::{
-    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Sizes, Snapshot, View, ViewIndex,
+    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Protection, Sizes, Snapshot, View, ViewIndex,
 };
 use authority::{Authorities, ClaimsByView};
 use counter_slots::CounterSlots;
@@ -96,6 +96,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
         },
         contexts: of_model.contexts.into(),
+        protection: Protection::default(),
         sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
 }

@@ -121,8 +121,9 @@ impl FileRead {
         Err(io::Error::other("somebody is writing it: it changed while it was read"))
     }
 
-    /// Whether it has other content now than when it was read, or can be read where it could not, or the reverse.
-    pub(super) fn has_changed(&self) -> bool {
+    /// Whether it has other content now than when it was read, or can be read where it could not, or the reverse. What is
+    /// found to be the same is not read again before the system says something else of it.
+    pub(super) fn has_changed(&mut self) -> bool {
         let now = Stamp::at(&self.path);
         match (self.stamp, now) {
             (None, None) => return false,
@@ -130,7 +131,11 @@ impl FileRead {
             _ if self.is_refused => return true,
             _ => {}
         }
-        self.read_again().as_deref().map(digest) != self.digest
+        let has_changed = self.read_again().as_deref().map(digest) != self.digest;
+        if !has_changed {
+            self.stamp = now;
+        }
+        has_changed
     }
 
     fn read_again(&self) -> Option<Vec<u8>> {
@@ -177,12 +182,12 @@ mod tests {
     fn only_other_content_is_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("zone");
-        let (absent, text) = FileRead::read(&path, Named::Configuration);
+        let (mut absent, text) = FileRead::read(&path, Named::Configuration);
         assert!(text.unwrap_err().starts_with("cannot read "));
         assert!(!absent.has_changed());
         fs::write(&path, "one").unwrap();
         assert!(absent.has_changed());
-        let (read, text) = FileRead::read(&path, Named::Configuration);
+        let (mut read, text) = FileRead::read(&path, Named::Configuration);
         assert_eq!(text.as_deref(), Ok("one"));
         assert!(!read.has_changed());
         // The same content in another file, as of those who replace files whole.
@@ -205,7 +210,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
         for path in [&*path, Path::new("/dev/zero"), Path::new("/dev/tty"), folder.path()] {
-            let (file, text) = FileRead::read(path, Named::Configuration);
+            let (mut file, text) = FileRead::read(path, Named::Configuration);
             assert!(text.is_err_and(|error| error.contains("it is not a file")), "{}", path.display());
             assert!(!file.has_changed());
         }
@@ -219,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("zone");
         fs::write(&path, "one").unwrap();
-        let refused = FileRead::refused(&path, Named::Configuration);
+        let mut refused = FileRead::refused(&path, Named::Configuration);
         assert!(!refused.has_changed(), "nobody asks what is in it");
         fs::write(folder.path().join("new"), "one").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
@@ -253,5 +258,21 @@ mod tests {
             assert!(refused.contains("somebody is writing it"), "{refused}");
         });
         assert!(FileRead::read(&path, Named::Configuration).1.is_ok());
+    }
+
+    #[test]
+    fn what_has_settled_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zone");
+        fs::write(&path, "one").unwrap();
+        let (mut read, _) = FileRead::read(&path, Named::Configuration);
+        assert!(read.stamp.is_some_and(|stamp| !stamp.is_settled), "it is younger than a tick");
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while read.stamp.is_none_or(|stamp| !stamp.is_settled) {
+            assert!(!read.has_changed() && std::time::Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        fs::write(&path, "two").unwrap();
+        assert!(read.has_changed());
     }
 }

@@ -18,6 +18,7 @@ pub mod node;
 mod pages;
 pub mod prefix;
 pub mod probe;
+pub mod protection;
 pub mod publish;
 pub mod routing_policy;
 pub mod targets;
@@ -32,6 +33,7 @@ pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
 pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
+pub use protection::Protection;
 pub use publish::{Generation, Publisher, Reader};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
@@ -74,6 +76,8 @@ pub struct Snapshot {
     pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
+    /// How replies are kept from being abused: put here by who publishes, for the model knows nothing of it.
+    pub protection: Protection,
     /// How much it was made of.
     pub sizes: Sizes,
 }
