@@ -10,6 +10,7 @@ mod scrape;
 
 pub use family::{FAMILIES, Family, Kind};
 
+use super::watchdog::WatchdogCounts;
 use crate::dns::cookie::CookieStanding;
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
@@ -44,6 +45,7 @@ struct Watched {
     streams_to_targets: StreamTargets,
     /// The sockets of each door. A door that is closed must not stay open for us.
     doors: DoorsWatch,
+    watchdog: Arc<WatchdogCounts>,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
@@ -88,6 +90,7 @@ impl Metrics {
             streams,
             streams_to_targets,
             doors,
+            watchdog: Arc::default(),
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
             published_at: AtomicU64::new(server.precisely().0),
@@ -100,6 +103,11 @@ impl Metrics {
     pub(super) fn watch_last_good(&self, failures: Failures) {
         // There is one that keeps it.
         let _ = self.0.last_good_failures.set(failures);
+    }
+
+    /// What the watchdog counts.
+    pub(super) fn watchdog(&self) -> &Arc<WatchdogCounts> {
+        &self.0.watchdog
     }
 
     /// Counts a reload. Where it was taken up, the generation's age begins anew.
@@ -126,6 +134,7 @@ impl Metrics {
         watched.forwarding(out);
         watched.targets(out, snapshot);
         watched.reloads(out, published.generation.0);
+        watched.life(out);
         sizes(out, snapshot);
         process(out, &Process::read());
         scrape.text()
@@ -194,6 +203,7 @@ impl Watched {
         out.counter(DROPPED, &["panic"], counts.panicked);
         out.counter(DROPPED, &["rate_limited"], counts.answers_rate_limited);
         out.counter(DROPPED, &["errors_rate_limited"], counts.errors_rate_limited);
+        out.counter(RECEIVE_ERRORS, &[], counts.receive_failed);
         out.counter(BATCHES, &[], counts.batches);
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
         let reached = self.server.in_flight.reached();
@@ -290,6 +300,7 @@ impl Watched {
             ("socket_refused", counts.no_socket),
             ("socket_suspected", counts.sockets_suspected),
             ("send_buffer_full", counts.send_full),
+            ("wait_failed", counts.wait_failed),
             ("loop", counts.loops),
             ("panic", counts.panics),
         ] {
@@ -336,6 +347,16 @@ impl Watched {
                 }
             }
             told.insert(text);
+        }
+    }
+
+    /// What the watchdog saw.
+    fn life(&self, out: &mut Scrape) {
+        for (transport, result, number) in self.watchdog.queries() {
+            out.counter(WATCHDOG_QUERIES, &[transport, result], number);
+        }
+        for (result, number) in self.watchdog.rounds() {
+            out.counter(WATCHDOG_ROUNDS, &[result], number);
         }
     }
 

@@ -16,7 +16,9 @@ mod run;
 mod source;
 mod summary;
 pub mod system_roots;
+mod systemd;
 mod watch;
+mod watchdog;
 
 pub use error::{ReloadError, StartError};
 pub use run::{Options as RunOptions, run};
@@ -40,13 +42,13 @@ use crate::forward::lane::{LaneSetup, LaneThreads, Lanes};
 use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
 use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
-use crate::forward::{ForwardLimits, Forwarder, Millis};
+use crate::forward::{ForwardLimits, Forwarder, Millis, Nanos};
 use crate::probe::{ProbeCounts, Prober};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::{InFlight, InFlightLimits};
 use crate::serve::later::{Waiter, Waiters};
-use crate::serve::open_doors::OpenDoors;
+use crate::serve::open_doors::{DoorsWatch, OpenDoors};
 use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams, StreamsWatch};
 use crate::serve::stream_answer;
@@ -259,6 +261,11 @@ impl Daemon {
         self.streams.watch()
     }
 
+    /// The doors that are open, to be looked at without keeping them open.
+    fn doors_watch(&self) -> DoorsWatch {
+        self.doors.watch()
+    }
+
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
     /// left. To be called now and then.
     pub fn sweep(&mut self) -> usize {
@@ -299,12 +306,16 @@ impl Daemon {
         self.prober.counts()
     }
 
-    /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends.
+    /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends: datagrams and
+    /// connections that come from now on are not taken, those that the kernel has are.
     pub fn stop(mut self) {
-        let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
-        self.workers.stop();
+        let drain = Duration::from_secs(DRAIN_SECONDS_MAX);
+        let until = Instant::now() + drain;
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        self.runtime.block_on(self.streams.drain(left(until)));
+        let streams = self.runtime.spawn(self.streams.drain(drain));
+        self.workers.stop(Nanos(self.server.precisely().0.saturating_add(drain.as_nanos() as u64)));
+        // A panic there is told by the log.
+        let _ = self.runtime.block_on(streams);
         let in_flight = self.server.in_flight.clone();
         self.runtime.block_on(async move {
             // Those that are left hold a permit each; the last one to go says so.

@@ -320,6 +320,21 @@ pub fn send_one(socket: &UdpSocket, client: SocketAddr, local: Option<IpAddr>, o
     }
 }
 
+/// Has the kernel drop what arrives at a door's socket from now on: what is queued by then has an end.
+///
+/// [`shut_for_receiving`] does not do that: datagrams are queued at a socket that is shut, too.
+pub fn refuse_arrivals(socket: &UdpSocket) -> io::Result<()> {
+    // One instruction: of each datagram, keep no octet.
+    let keep_nothing = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+    let filter = libc::sock_fprog { len: 1, filter: addr_of!(keep_nothing).cast_mut() };
+    let octets = size_of::<libc::sock_fprog>() as socklen_t;
+    // SAFETY: the kernel reads `octets` octets of a live local, and the one instruction that it leads to.
+    outcome(unsafe {
+        let filter = addr_of!(filter).cast::<c_void>();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, filter, octets)
+    })
+}
+
 /// Shuts a door's socket for receiving and wakes the thread that sleeps in [`Batch::receive`] or [`super::events::Events::wait`].
 ///
 /// Datagrams that are queued already are still received; sending goes on. The kernel answers ENOTCONN for a socket
