@@ -89,14 +89,14 @@ fn shipped() -> Vec<PathBuf> {
     files
 }
 
-/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty, one of certificates or of
-/// cookie secrets has some.
+/// Loads a file as the daemon would from where it lies; a zone file that is only shown has nothing in it, one of
+/// certificates or of cookie secrets has some.
 fn load_beside(path: &Path, text: &str) -> Loaded {
     let below = path.parent().expect("a file lies in a folder");
     let shown = |file: &str| match file {
         _ if file.ends_with(".pem") => include_str!("config/accepted/corp-ca.pem"),
         _ if file.ends_with("-secrets") => include_str!("config/accepted/cookie-secrets"),
-        _ => "",
+        _ => ";\n",
     };
     let surroundings = Surroundings {
         read_file: &|file| Ok(fs::read_to_string(below.join(file)).unwrap_or_else(|_| shown(file).to_owned())),

@@ -4,6 +4,7 @@
 //! A thread of its own loads it, saves now and then, and saves a last time when told to stop: nobody who answers ever
 //! waits for the disk. What is wrong with the file is said when it starts, and never keeps the daemon from that.
 
+use super::metrics::Failures;
 use crate::forward::cache::{Damage, Loaded, Saved, WallClock};
 use crate::forward::{ContextId, Millis};
 use crate::serve::server::Server;
@@ -39,6 +40,7 @@ pub(super) struct CacheFile {
     /// Set where stopping must not wait for the end of loading.
     is_stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    failures: Failures,
 }
 
 impl CacheFile {
@@ -47,7 +49,13 @@ impl CacheFile {
         let (stop, stopped) = channel();
         let (done, loaded) = channel();
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper { path: path.to_owned(), server: server.clone(), is_stopping: Arc::clone(&is_stopping) };
+        let failures = Failures::default();
+        let keeper = Keeper {
+            path: path.to_owned(),
+            server: server.clone(),
+            is_stopping: Arc::clone(&is_stopping),
+            failures: Arc::clone(&failures),
+        };
         let thread = std::thread::Builder::new().name("cache-file".to_owned()).spawn(move || {
             let is_loaded = keeper.load();
             keeper.try_to_write();
@@ -58,7 +66,12 @@ impl CacheFile {
             }
         })?;
         let _ = loaded.recv_timeout(LOAD_WAIT_MAX);
-        Ok(Self { stop, is_stopping, thread })
+        Ok(Self { stop, is_stopping, thread, failures })
+    }
+
+    /// How often it could not be written.
+    pub(super) fn failures(&self) -> Failures {
+        Arc::clone(&self.failures)
     }
 
     /// Saves a last time.
@@ -77,6 +90,7 @@ struct Keeper {
     path: PathBuf,
     server: Server,
     is_stopping: Arc<AtomicBool>,
+    failures: Failures,
 }
 
 impl Keeper {
@@ -103,12 +117,16 @@ impl Keeper {
     /// Says at once where nothing could be saved: the first saving is minutes away, and an outage may be nearer.
     fn try_to_write(&self) {
         let beside = beside(&self.path);
-        if let Err(error) = create(&beside).and_then(|_| fs::remove_file(&beside)) {
+        // One octet needs room too: on a full disk a file without any can be made.
+        let written = create(&beside).and_then(|mut file| file.write_all(b"?"));
+        let removed = fs::remove_file(&beside);
+        if let Err(error) = written.and(removed) {
             let file = self.path.display();
+            self.failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 %file,
-                "the cache cannot be saved: {error}; its folder must be there, and writable for the user who runs \
-                 plustwo (in the unit: StateDirectory=)"
+                "the cache cannot be saved: {error}; its folder must be there, writable for the user who runs plustwo \
+                 (in the unit: StateDirectory=), and with room for it"
             );
         }
     }
@@ -150,7 +168,10 @@ impl Keeper {
         let file = self.path.display();
         match self.write() {
             Ok(Saved { replies, octets }) => tracing::debug!(%file, replies, octets, "cache saved"),
-            Err(error) => tracing::warn!(%file, "the cache was not saved: {error}"),
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%file, "the cache was not saved: {error}");
+            }
         }
     }
 

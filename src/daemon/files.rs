@@ -1,10 +1,10 @@
 //! Files as they were when they were read, and whether they are others now.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::DefaultHasher;
 use std::hash::Hasher as _;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,10 @@ pub(super) const FILE_OCTETS_MAX: u64 = 1 << 30;
 /// A file whose times are younger than this when it is read may change once more without their changing: file systems
 /// count in ticks of several milliseconds.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// How often a file is read that changes while it is read.
+const READS_MAX: u32 = 3;
+/// How long its writer is given in between.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What a file is to a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(super) struct FileRead {
     pub(super) digest: Option<u64>,
     /// How long it is.
     pub(super) octets: u64,
+    /// Whether it was not even opened, whatever is in it: only what the system says of it tells of a change.
+    is_refused: bool,
 }
 
 /// What the system says of a file, by which a change is seen without reading it.
@@ -53,6 +59,11 @@ struct Stamp {
 }
 
 impl Stamp {
+    /// Of a file by its path; none where there is none.
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::of)
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
         let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLED_AFTER + Duration::from_secs(1));
@@ -65,6 +76,11 @@ impl Stamp {
             is_settled,
         }
     }
+
+    /// Whether it says the same as another one, however old its times are.
+    fn says(self, other: Self) -> bool {
+        Self { is_settled: other.is_settled, ..self } == other
+    }
 }
 
 impl FileRead {
@@ -75,33 +91,45 @@ impl FileRead {
         (file, text)
     }
 
-    /// A file that was to be read and was not.
-    pub(super) fn unread(path: &Path, named: Named) -> Self {
+    /// A file that was to be read and was not opened, because of what it is or where it is.
+    pub(super) fn refused(path: &Path, named: Named) -> Self {
+        let file = Self::unread(path, named);
+        Self { stamp: Stamp::at(&file.path), is_refused: true, ..file }
+    }
+
+    fn unread(path: &Path, named: Named) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { path, named, stamp: None, digest: None, octets: 0 }
+        Self { path, named, stamp: None, digest: None, octets: 0, is_refused: false }
     }
 
     fn fill(&mut self) -> io::Result<String> {
-        let mut file = open(&self.path)?;
-        let metadata = file.metadata()?;
-        let mut text = String::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-        file.read_to_string(&mut text)?;
-        self.stamp = Some(Stamp::of(&metadata));
-        self.digest = Some(digest(text.as_bytes()));
-        self.octets = text.len() as u64;
-        Ok(text)
+        for read in 0..READS_MAX {
+            if read > 0 {
+                std::thread::sleep(READ_AGAIN_AFTER);
+            }
+            let (file, before) = open(&self.path)?;
+            let mut text = String::with_capacity(usize::try_from(before.octets).unwrap_or(0) + 1);
+            (&file).take(FILE_OCTETS_MAX + 1).read_to_string(&mut text)?;
+            if !Stamp::of(&file.metadata()?).says(before) {
+                continue;
+            }
+            self.stamp = Some(before);
+            self.digest = Some(digest(text.as_bytes()));
+            self.octets = text.len() as u64;
+            return Ok(text);
+        }
+        Err(io::Error::other("somebody is writing it: it changed while it was read"))
     }
 
     /// Whether it has other content now than when it was read, or can be read where it could not, or the reverse. What is
     /// found to be the same is not read again before the system says something else of it.
     pub(super) fn has_changed(&mut self) -> bool {
-        let now = fs::metadata(&self.path).ok().as_ref().map(Stamp::of);
-        if now.is_none() && self.stamp.is_none() {
-            return false;
-        }
-        let is_same = |(before, now): (Stamp, Stamp)| before.is_settled && Stamp { is_settled: true, ..now } == before;
-        if self.stamp.zip(now).is_some_and(is_same) {
-            return false;
+        let now = Stamp::at(&self.path);
+        match (self.stamp, now) {
+            (None, None) => return false,
+            (Some(before), Some(now)) if (before.is_settled || self.is_refused) && now.says(before) => return false,
+            _ if self.is_refused => return true,
+            _ => {}
         }
         let has_changed = self.read_again().as_deref().map(digest) != self.digest;
         if !has_changed {
@@ -112,22 +140,30 @@ impl FileRead {
 
     fn read_again(&self) -> Option<Vec<u8>> {
         let mut content = Vec::new();
-        open(&self.path).and_then(|mut file| file.read_to_end(&mut content)).ok()?;
+        open(&self.path).and_then(|(file, _)| file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)).ok()?;
         // What is no text could not be read before either.
         std::str::from_utf8(&content).is_ok().then_some(content)
     }
 }
 
-/// Opens what is a file and not too large: opening a pipe would wait for its writer.
-fn open(path: &Path) -> io::Result<File> {
-    let metadata = fs::metadata(path)?;
+/// Opens what is a file and not too large. Opening a pipe would wait for its writer and opening a device may do something,
+/// so it is looked at before; what takes its place in that moment must not hold us up either.
+fn open(path: &Path) -> io::Result<(File, Stamp)> {
+    may_be_read(&fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    may_be_read(&metadata)?;
+    Ok((file, Stamp::of(&metadata)))
+}
+
+fn may_be_read(metadata: &Metadata) -> io::Result<()> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
     if metadata.len() > FILE_OCTETS_MAX {
         return Err(io::Error::other(format!("it is over {FILE_OCTETS_MAX} octets")));
     }
-    File::open(path)
+    Ok(())
 }
 
 /// A number that tells contents apart. Whoever may write the file decides what is served anyhow, so nobody has to be kept
@@ -165,6 +201,63 @@ mod tests {
         assert!(read.has_changed());
         fs::create_dir(&path).unwrap();
         assert!(read.has_changed() && !absent.has_changed(), "a folder cannot be read either");
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_opened_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        for path in [&*path, Path::new("/dev/zero"), Path::new("/dev/tty"), folder.path()] {
+            let (mut file, text) = FileRead::read(path, Named::Configuration);
+            assert!(text.is_err_and(|error| error.contains("it is not a file")), "{}", path.display());
+            assert!(!file.has_changed());
+        }
+        // One that takes the place of a file in the last moment: nobody writes to it, and nobody waits for that.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path).unwrap();
+        assert!(may_be_read(&file.metadata().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_refused_changes_when_it_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zone");
+        fs::write(&path, "one").unwrap();
+        let mut refused = FileRead::refused(&path, Named::Configuration);
+        assert!(!refused.has_changed(), "nobody asks what is in it");
+        fs::write(folder.path().join("new"), "one").unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert!(refused.has_changed());
+        fs::remove_file(&path).unwrap();
+        assert!(refused.has_changed() && !FileRead::refused(&path, Named::Configuration).has_changed());
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_not_taken_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zone");
+        fs::write(&path, "x".repeat(8 << 20)).unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    io::Write::write_all(&mut file, b"x").unwrap();
+                }
+            });
+            let until = std::time::Instant::now() + Duration::from_secs(20);
+            let refused = loop {
+                let (_, text) = FileRead::read(&path, Named::Configuration);
+                match text {
+                    Err(error) => break error,
+                    Ok(_) => assert!(std::time::Instant::now() < until, "it is never seen"),
+                }
+            };
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(refused.contains("somebody is writing it"), "{refused}");
+        });
+        assert!(FileRead::read(&path, Named::Configuration).1.is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use super::cache_file::may_be_believed;
 use super::files::Named;
+use super::metrics::Failures;
 use super::source::{Notes, Read, folder_of, load_text, put_before};
 use crate::forward::cache::checksum;
 use crate::udp::sys::{effective_user, give_back_free_memory};
@@ -17,6 +18,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +43,7 @@ pub(super) struct LastGood {
     /// The configuration, as an absolute path.
     configuration: PathBuf,
     desk: Arc<Desk>,
+    failures: Failures,
 }
 
 /// Where the thread finds what it is to keep.
@@ -83,22 +86,33 @@ impl LastGood {
         let configuration = std::path::absolute(configuration)?;
         let desk = Arc::<Desk>::default();
         let (own, own_desk, of) = (folder.to_owned(), Arc::clone(&desk), configuration.clone());
+        let failures = Failures::default();
+        let failed = Arc::clone(&failures);
         std::thread::Builder::new().name("last-good".to_owned()).spawn(move || {
             while let Some(texts) = own_desk.next() {
                 match keep(&own, &of, &texts) {
                     Ok(()) => tracing::debug!(folder = %own.display(), "kept the configuration as the last good one"),
-                    Err(error) => tracing::warn!(
-                        folder = %own.display(),
-                        "the configuration was not kept as the last good one: {error}; the folder must be there, and \
-                         writable for the user who runs plustwo, and for nobody else (in the unit: StateDirectory=)"
-                    ),
+                    Err(error) => {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(
+                            folder = %own.display(),
+                            "the configuration was not kept as the last good one: {error}; the folder must be there, with \
+                             room for it, and writable for the user who runs plustwo, and for nobody else (in the unit: \
+                             StateDirectory=)"
+                        );
+                    }
                 }
                 // As large as all files, and held until now by the heap of a thread that has ended.
                 drop(texts);
                 give_back_free_memory();
             }
         })?;
-        Ok(Self { folder: folder.to_owned(), configuration, desk })
+        Ok(Self { folder: folder.to_owned(), configuration, desk, failures })
+    }
+
+    /// How often a configuration could not be kept.
+    pub(super) fn failures(&self) -> Failures {
+        Arc::clone(&self.failures)
     }
 
     /// Keeps what a configuration was made of; what was there before goes.
@@ -198,7 +212,8 @@ impl Index {
     }
 }
 
-/// Keeps these, of this configuration, in the place of what is kept.
+/// Keeps these, of this configuration, in the place of what is kept; where that fails, what is kept stays, and nothing is
+/// left beside it.
 fn keep(folder: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::Result<()> {
     may_be_used(folder)?;
     let link = folder.join(LINK);
@@ -206,7 +221,18 @@ fn keep(folder: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::R
     let (next, before) = if is_first_kept { (FOLDERS[1], FOLDERS[0]) } else { (FOLDERS[0], FOLDERS[1]) };
     let (next, before) = (folder.join(next), folder.join(before));
     remove_folder(&next)?;
-    fs::DirBuilder::new().create(&next)?;
+    let written = fs::DirBuilder::new().create(&next).and_then(|()| write_all(&next, configuration, texts));
+    if let Err(error) = written.and_then(|()| lead_to(&next, folder, &link)) {
+        // On a full disk it would be in the way of others; if it cannot be removed either, the next one tries.
+        let _ = remove_folder(&next);
+        return Err(error);
+    }
+    sync(folder);
+    remove_folder(&before)
+}
+
+/// Writes these and their index into a new folder.
+fn write_all(next: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::Result<()> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let of = configuration.to_string_lossy();
     let mut index = format!("{HEAD}\nkept {}\nof {of}\n", since_1970.as_secs());
@@ -227,7 +253,12 @@ fn keep(folder: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::R
         write(&next.join(at.to_string()), text.as_bytes())?;
     }
     write(&next.join("index"), index.as_bytes())?;
-    sync(&next);
+    sync(next);
+    Ok(())
+}
+
+/// Lets the link lead to a folder that is whole.
+fn lead_to(next: &Path, folder: &Path, link: &Path) -> io::Result<()> {
     // The link is swapped by a rename, for a link cannot be changed.
     let beside = folder.join("last-good.new");
     if let Err(error) = fs::remove_file(&beside)
@@ -236,9 +267,7 @@ fn keep(folder: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::R
         return Err(error);
     }
     symlink(next.file_name().unwrap_or_default(), &beside)?;
-    fs::rename(&beside, &link)?;
-    sync(folder);
-    remove_folder(&before)
+    fs::rename(&beside, link)
 }
 
 /// Brings the names in a folder onto the disk. Not every file system knows how, and then it does so by itself.
@@ -266,6 +295,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::daemon::Source;
+    use crate::daemon::source::Given;
     use std::os::unix::fs::PermissionsExt as _;
 
     const TEXT: &str = "version = 1\nregion = \"eu-central-1\"\nupstream = { targets = [] }\n[[vpc]]\nid = \"vpc-a\"\n\
@@ -300,7 +330,7 @@ mod tests {
 
         /// Keeps what the files say now.
         fn keep(&self) -> io::Result<()> {
-            let read = Source::File(self.path()).read(true);
+            let read = Source::File(self.path()).read(true, Given::default());
             assert!(read.loaded.unwrap().configuration.is_some());
             keep(self.state.path(), &self.path(), &read.texts)
         }

@@ -3,7 +3,7 @@
 use super::changes::Sizes;
 use super::files::FileRead;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Octets of the reason for a failure that are kept at most.
 pub(super) const REASON_OCTETS_MAX: usize = 4096;
@@ -17,16 +17,20 @@ pub(super) struct Loading(Arc<Mutex<LoadState>>);
 pub(super) struct LoadState {
     /// What is served.
     pub(super) generation: u64,
-    /// Since when.
+    /// Since when, as a calendar has it.
     pub(super) loaded_at: SystemTime,
+    /// The same on a clock that nobody sets.
+    pub(super) loaded: Instant,
     /// How much of everything is in it.
     pub(super) sizes: Sizes,
     /// What it changed, as [`super::changes::Changes::lines`] says it; the first generation changed nothing.
     pub(super) changes: Vec<String>,
     /// Whether it is the last good configuration, and not what the file says.
     pub(super) is_last_good: bool,
-    /// When loading was last tried.
+    /// When loading was last tried, as a calendar has it.
     pub(super) last_attempt: SystemTime,
+    /// The same on a clock that nobody sets.
+    pub(super) attempted: Instant,
     /// Why that failed, the start of it; none: it did not.
     pub(super) last_error: Option<String>,
     /// How often another generation was taken up.
@@ -44,10 +48,12 @@ impl Loading {
         Self(Arc::new(Mutex::new(LoadState {
             generation: 1,
             loaded_at: now,
+            loaded: Instant::now(),
             sizes,
             changes: Vec::new(),
             is_last_good: false,
             last_attempt: now,
+            attempted: Instant::now(),
             last_error: None,
             reloads: 0,
             failures: 0,
@@ -70,10 +76,12 @@ impl Loading {
         *state = LoadState {
             generation,
             loaded_at: now,
+            loaded: Instant::now(),
             sizes,
             changes,
             is_last_good: false,
             last_attempt: now,
+            attempted: Instant::now(),
             last_error: None,
             reloads: state.reloads + 1,
             failures: state.failures,
@@ -85,6 +93,7 @@ impl Loading {
     pub(super) fn failed(&self, reason: &str, files: Arc<[FileRead]>) {
         let mut state = self.lock();
         state.last_attempt = SystemTime::now();
+        state.attempted = Instant::now();
         state.last_error = Some(beginning(reason));
         state.failures += 1;
         state.files = files;

@@ -25,8 +25,8 @@ use family::*;
 use process::Process;
 use scrape::{Scrape, Times};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Targets that are told of by themselves; the rest is told of together.
 pub const TARGETS_APART: usize = 256;
@@ -50,7 +50,14 @@ struct Watched {
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
     published_at: AtomicU64,
+    /// How often the saved cache could not be written; none: there is none.
+    cache_file_failures: Option<Failures>,
+    /// The same of the last good configuration, once somebody keeps it.
+    last_good_failures: OnceLock<Failures>,
 }
+
+/// How often something failed: counted by whoever tries, read by whoever is asked.
+pub(super) type Failures = Arc<AtomicU64>;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +83,7 @@ impl Metrics {
         streams: StreamsWatch,
         streams_to_targets: StreamTargets,
         doors: DoorsWatch,
+        cache_file_failures: Option<Failures>,
     ) -> Self {
         Self(Arc::new(Watched {
             server: server.clone(),
@@ -86,7 +94,15 @@ impl Metrics {
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
             published_at: AtomicU64::new(server.precisely().0),
+            cache_file_failures,
+            last_good_failures: OnceLock::new(),
         }))
+    }
+
+    /// Tells also how often the last good configuration could not be kept.
+    pub(super) fn watch_last_good(&self, failures: Failures) {
+        // There is one that keeps it.
+        let _ = self.0.last_good_failures.set(failures);
     }
 
     /// What the watchdog counts.
@@ -354,6 +370,10 @@ impl Watched {
         out.gauge(GENERATION, &[], generation as f64);
         let age = self.server.precisely().0.saturating_sub(self.published_at.load(Ordering::Relaxed));
         out.gauge(GENERATION_AGE, &[], age as f64 / 1e9);
+        let written = [("cache", self.cache_file_failures.as_ref()), ("last_good", self.last_good_failures.get())];
+        for (file, failures) in written {
+            out.counter(STATE_WRITE_FAILURES, &[file], failures.map_or(0, |failures| failures.load(Ordering::Relaxed)));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod files;
 mod last_good;
 mod loading;
 mod log;
+mod memory;
 pub mod metrics;
 mod open_files;
 mod port_holder;
@@ -153,7 +154,13 @@ impl Daemon {
         let prober =
             Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
-        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), open_doors.watch());
+        let metrics = Metrics::new(
+            &server,
+            streams.watch(),
+            streams_to_targets.clone(),
+            open_doors.watch(),
+            cache_file.as_ref().map(CacheFile::failures),
+        );
         Ok(Self {
             server,
             workers,

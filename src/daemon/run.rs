@@ -6,8 +6,9 @@ use super::files::{FileRead, Named};
 use super::last_good::LastGood;
 use super::loading::{LoadState, Loading};
 use super::log::{self, say};
+use super::memory::Room;
 use super::metrics::ReloadResult;
-use super::source::Read;
+use super::source::{Given, KnownNameservers, Read};
 use super::systemd::Systemd;
 use super::watch::FileWatch;
 use super::watchdog::{Watchdog, Watched};
@@ -63,7 +64,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         _ => None,
     };
     let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
-    let attempt = match control.load(source, last_good.is_some()) {
+    let attempt = match control.load(source, last_good.is_some(), false) {
         Awaited::Done(attempt) => attempt,
         Awaited::Leave(_) => return Ok(()),
     };
@@ -87,6 +88,9 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     }
     if source.has_targets_of_the_operator() {
         daemon.probe_loops(&configuration.model);
+    }
+    if let Some(last_good) = &last_good {
+        daemon.metrics().watch_last_good(last_good.failures());
     }
     let loading = Loading::new(inventory.sizes(), Arc::clone(&files));
     match &fallen_back {
@@ -226,6 +230,7 @@ struct Control {
     systemd: Systemd,
     /// What the admin interface is asked to do; none: there is no admin interface.
     commands: Option<mpsc::Receiver<Command>>,
+    nameservers: KnownNameservers,
     /// Who wants to know what comes of the next reload: one for all that ask while another is being loaded. As many at
     /// most as connections that the admin interface serves.
     asked: Vec<oneshot::Sender<ReloadReport>>,
@@ -238,7 +243,8 @@ impl Control {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals, systemd, commands: None, asked: Vec::new() })
+        let nameservers = KnownNameservers::default();
+        Ok(Self { runtime, signals, systemd, commands: None, nameservers, asked: Vec::new() })
     }
 
     /// What is to be done next.
@@ -250,24 +256,27 @@ impl Control {
         runtime.block_on(signals.next(left, watch, commands.as_mut(), asked))
     }
 
-    /// Loads a configuration in place of the one that is served; the service manager is told that it may change.
+    /// Loads a configuration in place of the one that is served; the service manager is told that it may change. It takes no
+    /// more memory than there is.
     fn load_again(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
         self.systemd.reloading();
-        self.load(source, keeps_texts)
+        self.load(source, keeps_texts, true)
     }
 
-    /// Loads a configuration, unless a signal says to leave before it is done.
-    fn load(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
-        let source = source.clone();
+    /// Loads a configuration, unless a signal says to leave before it is done. Where another one `is_served` meanwhile, it
+    /// takes no more memory than there is.
+    fn load(&mut self, source: &Source, keeps_texts: bool, is_served: bool) -> Awaited<Attempt> {
+        let (source, nameservers) = (source.clone(), self.nameservers.clone());
         let (done, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            let room = if is_served { Room::now() } else { Room::default() };
             // Nobody listens any more once a signal said to leave.
-            let _ = done.send(Attempt::of(source.read(keeps_texts)));
+            let _ = done.send(Attempt::of(source.read(keeps_texts, Given { room, nameservers })));
         });
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
         }
-        let Self { runtime, signals, systemd, commands, asked } = self;
+        let Self { runtime, signals, systemd, commands, asked, .. } = self;
         let still_loading = async {
             for _ in 0..LOADING_EXTENDED_MAX {
                 tokio::time::sleep(LOADING_TOLD_EVERY).await;
@@ -308,6 +317,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Nobody waits for it: a file that may not grow any more (`ulimit -f`) is an error of whoever writes it, and no end.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -316,6 +327,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
@@ -327,7 +339,7 @@ impl Signals {
         commands: Option<&mut mpsc::Receiver<Command>>,
         asked: &mut Vec<oneshot::Sender<ReloadReport>>,
     ) -> Wish {
-        let Self { terminate, interrupt, hang_up } = self;
+        let Self { terminate, interrupt, hang_up, .. } = self;
         let changed = async {
             match watch {
                 Some(watch) => watch.changed().await,

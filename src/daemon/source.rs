@@ -1,6 +1,7 @@
 //! Where a configuration comes from: the built-in example world, or a file and those it names.
 
-use super::files::{FileRead, Named};
+use super::files::{FILE_OCTETS_MAX, FileRead, Named};
+use super::memory::Room;
 use crate::config::{self, Configuration, Loaded, Surroundings};
 use crate::dns::target::DNS_PORT;
 use std::cell::RefCell;
@@ -8,6 +9,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The built-in example world: the very file that a user copies.
 pub const BUILT_IN_TEXT: &str = include_str!("../../config/plustwo.toml");
@@ -37,14 +39,14 @@ impl Source {
 
     /// Reads it, and whatever it names. The error is a sentence for the operator.
     pub fn load(&self) -> Result<Loaded, String> {
-        self.read(false).loaded
+        self.read(false, Given::default()).loaded
     }
 
     /// The same, with every file that was read on the way, whatever came of it.
     ///
     /// With `keeps_texts` what was in them is there too, for whoever keeps it elsewhere.
-    pub(super) fn read(&self, keeps_texts: bool) -> Read {
-        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new) });
+    pub(super) fn read(&self, keeps_texts: bool, given: Given) -> Read {
+        let notes = RefCell::new(Notes { files: Vec::new(), texts: keeps_texts.then(Vec::new), given });
         let loaded = match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
@@ -60,7 +62,7 @@ impl Source {
                 })
             }
         };
-        let Notes { files, texts } = notes.into_inner();
+        let Notes { files, texts, .. } = notes.into_inner();
         Read { loaded, files, texts: texts.unwrap_or_default() }
     }
 }
@@ -90,6 +92,39 @@ pub(super) struct Read {
 pub(super) struct Notes {
     files: Vec<FileRead>,
     texts: Option<Vec<(Named, String)>>,
+    given: Given,
+}
+
+/// What a reading is given beside the files.
+#[derive(Default)]
+pub(super) struct Given {
+    /// What it may still take; files for which there is no room are not read.
+    pub(super) room: Room,
+    /// The name servers that resolv.conf named last.
+    pub(super) nameservers: KnownNameservers,
+}
+
+/// The name servers that resolv.conf named last. Those who write it may leave it empty or away for a moment, and whoever is
+/// asked must not be lost with it, nor what they said.
+#[derive(Clone, Default)]
+pub(super) struct KnownNameservers(Arc<Mutex<Vec<IpAddr>>>);
+
+impl KnownNameservers {
+    /// Those that are named now; where none is, those that were.
+    fn now_or_before(&self, named: Result<Vec<IpAddr>, String>) -> Result<Vec<IpAddr>, String> {
+        // Nothing that can panic happens under the lock.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &named {
+            Ok(now) if !now.is_empty() => known.clone_from(now),
+            _ if known.is_empty() => {}
+            _ => {
+                let why = named.err().unwrap_or_else(|| format!("{RESOLV_CONF} names none"));
+                tracing::warn!("the name servers of before are asked on: {why}");
+                return Ok(known.clone());
+            }
+        }
+        named
+    }
 }
 
 /// The folder that a configuration's paths count from.
@@ -113,8 +148,9 @@ pub(super) fn load_text(
     notes: &RefCell<Notes>,
 ) -> Loaded {
     let system_nameservers = || {
-        let text = read(Path::new(RESOLV_CONF), Named::System, notes)?;
-        Ok(nameservers(&text))
+        let named = read(Path::new(RESOLV_CONF), Named::System, notes).map(|text| nameservers(&text));
+        let known = notes.borrow().given.nameservers.clone();
+        known.now_or_before(named)
     };
     let surroundings =
         Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address };
@@ -158,14 +194,21 @@ fn read_below(folder: &Path, name: &str, notes: &RefCell<Notes>) -> Result<Strin
     match is_inside() {
         Ok(()) => read(&written, Named::Configured(name.to_owned()), notes),
         Err(refused) => {
-            notes.borrow_mut().files.push(FileRead::unread(&written, Named::Configured(name.to_owned())));
+            notes.borrow_mut().files.push(FileRead::refused(&written, Named::Configured(name.to_owned())));
             Err(refused)
         }
     }
 }
 
-/// Reads a whole file of UTF-8 text, and notes that it was read.
+/// Reads a whole file of UTF-8 text, if there is room for what is made of it, and notes that it was read.
 fn read(path: &Path, named: Named, notes: &RefCell<Notes>) -> Result<String, String> {
+    let octets = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    // What is too large in any case is said to be that.
+    let taken = if octets > FILE_OCTETS_MAX { Ok(()) } else { notes.borrow_mut().given.room.take(octets) };
+    if let Err(reason) = taken {
+        notes.borrow_mut().files.push(FileRead::refused(path, named));
+        return Err(format!("{} is not read: {reason}", path.display()));
+    }
     let (file, text) = FileRead::read(path, named.clone());
     let mut notes = notes.borrow_mut();
     notes.files.push(file);
@@ -190,6 +233,19 @@ mod tests {
         let text =
             "# nameserver 192.0.2.9\nsearch x\nnameserver 192.0.2.1 # first\n nameserver\t::1\nnameserver fe80::1%lo\n";
         assert_eq!(nameservers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn name_servers_are_those_of_before_where_there_are_none() {
+        let (one, other) = (vec!["192.0.2.1".parse().unwrap()], vec!["192.0.2.2".parse().unwrap()]);
+        let known = KnownNameservers::default();
+        assert_eq!(known.now_or_before(Err("gone".to_owned())), Err("gone".to_owned()));
+        assert_eq!(known.now_or_before(Ok(Vec::new())), Ok(Vec::new()));
+        for named in [&one, &other] {
+            assert_eq!(known.now_or_before(Ok(named.clone())).as_ref(), Ok(named));
+            assert_eq!(known.now_or_before(Err("gone".to_owned())).as_ref(), Ok(named));
+            assert_eq!(known.now_or_before(Ok(Vec::new())).as_ref(), Ok(named));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod compatibility;
 pub(crate) mod netns;
 pub(crate) mod notified;
+pub(crate) mod operated;
 pub(crate) mod peers;
 pub(crate) mod present;
 pub(crate) mod raw;

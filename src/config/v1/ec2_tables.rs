@@ -134,10 +134,9 @@ pub(super) fn read_network_interface<'t>(mut table: Table<'t>, reading: &mut Rea
     if table.has("association") || !table.has("private_ip_addresses") {
         table.require(reading, "private_ip_address", "\"10.0.1.5\"");
     }
-    let mut private_ip_addresses = Vec::new();
-    if table.has("private_ip_address") || table.has("association") {
-        private_ip_addresses.push(read_private_ip_address(&mut table, reading));
-    }
+    let has_primary = table.has("private_ip_address") || table.has("association");
+    let primary = read_private_ip_address(&mut table, reading);
+    let mut private_ip_addresses: Vec<_> = has_primary.then_some(primary).into_iter().collect();
     let label = format!("{}, `private_ip_addresses`", table.label);
     private_ip_addresses.extend(each(&mut table, reading, "private_ip_addresses", &label, |mut table, reading| {
         table.require(reading, "private_ip_address", "\"10.0.1.5\"");

@@ -24,6 +24,12 @@ impl<'t> Builder<'t, '_> {
         }
         let rank = self.further_files.name(&file.value, self.reading.place(file.at, label));
         match (self.surroundings.read_file)(&file.value) {
+            Ok(text) if text.is_empty() => {
+                let problem = format!("the zone file {} is empty", quoted(&file.value));
+                let error = self.reading.error(file.at, label, problem).rule(EMPTY_RULE);
+                self.reading.report(error.hint(EMPTY_HINT));
+                None
+            }
             Ok(text) => Some((text, rank)),
             Err(trouble) => {
                 let problem = format!("the zone file {} cannot be read", quoted(&file.value));
@@ -136,6 +142,9 @@ impl ZoneFileUser for ZoneFileReader<'_, '_, '_, '_> {
         let rank = self.builder.further_files.name(included.path, self.zone.file_place(at, 1, self.zone.label));
         let text = (self.builder.surroundings.read_file)(included.path)
             .map_err(|trouble| format!("{trouble}; the path counts from the configuration's folder"))?;
+        if text.is_empty() {
+            return Err(format!("it is empty: {EMPTY_RULE}; {EMPTY_HINT}"));
+        }
         self.zone.files.push(included.path, rank, &text, Some(at));
         Ok(text)
     }
@@ -252,6 +261,10 @@ impl ZoneFileReader<'_, '_, '_, '_> {
 
 /// Where files lie that a zone is read from.
 const INSIDE_RULE: &str = "a zone file is named by its path from there, without `..`";
+/// Why a file without one octet is no zone: what made it broke off before the first, and its names would be gone.
+const EMPTY_RULE: &str = "a file that was cut off, as by a full disk, looks like that";
+/// What to do about it.
+const EMPTY_HINT: &str = "write it again, or a comment (`; nothing yet`) if there is to be nothing in it";
 
 /// Whether a path is relative and never goes up.
 pub(super) fn stays_inside(path: &str) -> bool {

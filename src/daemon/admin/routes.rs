@@ -208,8 +208,8 @@ impl Service {
         }
         let source = json!({
             "generation": state.generation,
-            "age_seconds": seconds_since(state.loaded_at),
-            "last_attempt_seconds": seconds_since(state.last_attempt),
+            "age_seconds": state.loaded.elapsed().as_secs(),
+            "last_attempt_seconds": state.attempted.elapsed().as_secs(),
             "current": state.last_error.is_none(),
             "last_good": state.is_last_good,
         });
@@ -552,11 +552,6 @@ fn what_words(what: &Flush) -> String {
 
 fn unix_seconds(at: SystemTime) -> u64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Seconds since a moment; 0 where the clock was put back before it.
-fn seconds_since(at: SystemTime) -> u64 {
-    at.elapsed().map_or(0, |age| age.as_secs())
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ families! {
     RELOADS = Counter "plustwo_reloads_total" ["result"] "Reloads of the configuration, by result.";
     LAST_RELOAD_SUCCESSFUL = Gauge "plustwo_last_reload_successful" [] "Whether the last reload was taken up: 1, or 0.";
     GENERATION = Gauge "plustwo_generation" [] "The number of the configuration that is served, from 1.";
+    STATE_WRITE_FAILURES = Counter "plustwo_state_write_failures_total" ["file"]
+        "Times that a file which outlives the process could not be written.";
     GENERATION_AGE = Gauge "plustwo_generation_age_seconds" [] "How long the configuration has been served.";
 
     WATCHDOG_QUERIES = Counter "plustwo_watchdog_queries_total" ["transport", "result"]
