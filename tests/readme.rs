@@ -204,7 +204,8 @@ fn manual_keys(manual: &str) -> BTreeMap<String, Option<String>> {
 
 #[test]
 fn the_man_page_has_the_settings_of_the_process_and_their_defaults() {
-    const SECTIONS: [&str; 6] = ["server.", "upstream.", "cache.", "limits.", "log.", "admin."];
+    const SECTIONS: [&str; 8] =
+        ["server.", "upstream.", "cache.", "limits.", "log.", "admin.", "query_log.", "dnstap."];
     /// Files and an address, which have no default: the sample shows what they may be.
     const FILES: [&str; 4] = ["cache.file", "upstream.tls_roots", "admin.socket", "admin.http"];
     let sample = read("config/plustwo.toml");

@@ -25,7 +25,7 @@ pub(super) struct Inventory {
     rules: BTreeMap<Box<str>, Item>,
     names: BTreeMap<Box<str>, Names>,
     /// Everything else that decides answers, by what it is called.
-    rest: [(&'static str, u64); 6],
+    rest: [(&'static str, u64); 7],
 }
 
 /// One thing that VPCs have.
@@ -66,6 +66,7 @@ impl Inventory {
                 ("health checks", digest(&model.health_checks)),
                 ("profiles", digest(&model.profiles)),
                 ("compat", digest(&model.compat)),
+                ("query log", digest(&model.query_log)),
                 ("EC2", digest(&(&model.instances, &model.network_interfaces, &model.vpc_peerings))),
             ],
             ..Self::default()

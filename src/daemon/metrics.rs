@@ -10,6 +10,7 @@ mod scrape;
 
 pub use family::{FAMILIES, Family, Kind};
 
+use super::query_log::{LogCounts, Loss};
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
 use crate::serve::counters::{BOUNDS, Counter, RCODES, ReplySource, WorkerCounters, WorkerCounts, bound_nanos};
@@ -43,6 +44,7 @@ struct Watched {
     streams_to_targets: StreamTargets,
     /// The sockets of each door. A door that is closed must not stay open for us.
     doors: DoorsWatch,
+    logs: Arc<LogCounts>,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
@@ -73,12 +75,14 @@ impl Metrics {
         streams: StreamsWatch,
         streams_to_targets: StreamTargets,
         doors: DoorsWatch,
+        logs: Arc<LogCounts>,
     ) -> Self {
         Self(Arc::new(Watched {
             server: server.clone(),
             streams,
             streams_to_targets,
             doors,
+            logs,
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
             published_at: AtomicU64::new(server.precisely().0),
@@ -108,6 +112,7 @@ impl Metrics {
         watched.tcp(out);
         watched.forwarding(out);
         watched.targets(out, snapshot);
+        watched.logs(out);
         watched.reloads(out, published.generation.0);
         sizes(out, snapshot);
         process(out, &Process::read());
@@ -305,6 +310,23 @@ impl Watched {
         }
     }
 
+    /// The logs of queries.
+    fn logs(&self, out: &mut Scrape) {
+        let LogCounts { query_log, dnstap } = &*self.logs;
+        for (log, counts) in [("query_log", query_log), ("dnstap", dnstap)] {
+            out.counter(LOG_WRITTEN, &[log], counts.written());
+            out.counter(LOG_BYTES, &[log], counts.octets());
+            for (why, reason) in Loss::NAMED {
+                out.counter(LOG_LOST, &[log, reason], counts.lost_because(why));
+            }
+            if let Some(is_up) = counts.is_up() {
+                out.count(LOG_UP, &[log], usize::from(is_up));
+            }
+        }
+        // Before it is told apart for which of them it is.
+        out.counter(LOG_LOST, &["all", "buffer_full"], self.server.query_log.lost());
+    }
+
     /// What is served since when.
     fn reloads(&self, out: &mut Scrape, generation: u64) {
         for (result, name) in ReloadResult::NAMED {
@@ -369,7 +391,7 @@ fn slots_with_doors(snapshot: &Snapshot) -> BTreeSet<u16> {
 }
 
 /// How queries come in, in a word.
-fn ingress_text(ingress: Ingress) -> &'static str {
+pub(super) fn ingress_text(ingress: Ingress) -> &'static str {
     match ingress {
         Ingress::Inside => "inside",
         Ingress::ViaInbound => "inbound",

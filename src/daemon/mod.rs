@@ -11,6 +11,7 @@ mod loading;
 mod log;
 pub mod metrics;
 mod open_files;
+mod query_log;
 mod run;
 mod source;
 mod summary;
@@ -24,6 +25,7 @@ pub use source::{BUILT_IN_TEXT, Source};
 use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
 use metrics::{Metrics, ReloadResult};
+use query_log::QueryLogWriter;
 
 use crate::aws::{Model, RuleAction};
 use crate::compile::{self, Contexts};
@@ -81,6 +83,7 @@ pub struct Daemon {
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
+    query_log: QueryLogWriter,
     metrics: Metrics,
     prober: Prober,
     runtime: Runtime,
@@ -116,6 +119,7 @@ impl Daemon {
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
         let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
         let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
+        let query_log = QueryLogWriter::start(&server, settings).map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &open_doors);
@@ -133,7 +137,8 @@ impl Daemon {
         let prober =
             Prober::start(health.clone(), compile::probes(model), shares.probes).map_err(StartError::Runtime)?;
         let workers = Workers::start(&server, &open_doors, workers).map_err(StartError::Runtime)?;
-        let metrics = Metrics::new(&server, streams.watch(), streams_to_targets.clone(), open_doors.watch());
+        let metrics =
+            Metrics::new(&server, streams.watch(), streams_to_targets.clone(), open_doors.watch(), query_log.counts());
         Ok(Self {
             server,
             workers,
@@ -141,6 +146,7 @@ impl Daemon {
             lanes,
             streams_to_targets,
             cache_file,
+            query_log,
             metrics,
             prober,
             runtime,
@@ -207,11 +213,17 @@ impl Daemon {
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        self.query_log.take_up(settings);
         // After the new table is there: what is seen of a check that it does not know would be lost.
         self.prober.replace(compile::probes(model));
         let DoorChanges { opened, closed } = self.doors.open(next, &mut self.streams);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// Opens the query log's file anew: it has been moved.
+    pub fn reopen_query_log(&self) {
+        self.query_log.reopen();
     }
 
     /// What streams do and have counted, to be read while they go on.
@@ -270,6 +282,7 @@ impl Daemon {
         if let Some(file) = self.cache_file {
             file.stop();
         }
+        self.query_log.stop();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }

@@ -34,7 +34,7 @@ pub struct Options {
     pub last_good: bool,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 opens the query log's file anew. The error is what to print before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
     log::start();
     let result = run_until_told(options);
@@ -245,6 +245,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -253,6 +254,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -263,7 +265,7 @@ impl Signals {
         watch: Option<&FileWatch>,
         commands: Option<&mut mpsc::Receiver<Command>>,
     ) -> Wish {
-        let Self { terminate, interrupt, hang_up } = self;
+        let Self { terminate, interrupt, hang_up, reopen } = self;
         let changed = async {
             match watch {
                 Some(watch) => watch.changed().await,
@@ -284,6 +286,7 @@ impl Signals {
             () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
             _ = hang_up.recv() => Wish::Reload(None),
+            _ = reopen.recv() => Wish::Reopen,
             () = changed => Wish::Reload(None),
             command = command => match command {
                 Command::Reload(report) => Wish::Reload(Some(report)),
@@ -317,6 +320,8 @@ enum Wish {
     Sweep,
     /// With whom to tell what came of it.
     Reload(Option<oneshot::Sender<ReloadReport>>),
+    /// The query log's file.
+    Reopen,
     Leave(&'static str),
 }
 
@@ -345,6 +350,7 @@ impl Serving {
             waiting = left;
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
+                Wish::Reopen => self.daemon.reopen_query_log(),
                 Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some()) {
                     Awaited::Done(attempt) => {
                         self.take_up(attempt);

@@ -19,6 +19,7 @@ mod pages;
 pub mod prefix;
 pub mod probe;
 pub mod publish;
+pub mod query_log;
 pub mod routing_policy;
 pub mod targets;
 pub mod view;
@@ -33,6 +34,7 @@ pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
 pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
 pub use publish::{Generation, Publisher, Reader};
+pub use query_log::{LogNames, LoggedVpc, Logs};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
 pub use view::{Ingress, VIEW_SLOTS, VPCS_COUNTED_APART, View, ViewIndex, ViewSlot};
@@ -74,6 +76,8 @@ pub struct Snapshot {
     pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
+    /// What the query log says of VPCs.
+    pub log_names: LogNames,
     /// How much it was made of.
     pub sizes: Sizes,
 }
@@ -189,6 +193,12 @@ impl Snapshot {
     #[inline]
     pub fn door_slot(&self, door: DoorIndex) -> DoorSlot {
         self.doors.get(door.0 as usize).and_then(Option::as_ref).map_or(DoorSlot(DOORS_COUNTED_APART), |door| door.slot)
+    }
+
+    /// Which logs have the queries of a view, or those that belong to none.
+    #[inline]
+    pub fn logs(&self, view: Option<ViewIndex>) -> Logs {
+        view.map_or(self.log_names.unclaimed, |view| self.view(view).logs)
     }
 
     /// Octets of the data in memory: names, records, tables, zones and views.

@@ -7,13 +7,14 @@ use super::table::Text;
 use crate::config::diagnostic::{nearest, quoted};
 use crate::config::settings::{
     CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
-    CACHE_SERVE_STALE_SECONDS, CacheSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits,
-    LogLevel, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
-    UpstreamSettings, WATCH, WORKERS, parse_octets, ttl,
+    CACHE_SERVE_STALE_SECONDS, CacheSettings, DnstapSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET,
+    LOG_LEVEL, Limits, LogLevel, QUERY_LOG_OCTETS, QueryLogSettings, Range, Settings, TCP_CONNECTIONS,
+    TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS, UpstreamSettings, WATCH, WORKERS, parse_octets,
+    ttl,
 };
 use std::time::Duration;
 
-/// Settles what decides no answer, but for `[upstream]` and the cache's file.
+/// Settles what decides no answer, but for `[upstream]`, the cache's file and the logs of queries.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
@@ -27,11 +28,14 @@ pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>)
             .unwrap_or(LOG_LEVEL),
         watch: tables.watch.map_or(WATCH, |watch| watch.value),
         admin: admin::settle(tables, reading),
+        query_log: QueryLogSettings::default(),
+        dnstap: DnstapSettings::default(),
     }
 }
 
 fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSettings {
-    let max_memory = max_memory(tables.max_memory.as_ref(), reading);
+    let max_memory =
+        memory(tables.max_memory.as_ref(), (CACHE_MAX_MEMORY_OCTETS, "1024 GiB"), ("[cache]", "max_memory"), reading);
     let mut seconds = |value, range, key| in_range(value, range, "[cache]", key, reading);
     let max_ttl = seconds(tables.max_ttl, CACHE_MAX_TTL_SECONDS, "max_ttl");
     CacheSettings {
@@ -43,6 +47,9 @@ fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSet
 }
 
 fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits {
+    let query_log_memory = tables.query_log_memory.as_ref();
+    let query_log_octets =
+        memory(query_log_memory, (QUERY_LOG_OCTETS, "64 GiB"), ("[limits]", "query_log_memory"), reading);
     let mut limit = |value, range, key| in_range(value, range, "[limits]", key, reading);
     let limits = Limits {
         tcp_connections: limit(tables.tcp_connections, TCP_CONNECTIONS, "tcp_connections") as usize,
@@ -56,6 +63,7 @@ fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits 
         in_flight_per_client: limit(tables.in_flight_per_client, IN_FLIGHT_PER_CLIENT, "in_flight_per_client") as usize,
         in_flight_per_target: limit(tables.in_flight_per_target, IN_FLIGHT_PER_TARGET, "in_flight_per_target") as usize,
         upstream_sockets: limit(tables.upstream_sockets, UPSTREAM_SOCKETS, "upstream_sockets") as usize,
+        query_log_octets,
     };
     let connections = (limits.tcp_connections_per_client, limits.tcp_connections);
     warn_of_share(tables.tcp_connections_per_client, "tcp_connections", "client", connections, reading);
@@ -93,18 +101,22 @@ fn in_range(value: Option<At<u64>>, range: Range, label: &str, key: &str, readin
     range.default
 }
 
-/// `[cache] max_memory` in octets.
-fn max_memory<'t>(text: Option<&Text<'t>>, reading: &mut Reading<'t>) -> u64 {
-    let range = CACHE_MAX_MEMORY_OCTETS;
+/// An amount of memory in octets, from 1 MiB to so much.
+fn memory<'t>(
+    text: Option<&Text<'t>>,
+    (range, most): (Range, &str),
+    (label, key): (&str, &str),
+    reading: &mut Reading<'t>,
+) -> u64 {
     let Some(text) = text else { return range.default };
     let problem = match parse_octets(&text.value) {
         Some(octets) if (range.min..=range.max).contains(&octets) => return octets,
         Some(_) => "is out of range",
         None => "is not an amount of memory",
     };
-    let problem = format!("`max_memory` {} {problem}", quoted(&text.value));
-    let hint = "write a whole number and B, KiB, MiB or GiB, from 1 MiB to 1024 GiB: \"64 MiB\"";
-    reading.report(reading.error(text.at, "[cache]", problem).hint(hint));
+    let problem = format!("`{key}` {} {problem}", quoted(&text.value));
+    let hint = format!("write a whole number and B, KiB, MiB or GiB, from 1 MiB to {most}: \"64 MiB\"");
+    reading.report(reading.error(text.at, label, problem).hint(hint));
     range.default
 }
 
