@@ -261,9 +261,7 @@ impl Writer {
             self.taken = Pending::with_room(self.room);
         } else if !is_on {
             self.taken = Pending::default();
-            if !self.server.query_log.is_on() {
-                self.server.query_log.free();
-            }
+            self.server.query_log.free();
         }
     }
 

@@ -138,6 +138,8 @@ pub struct QueryLog {
     state: AtomicU64,
     selections: ArcSwap<Selections>,
     buffers: Box<[LogBuffer]>,
+    /// Held while the buffers get their room, or lose it.
+    turning: Mutex<()>,
 }
 
 impl QueryLog {
@@ -147,6 +149,7 @@ impl QueryLog {
             state: AtomicU64::new(0),
             selections: ArcSwap::from_pointee(Selections::default()),
             buffers: (0..=threads).map(|_| LogBuffer::default()).collect(),
+            turning: Mutex::default(),
         }
     }
 
@@ -159,6 +162,7 @@ impl QueryLog {
     /// Logs this from each thread's next batch on. What waits for the writer takes so many octets at most, over all
     /// threads, and as many as one thread's again while the writer is at work.
     pub fn start(&self, selections: Selections, octets_max: usize) {
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let each = self.octets_each(octets_max);
         for buffer in &self.buffers {
             let mut pending = buffer.lock();
@@ -175,9 +179,10 @@ impl QueryLog {
         self.turn(0);
     }
 
-    /// Lets go of the memory of the buffers, and of what is in them: nothing is logged any more.
+    /// Lets go of the memory of the buffers, and of what is in them, unless something is logged again.
     pub fn free(&self) {
-        for buffer in &self.buffers {
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        for buffer in self.buffers.iter().filter(|_| !self.is_on()) {
             *buffer.lock() = Pending::default();
         }
     }
