@@ -159,6 +159,32 @@ fn tcp_client(door: SocketAddr, load: &Load) {
     }
 }
 
+/// How far the threads of a process whose names begin so step back for others, in the order of their ids.
+fn nice_of_threads(process: u32, name: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let nice = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        // proc_pid_stat(5): the name stands in brackets, "nice" is field 19.
+        let (head, rest) = stat.rsplit_once(") ")?;
+        let is_wanted = head.split_once('(')?.1.starts_with(name);
+        is_wanted.then(|| rest.split(' ').nth(16)?.parse().ok()).flatten()
+    });
+    nice.collect()
+}
+
+#[test]
+fn reading_files_again_steps_back_for_those_who_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, door) = serve(folder.path());
+    write_world(folder.path(), door, 2);
+    program.signal("HUP");
+    assert!(program.wait_for("reloaded generation=2 ").is_some());
+    let own = nice_of_threads(std::process::id(), "")[0];
+    let (main, workers) = (nice_of_threads(program.id(), "plustwo"), nice_of_threads(program.id(), "udp-"));
+    assert!(!workers.is_empty() && workers.iter().all(|nice| *nice == own), "{workers:?}, and we are {own}");
+    assert!(main.iter().all(|nice| *nice == (own + 10).min(19)), "{main:?}, and we are {own}");
+}
+
 #[test]
 fn a_hundred_thousand_queries_while_it_reloads() {
     let folder = tempfile::tempdir().expect("a temporary folder");

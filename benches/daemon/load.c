@@ -16,6 +16,7 @@
  *   --passes N        no interval: ask every name N times and stop
  *   --spin            never yields the processor: for a core of its own
  *   --pids P,P,…      the server's processes: CPU time, and cycles and instructions where the machine counts them
+ *   --threads PREFIX  only of threads whose names begin so; the CPU time of the others is `others_us`
  *
  * When there is nothing to receive it yields the processor instead of sleeping. On one core with the server, the
  * server then drains whole batches, as it does when it is the busy one; a generator that sleeps would be woken by
@@ -87,6 +88,7 @@ struct options {
     uint64_t seed, passes;
     double rate, warm, seconds;
     int pids[PIDS], pid_count;
+    const char *threads;
 };
 
 union control {
@@ -338,6 +340,7 @@ enum { CYCLES_USER, CYCLES_KERNEL, INSTRUCTIONS_USER, INSTRUCTIONS_KERNEL, COUNT
 
 struct cost {
     uint64_t run, slices;         /* nanoseconds on a CPU; times it was put there */
+    uint64_t others;              /* nanoseconds on a CPU of threads that are not looked at */
     uint64_t user, kernel;        /* clock ticks */
     uint64_t counters[COUNTERS];
 };
@@ -356,9 +359,20 @@ static void for_each_thread(void (*visit)(int pid, int thread, struct cost *), s
     }
 }
 
+static int is_looked_at(int pid, int thread) {
+    if (!options.threads) return 1;
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", pid, thread);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    if (!fgets(name, sizeof name, file)) name[0] = 0;
+    fclose(file);
+    return !strncmp(name, options.threads, strlen(options.threads));
+}
+
 static void open_counters(int pid, int thread, struct cost *unused) {
-    (void)pid, (void)unused;
-    if (counted_threads == COUNTED_THREADS) return;
+    (void)unused;
+    if (counted_threads == COUNTED_THREADS || !is_looked_at(pid, thread)) return;
     for (int i = 0; i < COUNTERS; i++) {
         struct perf_event_attr event = {.size = sizeof event, .type = PERF_TYPE_HARDWARE, .exclude_hv = 1};
         event.config = i <= CYCLES_KERNEL ? PERF_COUNT_HW_CPU_CYCLES : PERF_COUNT_HW_INSTRUCTIONS;
@@ -377,8 +391,11 @@ static void add_thread(int pid, int thread, struct cost *cost) {
     snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", pid, thread);
     FILE *file = fopen(path, "r");
     if (!file) return;
-    if (fscanf(file, "%llu %llu %llu", &run, &wait, &slices) == 3) cost->run += run, cost->slices += slices;
+    int is_read = fscanf(file, "%llu %llu %llu", &run, &wait, &slices) == 3;
     fclose(file);
+    if (!is_read) return;
+    if (is_looked_at(pid, thread)) cost->run += run, cost->slices += slices;
+    else cost->others += run;
 }
 
 static struct cost read_cost(void) {
@@ -457,6 +474,7 @@ static void report(const struct cost *before, const struct cost *after, double s
     if (!options.pid_count) return;
     double run = (double)(after->run - before->run), slices = (double)(after->slices - before->slices);
     printf("cpu_us %.4f\nserver_busy %.3f\n", run / 1e3 / replies, run / 1e9 / seconds);
+    printf("others_us %.4f\n", (double)(after->others - before->others) / 1e3 / replies);
     printf("user_us %.3f\nkernel_us %.3f\n", (double)(after->user - before->user) * tick / replies,
            (double)(after->kernel - before->kernel) * tick / replies);
     printf("queries_per_wakeup %.1f\n", replies / (slices > 0 ? slices : 1));
@@ -495,12 +513,12 @@ static void run(int epoll) {
 }
 
 static void read_options(int count, char **arguments) {
-    enum { SERVER = 1, NAMES, UNIQUE, SOCKET_COUNT, CLIENT_LIST, WINDOW, RATE, WARM, SECONDS, PASSES, PID_LIST, SPIN };
+    enum { SERVER = 1, NAMES, UNIQUE, SOCKET_COUNT, CLIENT_LIST, WINDOW, RATE, WARM, SECONDS, PASSES, PID_LIST, SPIN, THREADS };
     static const struct option known[] = {
         {"server", 1, 0, SERVER},   {"names", 1, 0, NAMES},   {"unique", 1, 0, UNIQUE}, {"sockets", 1, 0, SOCKET_COUNT},
         {"clients", 1, 0, CLIENT_LIST}, {"window", 1, 0, WINDOW}, {"rate", 1, 0, RATE},     {"warm", 1, 0, WARM},
         {"seconds", 1, 0, SECONDS}, {"passes", 1, 0, PASSES}, {"pids", 1, 0, PID_LIST},
-        {"spin", 0, 0, SPIN},       {0, 0, 0, 0}};
+        {"threads", 1, 0, THREADS}, {"spin", 0, 0, SPIN},       {0, 0, 0, 0}};
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) switch (option) {
         case SERVER: {
             char *colon = strrchr(optarg, ':');
@@ -519,6 +537,7 @@ static void read_options(int count, char **arguments) {
         case WARM: options.warm = atof(optarg); break;
         case SECONDS: options.seconds = atof(optarg); break;
         case PASSES: options.passes = strtoull(optarg, NULL, 10); break;
+        case THREADS: options.threads = optarg; break;
         case SPIN: options.is_spinning = 1; break;
         case PID_LIST:
             for (char *pid = strtok(optarg, ","); pid && options.pid_count < PIDS; pid = strtok(NULL, ","))

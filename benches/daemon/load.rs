@@ -16,6 +16,8 @@ pub(crate) enum Core {
     Server,
     /// Another one.
     Other,
+    /// Whichever the kernel likes.
+    Any,
 }
 
 impl Core {
@@ -24,7 +26,8 @@ impl Core {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         match self {
             Self::Other if cores > 1 => "1",
-            Self::Server | Self::Other => "0",
+            Self::Any if cores > 1 => "0,1",
+            Self::Server | Self::Other | Self::Any => "0",
         }
     }
 }
@@ -34,6 +37,8 @@ impl Core {
 pub(crate) struct Cost {
     /// CPU time, in microseconds.
     pub(crate) cpu: f64,
+    /// CPU time of threads that are not looked at, in microseconds.
+    pub(crate) others: f64,
     /// User and kernel cycles, where the machine counts them.
     pub(crate) cycles: Option<f64>,
     /// User instructions, where the machine counts them.
@@ -46,6 +51,7 @@ impl Cost {
         let mean = |a: Option<f64>, b: Option<f64>| Some((a? + b?) / 2.0);
         Self {
             cpu: (before.cpu + after.cpu) / 2.0,
+            others: (before.others + after.others) / 2.0,
             cycles: mean(before.cycles, after.cycles),
             user_instructions: mean(before.user_instructions, after.user_instructions),
         }
@@ -85,13 +91,20 @@ pub(crate) struct Generator<'a> {
     tool: PathBuf,
     interval: Duration,
     ports: usize,
+    /// Whether only the UDP workers' cost counts.
+    of_workers: bool,
     /// Intervals so far: each asks for unique names of its own.
     runs: Cell<u32>,
 }
 
 impl<'a> Generator<'a> {
     pub(crate) fn new(tools: &Path, files: &'a Files, workload: Workload, interval: Duration, ports: usize) -> Self {
-        Self { workload, files, tool: tools.join("load"), interval, ports, runs: Cell::new(0) }
+        Self { workload, files, tool: tools.join("load"), interval, ports, of_workers: false, runs: Cell::new(0) }
+    }
+
+    /// The same, which reads what plustwo's UDP workers pay, and other threads apart.
+    pub(crate) fn of_workers(self) -> Self {
+        Self { of_workers: true, ..self }
     }
 
     /// One interval from a core, as fast as the window allows or at a rate.
@@ -119,14 +132,20 @@ impl<'a> Generator<'a> {
 
     /// An interval of dnsperf over TCP: 100 connections with four queries in flight each.
     pub(crate) fn run_streams(&self, server: &Running) -> Result<Reading, String> {
+        self.run_streams_for(server, STREAM_SECONDS, None)
+    }
+
+    /// The same for so many seconds, at a rate if one is given.
+    pub(crate) fn run_streams_for(&self, server: &Running, seconds: u32, rate: Option<u32>) -> Result<Reading, String> {
         let queries = self.files.queries(self.workload).display().to_string();
-        let port = server.port.to_string();
-        let seconds = STREAM_SECONDS.to_string();
-        let command = ["dnsperf", "-m", "tcp", "-s", "127.0.0.1", "-p", &port, "-d", &queries, "-l", &seconds];
+        let (port, length) = (server.port.to_string(), seconds.to_string());
+        let command = ["dnsperf", "-m", "tcp", "-s", "127.0.0.1", "-p", &port, "-d", &queries, "-l", &length];
         let mut command: Vec<String> = command.map(str::to_owned).to_vec();
         command.extend(["-c", "100", "-q", "400", "-T", "1", "-t", "2"].map(str::to_owned));
+        command.extend(rate.iter().flat_map(|rate| ["-Q".to_owned(), rate.to_string()]));
         let before = server.cpu_time();
-        let words = Process::pinned(&command, Core::Other)?.output(GENERATOR_GRACE)?;
+        let limit = Duration::from_secs(u64::from(seconds)) + GENERATOR_GRACE;
+        let words = Process::pinned(&command, Core::Other)?.output(limit)?;
         let spent = server.cpu_time() - before;
         let number = |label: &str| -> Result<f64, String> {
             let rest = words.split(label).nth(1).ok_or_else(|| format!("dnsperf printed no {label:?}:\n{words}"))?;
@@ -135,14 +154,19 @@ impl<'a> Generator<'a> {
         };
         let (replies, right) = (number("Queries completed:")?, number("NOERROR").unwrap_or(0.0));
         Ok(Reading {
-            cost: Cost { cpu: spent.as_secs_f64() * 1e6 / replies.max(1.0), cycles: None, user_instructions: None },
+            cost: Cost {
+                cpu: spent.as_secs_f64() * 1e6 / replies.max(1.0),
+                others: 0.0,
+                cycles: None,
+                user_instructions: None,
+            },
             replies: replies as u64,
             lost: number("Queries lost:")? as u64,
             wrong: (replies - right) as u64,
             rate: number("Queries per second:")?,
             p50: f64::NAN,
             p99: f64::NAN,
-            busy: spent.as_secs_f64() / f64::from(STREAM_SECONDS),
+            busy: spent.as_secs_f64() / f64::from(seconds),
         })
     }
 
@@ -153,6 +177,9 @@ impl<'a> Generator<'a> {
         command.extend(["--names".to_owned(), self.files.queries(self.workload).display().to_string()]);
         command.extend(["--pids".to_owned(), pids.join(",")]);
         command.extend(["--sockets".to_owned(), self.ports.to_string()]);
+        if self.of_workers {
+            command.extend(["--threads", "udp-"].map(str::to_owned));
+        }
         if !self.files.clients.is_empty() {
             command.extend(["--clients".to_owned(), self.files.client_list().display().to_string()]);
         }
@@ -181,6 +208,7 @@ impl<'a> Generator<'a> {
         Ok(Reading {
             cost: Cost {
                 cpu: number("cpu_us")?,
+                others: number("others_us")?,
                 cycles: sum("cycles_user", "cycles_kernel"),
                 user_instructions: numbers.get("instructions_user").copied(),
             },
@@ -246,7 +274,7 @@ const GENERATOR_GRACE: Duration = Duration::from_secs(20);
 /// For asking every name twice.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(120);
 /// Seconds of an interval of dnsperf.
-const STREAM_SECONDS: u8 = 2;
+const STREAM_SECONDS: u32 = 2;
 /// For one reply to a question from here.
 const PROBE_WAIT: Duration = Duration::from_millis(50);
 /// A datagram may be lost while a server starts up.

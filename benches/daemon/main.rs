@@ -8,10 +8,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to the person who started it")]
 
 mod data;
+mod features;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;
 mod process;
+mod reload;
 mod report;
 mod servers;
 
@@ -59,6 +61,15 @@ struct Options {
     ports: usize,
     scale: Scale,
     keeps_results: bool,
+    instead: Option<Instead>,
+}
+
+/// What is measured instead of workloads.
+enum Instead {
+    /// So many seconds with a reload each.
+    Reloads(u32),
+    /// What features cost.
+    Features,
 }
 
 impl Options {
@@ -73,7 +84,7 @@ impl Options {
         let mut quick = std::env::var_os("PLUSTWO_BENCH_QUICK").is_some_and(|value| value != "0");
         let (mut workloads, mut servers) = (Vec::new(), None);
         let (mut repetitions, mut seconds, mut keeps_results) = (REPETITIONS, INTERVAL_SECONDS, true);
-        let mut ports = PORTS;
+        let (mut ports, mut instead) = (PORTS, None);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
             match argument.as_str() {
@@ -82,6 +93,11 @@ impl Options {
                 "--reps" => repetitions = value()?.parse().map_err(|_| "--reps wants a number")?,
                 "--seconds" => seconds = value()?.parse().map_err(|_| "--seconds wants a number")?,
                 "--ports" => ports = value()?.parse().map_err(|_| "--ports wants a number")?,
+                "--features" => instead = Some(Instead::Features),
+                "--reload" => {
+                    let seconds = value()?.parse().map_err(|_| "--reload wants a number of seconds")?;
+                    instead = Some(Instead::Reloads(seconds));
+                }
                 "--servers" => servers = Some(value()?.split(',').map(Server::from_name).collect::<Result<_, _>>()?),
                 letter => workloads.push(Workload::from_letter(letter)?),
             }
@@ -98,7 +114,8 @@ impl Options {
             Scale::Full => Server::ALL.to_vec(),
         });
         let interval = Duration::try_from_secs_f64(seconds).map_err(|_| "--seconds wants a length of time")?;
-        Ok(Some(Self { workloads, servers, repetitions: repetitions.max(1), interval, ports, scale, keeps_results }))
+        let repetitions = repetitions.max(1);
+        Ok(Some(Self { workloads, servers, repetitions, interval, ports, scale, keeps_results, instead }))
     }
 }
 
@@ -110,7 +127,17 @@ fn run(options: &Options) -> Result<Report, String> {
     build_tool("raw", &tools)?;
     build_tool("load", &tools)?;
     let mut report = Report { ports: options.ports, ..Report::default() };
-    for world in World::ALL {
+    let Options { scale, repetitions, interval, .. } = *options;
+    match options.instead {
+        Some(Instead::Reloads(seconds)) => {
+            report.reloads = Some(reload::measure(&tools, &folder, scale, seconds)?);
+        }
+        Some(Instead::Features) => {
+            report.costs = Some(features::measure(&tools, &folder, scale, repetitions, interval)?);
+        }
+        None => {}
+    }
+    for world in World::ALL.into_iter().filter(|_| options.instead.is_none()) {
         let workloads: Vec<_> = options.workloads.iter().copied().filter(|w| w.world() == world).collect();
         if !workloads.is_empty() {
             measure_world(options, world, &workloads, &folder, &mut report)?;
@@ -251,7 +278,12 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
     for row in &wrong {
         eprintln!("WRONG OR LOST REPLIES: {row}");
     }
-    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_other_wrong = report.reloads.as_ref().is_some_and(reload::Reloads::is_wrong)
+        || report.costs.as_ref().is_some_and(features::Costs::is_wrong);
+    if is_other_wrong {
+        eprintln!("WRONG OR LOST REPLIES: see the table");
+    }
+    if wrong.is_empty() && !is_other_wrong { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// How often raw and each server are measured in turn; a figure is the median.
@@ -275,4 +307,6 @@ usage: cargo bench --bench daemon [-- [WORKLOAD…] [OPTION…]]
   --reps N           repetitions (5)
   --seconds S        length of each measured interval (0.6)
   --ports N          source ports of the 256 queries that are unanswered at a time (64)
+  --features         instead of workloads: what metrics and the query log cost
+  --reload S         instead of workloads: C's data read again every second for S seconds, under load
   --no-results       do not write benches/results/";

@@ -58,6 +58,11 @@ impl Running {
         tree(self.process.child.id())
     }
 
+    /// Asks it to read its files again.
+    pub(crate) fn hang_up(&self) {
+        signal("HUP", &[self.process.child.id()]);
+    }
+
     /// Memory of all its processes, shared pages counted once, in octets.
     pub(crate) fn memory(&self) -> u64 {
         self.pids().iter().filter_map(|pid| kib_of(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>() * 1024

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::data::{Workload, World};
+use crate::features::Costs;
 use crate::load::{Cost, Reading};
 use crate::machine::{cores, keep, processor, words_of};
 use crate::process::Running;
+use crate::reload::Reloads;
 use crate::servers::Server;
 
 /// All that one run of the bench found.
@@ -17,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<Load>,
     /// Source ports of the generator.
     pub(crate) ports: usize,
+    pub(crate) reloads: Option<Reloads>,
+    pub(crate) costs: Option<Costs>,
 }
 
 /// One workload of one server.
@@ -127,6 +131,8 @@ impl Report {
                      |---|---|---|---|---|---|---|\n";
             text.extend(self.loads.iter().map(load_line));
         }
+        text.extend(self.costs.iter().map(Costs::markdown));
+        text.extend(self.reloads.iter().map(Reloads::markdown));
         text
     }
 
@@ -180,7 +186,8 @@ fn load_line(load: &Load) -> String {
     )
 }
 
-fn mib(octets: u64) -> u64 {
+/// In whole MiB.
+pub(crate) fn mib(octets: u64) -> u64 {
     octets.div_ceil(1 << 20)
 }
 

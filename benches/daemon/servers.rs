@@ -74,9 +74,14 @@ impl Server {
 
     /// Starts it with a world's data and waits for its first right answer.
     pub(crate) fn start(self, files: &Files, upstream: Option<u16>) -> Result<Running, String> {
+        self.start_as(files, upstream, &Variant { name: self.name(), tables: String::new(), core: Core::Server })
+    }
+
+    /// The same, as a variant of it.
+    pub(crate) fn start_as(self, files: &Files, upstream: Option<u16>, variant: &Variant) -> Result<Running, String> {
         let port = process::free_port()?;
-        let folder = files.folder.join(self.name());
-        let setup = Setup { files, folder: &folder, port, upstream };
+        let folder = files.folder.join(variant.name);
+        let setup = Setup { files, folder: &folder, port, upstream, tables: &variant.tables };
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let command = match self {
             Self::Plustwo => setup.plustwo(),
@@ -87,8 +92,17 @@ impl Server {
         .map_err(|error| format!("{}: {error}", folder.display()))?;
         let client = files.clients.last().copied().unwrap_or(Ipv4Addr::LOCALHOST);
         let probe = &files.sought[0];
-        Running::start(&command, port, Core::Server, || load::answers(client, port, probe))
+        Running::start(&command, port, variant.core, || load::answers(client, port, probe))
     }
+}
+
+/// One of several servers of a kind.
+pub(crate) struct Variant {
+    /// Its folder, in that of the world.
+    pub(crate) name: &'static str,
+    /// What stands in its configuration besides; plustwo's only.
+    pub(crate) tables: String,
+    pub(crate) core: Core,
 }
 
 /// What a configuration is made from.
@@ -98,6 +112,8 @@ struct Setup<'a> {
     port: u16,
     /// The authority behind forwarders.
     upstream: Option<u16>,
+    /// Further tables of plustwo's.
+    tables: &'a str,
 }
 
 impl Setup<'_> {
@@ -136,6 +152,7 @@ impl Setup<'_> {
             add!(text, "\n[[hosted_zone]]\nid = \"{}\"\nname = \"{name}\"", label.to_ascii_uppercase());
             add!(text, "file = \"zones/{label}.zone\"\nvpcs = [{vpcs}]");
         }
+        text += self.tables;
         self.command(&[env!("CARGO_BIN_EXE_plustwo"), "run", "--config"], "plustwo.toml", &text)
     }
 

@@ -11,7 +11,7 @@ use super::source::Read;
 use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::udp::sys::give_back_free_memory;
+use crate::udp::sys::{give_back_free_memory, work_in_background};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -341,6 +341,8 @@ struct Serving {
 impl Serving {
     /// Obeys until a signal says to leave.
     fn until_told(mut self, control: &mut Control) {
+        // All that is left for this thread and for those that it makes is reading files again.
+        work_in_background();
         let mut waiting = 0;
         let signal = loop {
             let left = self.daemon.sweep();

@@ -151,7 +151,8 @@ impl std::error::Error for DoorError {
 
 /// The pending connections the kernel keeps for a door until they are accepted (cut to `net.core.somaxconn`).
 pub const TCP_BACKLOG: i32 = 1024;
-/// The receive buffer asked for each datagram socket in octets, for bursts; the kernel cuts it to `rmem_max`.
+/// The receive buffer asked for each datagram socket in octets, for bursts; the kernel cuts it to `rmem_max`, except for
+/// a process with `CAP_NET_ADMIN`.
 pub const RECEIVE_BUFFER_OCTETS: usize = 4 * 1024 * 1024;
 /// How many ports the system may pick for UDP until one is free for TCP too.
 pub const PORT_TRIES: u32 = 32;
@@ -259,8 +260,7 @@ fn datagram_socket(address: SocketAddr) -> io::Result<Socket> {
     if address.ip().is_unspecified() {
         sys::receive_packet_info(&socket, family)?;
     }
-    // A smaller buffer only tolerates smaller bursts, so a refusal changes nothing.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
+    sys::set_receive_buffer(&socket, RECEIVE_BUFFER_OCTETS);
     Ok(socket)
 }
 
