@@ -282,11 +282,52 @@ fn every_way_of_answering_has_its_line() {
     let chaos = one("version.bind.");
     assert_eq!((&chaos["query_class"], &chaos["plustwo_refusal"]), (&json!("CH"), &json!("class")));
 
+    // The page names each field, and those that are always there.
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/query-log.md")).expect("it is there");
+    let table = page.split("## Fields").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let rows: Vec<(&str, bool)> = table
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.split_once("` | "))
+        .map(|(field, rest)| (field, rest.starts_with("yes |")))
+        .collect();
+    let has = |line: &Value, field: &str| line.get(field).is_some();
+    for (field, is_always) in &rows {
+        assert!(lines.iter().any(|line| has(line, field)), "no line has {field}");
+        // There is a door wherever nobody has just closed it.
+        let is_everywhere = lines.iter().all(|line| has(line, field)) && *field != "plustwo_door";
+        assert_eq!(is_everywhere, *is_always, "{field}");
+    }
+    for key in lines.iter().flat_map(|line| line.as_object().expect("an object").keys()) {
+        assert!(rows.iter().any(|(field, _)| field == key), "docs/query-log.md lacks {key}");
+    }
+
     site.wait_for_metric(WRITTEN, 13.0);
     let octets = fs::metadata(site.path("query.log")).expect("it is there").len();
     assert_eq!(site.metric("plustwo_query_log_bytes_total{log=\"query_log\"}"), octets as f64);
     assert_eq!((site.metric(UP), site.metric(LOST_FULL)), (1.0, 0.0));
     drop(program);
+}
+
+#[test]
+fn the_commands_of_the_page_read_it() {
+    let Some(_) = need_tool("jq") else { return };
+    let mut site = Site::new();
+    let _program = site.serve(TO_FILE);
+    for name in ["www.corp.example", "gone.corp.example", "www.public.example"] {
+        site.ask(name);
+    }
+    site.lines("query.log", 3);
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/query-log.md")).expect("it is there");
+    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with("jq ")).collect();
+    assert!(commands.len() > 3, "{commands:?}");
+    for command in commands {
+        let (code, said, error) =
+            outcome(Command::new("bash").args(["-o", "pipefail", "-c", command]).current_dir(site.folder.path()));
+        assert_eq!((code, &*error), (0, ""), "{command}");
+        assert!(!said.trim().is_empty(), "{command} shows nothing");
+    }
 }
 
 #[test]
