@@ -27,6 +27,7 @@ use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{Authority, Logs, Snapshot, View};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -265,11 +266,25 @@ impl Writer {
         }
     }
 
-    /// Writes all that has been left, and goes on with what waits; whether there was much.
+    /// Writes all that has been left, and goes on with what waits; whether there was much. A panic costs what was taken.
     fn take_all(&mut self) -> bool {
         if self.query_log.is_none() && self.dnstap.is_none() {
             return false;
         }
+        catch_unwind(AssertUnwindSafe(|| self.write_all())).unwrap_or_else(|_| {
+            tracing::error!("writing the query log panicked, and goes on; this is a bug, please report it");
+            self.taken = Pending::with_room(self.room);
+            if let Some(lines) = &mut self.query_log {
+                (lines.out, lines.count) = (String::new(), 0);
+            }
+            if let Some(frames) = &mut self.dnstap {
+                (frames.out, frames.count) = (Vec::new(), 0);
+            }
+            false
+        })
+    }
+
+    fn write_all(&mut self) -> bool {
         let mut most = 0;
         for buffer in 0..self.server.query_log.buffers() {
             let mut taken = std::mem::take(&mut self.taken);
@@ -437,7 +452,7 @@ impl Frames {
 /// The address that was asked.
 fn asked(snapshot: &Snapshot, record: &Record<'_>) -> Option<SocketAddr> {
     let door = snapshot.doors.get(record.door.0 as usize)?.as_ref()?.address;
-    Some(SocketAddr::new(record.local.unwrap_or(door.ip()), door.port()))
+    Some(SocketAddr::new(record.local.unwrap_or_else(|| door.ip()), door.port()))
 }
 
 /// The zone or endpoint that answers for a name, or the rule that it is forwarded by, by what they are called.

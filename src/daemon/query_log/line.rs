@@ -280,6 +280,8 @@ mod tests {
     use hickory_proto::op::{Message as Judge, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME, TXT};
     use hickory_proto::rr::{Name, RData, Record, RecordType};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn query() -> LoggedQuery<'static> {
         LoggedQuery {
@@ -420,6 +422,34 @@ mod tests {
                 assert_eq!(found[key], "", "{octets:?}");
             }
             assert_eq!((&found["rcode"], &found["answers"]), (&"FORMERR".into(), &serde_json::json!([])));
+        }
+    }
+
+    proptest! {
+        /// Whatever octets a reply or a query has, the line is one line of JSON in printable ASCII.
+        #[test]
+        fn any_octets_have_a_line(
+            octets in vec(any::<u8>(), 0..120),
+            changes in vec((any::<usize>(), any::<u8>()), 0..6),
+        ) {
+            let target = Name::from_ascii("a.b.example.").expect("a name");
+            let answers = vec![RData::CNAME(CNAME(target)), RData::TXT(TXT::new(vec!["x".to_owned()]))];
+            let mut changed = reply("www.a.b.example.", RecordType::ANY, ResponseCode::NoError, answers);
+            for (at, octet) in changes {
+                let at = at % changed.len();
+                changed[at] = octet;
+            }
+            for octets in [octets, changed] {
+                let mut out = String::new();
+                match Message::parse(&octets) {
+                    Ok(message) => write_line(&mut out, &query(), Some(Question::of(&message)), Ok(&message)),
+                    Err(_) => write_line(&mut out, &query(), Question::first(&octets), Err(&octets)),
+                }
+                let line = out.strip_suffix('\n').expect("a line ends");
+                prop_assert!(line.bytes().all(|octet| (0x20..0x7f).contains(&octet)), "{line:?}");
+                let read = serde_json::from_str::<serde_json::Value>(line);
+                prop_assert!(read.is_ok_and(|value| value["vpc_id"] == "vpc-7example"), "{line}");
+            }
         }
     }
 
