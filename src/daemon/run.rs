@@ -34,7 +34,8 @@ pub struct Options {
     pub last_good: bool,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 opens the query log's file anew. The error is what to print before leaving with code 1.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 opens the query log's file anew. The error is what to print
+/// before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
     log::start();
     let result = run_until_told(options);
