@@ -29,6 +29,11 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more lines in its file.
+    fn start_with(more: &str) -> Self {
         let records = vec![parse_record("www.public.example. 300 IN A 198.51.100.80")];
         let upstream = Upstream::start(records, Behaviour::Answers);
         for _ in 0..8 {
@@ -37,7 +42,7 @@ impl Served {
             let text = format!(
                 "version = 1\nregion = \"eu-central-1\"\n[server]\nwatch = false\n[admin]\nsocket = \"admin\"\nhttp = \"{http}\"\n\
                  [upstream]\ntargets = [\"{}\"]\n[[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n[[hosted_zone]]\nid = \"Z0\"\n\
-                 name = \"corp.example.com\"\nvpcs = [\"vpc-0a\"]\nfile = \"zone\"\n",
+                 name = \"corp.example.com\"\nvpcs = [\"vpc-0a\"]\nfile = \"zone\"\n{more}",
                 upstream.address()
             );
             std::fs::write(folder.path().join("plustwo.toml"), text).expect("written");
@@ -286,7 +291,17 @@ fn only_those_may_ask_who_should() {
     let over_http = |request: &str| exchange(TcpStream::connect(served.http).expect("it listens"), request);
     let (code, _) = over_http(&format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", served.http));
     assert_eq!(code, 200);
-    for headers in ["Host: evil.example", "Host: localhost\r\nOrigin: http://evil.example", "Host: 192.0.2.1"] {
+    for headers in [
+        "Host: evil.example",
+        "Host: localhost.evil.example",
+        "Host: localhost\r\nHost: evil.example",
+        "Host: 192.0.2.1",
+        "X: y",
+        "Host: localhost\r\nOrigin: http://evil.example",
+        "Host: localhost\r\nOrigin: null",
+        "Host: localhost\r\nReferer: http://evil.example/",
+        "Host: localhost\r\nSec-Fetch-Site: cross-site",
+    ] {
         let (code, body) = over_http(&format!("POST /v1/shutdown HTTP/1.1\r\n{headers}\r\n\r\n"));
         assert_eq!(code, 403, "{headers}: {body}");
     }
@@ -312,16 +327,56 @@ fn only_those_may_ask_who_should() {
 }
 
 #[test]
+fn a_daemon_that_hangs_holds_up_nobody_who_watches_it() {
+    let served = Served::start();
+    served.program.signal("STOP");
+    let (code, _, said) = served.command(&["healthcheck"]);
+    served.program.signal("CONT");
+    assert!(code == 1 && said.contains("does not answer within"), "{code} {said}");
+    let (code, said, _) = served.command(&["healthcheck"]);
+    assert_eq!((code, &*said), (0, "ready\n"));
+}
+
+#[test]
 fn nobody_holds_it_up() {
     let served = Served::start();
-    // More clients than are served at a time, who say nothing: they are sent away, and who asks is answered.
+    // Many more clients than are served at a time, who say nothing: they are sent away, and who asks is answered.
     let silent: Vec<UnixStream> =
-        (0..40).map(|_| UnixStream::connect(served.socket()).expect("it takes connections")).collect();
-    assert_eq!(served.request("GET", "/livez").0, 200);
+        (0..300).map(|_| UnixStream::connect(served.socket()).expect("it takes connections")).collect();
+    let (code, said, _) = served.command(&["healthcheck"]);
+    assert_eq!((code, &*said), (0, "ready\n"));
     let mut ended = &silent[0];
     ended.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     let mut rest = Vec::new();
     // A silent client is closed, with or without a word.
     let _ = ended.read_to_end(&mut rest).expect("it is closed before the time is over");
     served.ask("www.public.example");
+}
+
+#[test]
+fn who_does_not_read_what_was_asked_for_holds_it_up_no_longer() {
+    // More to tell than a socket's buffer holds.
+    let rule = |rule: usize| {
+        let targets: Vec<String> =
+            (0..6).map(|target| format!("198.18.{}.{}", rule % 256, 6 * (rule / 256) + target)).collect();
+        format!(
+            "[[resolver_rule]]\nid = \"rslvr-rr-{rule}\"\ndomain = \"r{rule}.example\"\naction = \"forward\"\n\
+             targets = {targets:?}\nvpcs = [\"vpc-0a\"]\n"
+        )
+    };
+    let served = Served::start_with(&(0..600).map(rule).collect::<String>());
+    let (_, all) = served.request("GET", "/v1/upstreams");
+    let deaf: Vec<UnixStream> = (0..20)
+        .map(|_| {
+            let mut deaf = UnixStream::connect(served.socket()).expect("it takes connections");
+            deaf.write_all(b"GET /v1/upstreams HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes the request");
+            deaf
+        })
+        .collect();
+    let (code, said, _) = served.command(&["healthcheck"]);
+    assert_eq!((code, &*said), (0, "ready\n"));
+    let mut told = String::new();
+    // The first of them has been sent away by then, with a part of what there was to tell.
+    let _ = (&deaf[0]).read_to_string(&mut told);
+    assert!(told.len() < all.len(), "{} of {} octets", told.len(), all.len());
 }

@@ -89,11 +89,15 @@ fn shipped() -> Vec<PathBuf> {
     files
 }
 
-/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty, and one of
-/// certificates has one.
+/// Loads a file as the daemon would from where it lies; a zone file that is only shown is empty, one of certificates or of
+/// cookie secrets has some.
 fn load_beside(path: &Path, text: &str) -> Loaded {
     let below = path.parent().expect("a file lies in a folder");
-    let shown = |file: &str| if file.ends_with(".pem") { include_str!("config/accepted/corp-ca.pem") } else { "" };
+    let shown = |file: &str| match file {
+        _ if file.ends_with(".pem") => include_str!("config/accepted/corp-ca.pem"),
+        _ if file.ends_with("-secrets") => include_str!("config/accepted/cookie-secrets"),
+        _ => "",
+    };
     let surroundings = Surroundings {
         read_file: &|file| Ok(fs::read_to_string(below.join(file)).unwrap_or_else(|_| shown(file).to_owned())),
         system_nameservers: &|| Ok(vec!["192.0.2.53".parse().expect("an address")]),
@@ -138,9 +142,10 @@ fn the_sample_shows_the_defaults() {
         let loaded = load_beside(&path, &text);
         loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics)))
     });
-    // Two files are shown of which there is none by default, and where operators may be answered.
+    // Three files are shown of which there is none by default, and where operators may be answered.
     assert!(explicit.settings.admin.socket.take().is_some() && explicit.settings.admin.http.take().is_some());
     assert!(explicit.settings.upstream.tls_roots.take().is_some_and(|roots| &*roots.file == "corp-ca.pem"));
+    assert_eq!(std::mem::take(&mut explicit.settings.cookies.secrets).len(), 2);
     assert!(explicit.settings.cache.file.take().is_some_and(|file| file.is_absolute()));
     assert_eq!(explicit.settings, config::Settings::default());
     assert_eq!(format!("{explicit:#?}"), format!("{plain:#?}"));

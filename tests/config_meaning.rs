@@ -12,6 +12,7 @@ use plustwo::config::{
     self, Bootstrap, Configuration, DnstapSettings, Loaded, LogFilter, LogLevel, LogOutput, QueryLogSettings,
     Surroundings,
 };
+use plustwo::dns::cookie::CookieSecret;
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
 use plustwo::dns::{Name, Rcode, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
@@ -375,6 +376,8 @@ fn settings_are_read() {
                 prefetch = false\nfile = 'state/cache'\n[limits]\n\
                 tcp_connections = 10\ntcp_connections_per_client = 2\ntcp_idle_seconds = 3\nin_flight = 20\n\
                 in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\nquery_log_memory = '2 MiB'\n[log]\nlevel = 'DEBUG'\n\
+                [protection]\nresponses_per_second = 7\nerrors_per_second = 0\nslip = 3\nipv4_prefix = 32\nipv6_prefix = 48\n\
+                exempt = ['192.0.2.0/24', '::ffff:10.0.0.0/104', '0.0.0.0/0']\n[cookies]\nsecret_file = 'cookie-secrets'\n\
                 [admin]\nsocket = 'run/admin'\nhttp = '[::1]:9353'\n";
     let settings = configuration(text, &["192.0.2.53"]).settings;
     assert_eq!((settings.workers, settings.watch, settings.log_level), (3, false, LogLevel::Debug));
@@ -396,6 +399,16 @@ fn settings_are_read() {
     assert_eq!((limits.in_flight, limits.in_flight_per_client), (20, 4));
     assert_eq!((limits.in_flight_per_target, limits.upstream_sockets), (5, 16));
     assert_eq!(limits.query_log_octets, 2 << 20);
+    assert_eq!((limits.tcp_connections_per_prefix, limits.in_flight_per_prefix), (5, 10), "half of the whole");
+    let protection = &settings.protection;
+    assert_eq!((protection.responses_per_second, protection.errors_per_second, protection.slip), (7, 0, 3));
+    assert_eq!((protection.ipv4_prefix, protection.ipv6_prefix), (32, 48));
+    let exempt: Vec<String> = protection.exempt.iter().map(ToString::to_string).collect();
+    assert_eq!(exempt, ["192.0.2.0/24", "10.0.0.0/8", "0.0.0.0/0"], "of any width: nobody is let in by it");
+    assert!(settings.cookies.enabled);
+    let secret = |first: u8, last: u8, secret: &CookieSecret| (secret.0[0], secret.0[15]) == (first, last);
+    let [first, second] = &settings.cookies.secrets[..] else { panic!("{:?}", settings.cookies) };
+    assert!(secret(0xe5, 0xcf, first) && secret(0x44, 0x62, second), "in the order of the file");
 }
 
 #[test]
@@ -435,6 +448,19 @@ fn logs_of_queries_are_read() {
     let Configuration { settings, .. } = read("query_log = { output = 'unix:q', sample_rate = 0 }\n");
     assert_eq!(settings.query_log.output, Some(LogOutput::Socket("q".into())));
     assert_eq!(settings.query_log.filter.sample_rate.rate(), 0.0);
+}
+
+/// One client may have more than half; then its prefix has as much.
+#[test]
+fn a_prefix_has_half_of_the_whole_or_what_one_client_has() {
+    let shares = |limits: &str| {
+        let limits = configuration(&format!("version = 1\n[limits]\n{limits}\n"), &["192.0.2.53"]).settings.limits;
+        (limits.tcp_connections_per_prefix, limits.in_flight_per_prefix)
+    };
+    assert_eq!(shares(""), (512, 5000));
+    assert_eq!(shares("tcp_connections_per_client = 1000\nin_flight_per_client = 10000"), (1000, 10_000));
+    assert_eq!(shares("tcp_connections = 9000\nin_flight = 100000"), (4500, 50_000));
+    assert_eq!(shares("tcp_connections_per_prefix = 7\nin_flight_per_prefix = 8"), (7, 8));
 }
 
 #[test]

@@ -13,15 +13,19 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// The packages that are built on this machine, this one among them.
-fn packages() -> Vec<Value> {
+/// What cargo knows of the packages that are built on this machine.
+fn metadata() -> Value {
     let versions = output(Command::new("rustc").arg("-vV"));
     let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc knows where it runs");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let metadata: Value = serde_json::from_str(&output(&mut cargo)).expect("cargo prints JSON");
-    metadata["packages"].as_array().expect("a list").clone()
+    serde_json::from_str(&output(&mut cargo)).expect("cargo prints JSON")
+}
+
+/// The packages, this one among them.
+fn packages() -> Vec<Value> {
+    metadata()["packages"].as_array().expect("a list").clone()
 }
 
 /// A list of `deny.toml`: a word, or a table with the word under `crate`, each.
@@ -95,6 +99,18 @@ fn licences_sources_and_bans_are_as_deny_toml_says() {
         }
     }
     assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// Whoever validates can be made to compute (KeyTrap): nothing is built in that would.
+#[test]
+fn nothing_validates_dnssec() {
+    let metadata = metadata();
+    let nodes = metadata["resolve"]["nodes"].as_array().expect("a list");
+    let is_of_hickory = |node: &&Value| node["id"].as_str().is_some_and(|id| id.contains("hickory-"));
+    let features = nodes.iter().filter(is_of_hickory).flat_map(|node| node["features"].as_array().expect("a list"));
+    let features: BTreeSet<&str> = features.map(|feature| feature.as_str().expect("a word")).collect();
+    assert!(features.contains("std"), "{features:?}");
+    assert!(features.iter().all(|feature| !feature.contains("dnssec")), "{features:?}");
 }
 
 #[test]

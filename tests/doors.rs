@@ -196,7 +196,7 @@ fn an_idle_stream_is_closed() {
 fn full_streams_let_the_idle_one_go() {
     let running = world().start(LOOPBACK);
     let door = running.plus_two("vpc-a");
-    let clients: Vec<IpAddr> = (1..=8).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, 3, n))).collect();
+    let clients: Vec<IpAddr> = (1..=8).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, n, 3))).collect();
     let mut streams: Vec<_> =
         clients.iter().map(|client| ask::tcp_client(*client, door).expect("a connection")).collect();
     for stream in &mut streams {
@@ -247,4 +247,24 @@ fn private_names_stay_here() {
     }
     assert_eq!(world.upstream("192.0.2.53").questions() + world.upstream("192.0.2.101").questions(), 0);
     running.daemon.stop();
+}
+
+/// What is not served any more may be as large as all zones: a worker that nobody asks must not hold it.
+#[test]
+fn workers_without_queries_let_go_of_what_is_not_served_any_more() {
+    let mut configuration = world().at(LOOPBACK);
+    configuration.settings.workers = 2;
+    for doors in [1, 3] {
+        configuration.model.vpcs[0].listen = vec![(LOOPBACK, 0).into(); doors];
+        let mut daemon = Daemon::start(&configuration).unwrap_or_else(|error| panic!("{error}"));
+        for _ in 0..3 {
+            daemon.reload(&configuration).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while daemon.sweep() > 0 {
+            assert!(Instant::now() < until, "with {doors} doors somebody holds it");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        daemon.stop();
+    }
 }

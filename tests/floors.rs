@@ -43,6 +43,8 @@ const HOMES: &[(Word, &[&str])] = &[
     (Word::Prefix("quinn"), &["src/forward/streams/"]),
     (Word::Prefix("metrics"), &["src/daemon/"]),
     (Word::Prefix("httparse"), &["src/probe/http.rs"]),
+    (Word::Prefix("siphasher"), &["src/dns/cookie.rs"]),
+    (Word::Path("SystemTime", "now"), &["src/serve/wall_clock.rs", "src/daemon/", "src/cli/"]),
     (Word::Prefix("tokio"), &["src/forward/", "src/probe/", "src/serve/", "src/daemon/", "src/cli/"]),
     (Word::Prefix("serde"), &["src/config/", "src/daemon/", "src/cli/"]),
     (Word::Path("std", "fs"), &["src/daemon/", "src/cli/"]),

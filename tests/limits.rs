@@ -42,7 +42,7 @@ fn serve(folder: &tempfile::TempDir, upstream: SocketAddr) -> (Program, SocketAd
         let text = format!(
             "version = 1\nregion = \"eu-central-1\"\n[upstream]\ntargets = [\"{upstream}\"]\n\
              [limits]\nin_flight = {IN_FLIGHT}\nin_flight_per_client = {IN_FLIGHT_PER_CLIENT}\n\
-             upstream_sockets = {UPSTREAM_SOCKETS}\n\
+             in_flight_per_prefix = {IN_FLIGHT}\nupstream_sockets = {UPSTREAM_SOCKETS}\n\
              [[vpc]]\nid = \"vpc-0a\"\nlisten = [\"{door}\"]\n\
              [[hosted_zone]]\nid = \"Z0\"\nname = \"corp.example\"\nvpcs = [\"vpc-0a\"]\n\
              records = [{{ name = \"www\", type = \"A\", values = [\"10.0.0.1\"] }}]\n"
@@ -265,7 +265,8 @@ fn who_is_told_a_stale_answer_keeps_its_place_until_its_question_is_over() {
         let answer = Act::Send(octets(&asked.records(&["@ 1 IN A 198.51.100.1"])));
         if dead.load(Ordering::SeqCst) { vec![] } else { vec![answer] }
     });
-    let limits = format!("[limits]\nin_flight = {}\nin_flight_per_client = {OF_ONE}\n", OF_ONE + 5);
+    let (total, share) = (OF_ONE + 5, "in_flight_per_prefix");
+    let limits = format!("[limits]\nin_flight = {total}\n{share} = {total}\nin_flight_per_client = {OF_ONE}\n");
     let served = Served::on_loopback(&(forwarding_to(&[upstream.address()]) + &limits));
     for n in 0..OF_ONE {
         assert_eq!(served.ask(&format!("w{n}.public.example")).rcode(), "NOERROR");

@@ -383,6 +383,16 @@ fn promtool_accepts_the_alert_rules_and_a_scrape() {
         String::from_utf8_lossy(&rules.stdout),
         String::from_utf8_lossy(&rules.stderr)
     );
+    // Each alert is set off by what it is for, and none in health.
+    let tests = path("packaging/prometheus/alerts.test.yaml");
+    let tested = Command::new(&promtool).args(["test", "rules"]).arg(&tests).output().expect("it can be run");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+    let tests = std::fs::read_to_string(tests).expect("it is there");
+    let rules = std::fs::read_to_string(path("packaging/prometheus/alerts.yaml")).expect("it is there");
+    for alert in rules.lines().filter_map(|line| line.trim_start().strip_prefix("- alert: ")) {
+        assert!(tests.contains(&format!("\"{alert}\", alertstate=\"firing\"")), "nothing sets off {alert}");
+    }
+    assert_known("the tests of the alert rules", &tests);
     let running = world().start(LOOPBACK);
     ask_everything(&running);
     let mut check = Command::new(&promtool);

@@ -82,7 +82,7 @@ fn commented_keys_of_the_sample_are_right() {
             let key = line.strip_prefix("# ").and_then(|rest| Some((rest, rest.split_once(" = ")?.0)));
             match key {
                 // Files that do not ship, and where operators may be answered.
-                Some((_, "file" | "tls_roots" | "socket" | "http")) => line,
+                Some((_, "file" | "tls_roots" | "secret_file" | "socket" | "http")) => line,
                 Some((rest, key))
                     if key
                         .bytes()
@@ -204,10 +204,21 @@ fn manual_keys(manual: &str) -> BTreeMap<String, Option<String>> {
 
 #[test]
 fn the_man_page_has_the_settings_of_the_process_and_their_defaults() {
-    const SECTIONS: [&str; 8] =
-        ["server.", "upstream.", "cache.", "limits.", "log.", "admin.", "query_log.", "dnstap."];
-    /// Files and an address, which have no default: the sample shows what they may be.
-    const FILES: [&str; 4] = ["cache.file", "upstream.tls_roots", "admin.socket", "admin.http"];
+    const SECTIONS: [&str; 10] = [
+        "server.",
+        "upstream.",
+        "cache.",
+        "limits.",
+        "protection.",
+        "cookies.",
+        "log.",
+        "admin.",
+        "query_log.",
+        "dnstap.",
+    ];
+    /// Files, an address and prefixes, which have no default or a long one: the sample shows what they may be.
+    const FILES: [&str; 6] =
+        ["cache.file", "upstream.tls_roots", "cookies.secret_file", "protection.exempt", "admin.socket", "admin.http"];
     let sample = read("config/plustwo.toml");
     let manual = manual_keys(&read("packaging/plustwo.8"));
     let of_the_process = |key: &&String| SECTIONS.iter().any(|section| key.starts_with(section));

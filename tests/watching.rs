@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -292,9 +294,10 @@ fn doors_open_and_close_beside_others_under_load() {
 fn the_last_good_configuration_is_served_only_if_asked_for_and_loudly() {
     let state = tempfile::tempdir().expect("a temporary folder");
     let state_directory = state.path().to_str().expect("UTF-8").to_owned();
+    let more = "[admin]\nsocket = \"admin\"\n";
     let mut served = Served::start(&["--state-directory", &state_directory], |folder, door| {
         std::fs::create_dir(folder.join("conf")).expect("a folder can be made");
-        std::fs::write(folder.join("conf/plustwo.toml"), configuration(&[door], "")).expect("written");
+        std::fs::write(folder.join("conf/plustwo.toml"), configuration(&[door], more)).expect("written");
         std::fs::write(folder.join("conf/zone"), zone(1)).expect("written");
     });
     replace(&served.at("zone"), &zone(2));
@@ -320,8 +323,17 @@ fn the_last_good_configuration_is_served_only_if_asked_for_and_loudly() {
     assert!(said.contains("is NOT served. The last good configuration is served instead."), "{said}");
     assert!(said.contains("is not a type") && said.contains("ERROR") && said.contains("LAST GOOD"), "{said}");
     assert_eq!(answer(served.door), Some(2));
+    let scrape = || {
+        let mut stream = UnixStream::connect(served.at("admin")).expect("the socket is there");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes the request");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("UTF-8");
+        reply
+    };
+    assert!(scrape().contains("\nplustwo_last_reload_successful 0\n"), "whoever looks at metrics must see it too");
     // The file is watched all the same.
     replace(&served.at("zone"), &zone(3));
     assert!(program.wait_for("reloaded generation=2 ").is_some());
     assert_eq!(answer(served.door), Some(3));
+    assert!(scrape().contains("\nplustwo_last_reload_successful 1\n"));
 }

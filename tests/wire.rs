@@ -40,7 +40,7 @@ fn read(octets: &[u8]) -> Query {
 fn reply(octets: &[u8], transport: Transport, count: u8, error: Option<ExtendedError>) -> (usize, Message) {
     let query = read(octets);
     let mut buffer = vec![0; STREAM_MESSAGE_OCTETS_MAX];
-    let room = transport.reply_octets_max(query.edns);
+    let room = transport.reply_octets_max(&query, octets.len());
     let mut writer = ReplyWriter::begin(&mut buffer, octets, &query, room);
     for last in 0..count {
         let mut record = Vec::new();
@@ -155,13 +155,29 @@ fn a_reply_is_no_longer_than_may_be() {
         (offering(512), Transport::Tcp, STREAM_MESSAGE_OCTETS_MAX, false),
     ] {
         let has_opt = edns.is_some();
-        let (octets, judged) = reply(&query_octets("many.example.", edns), transport, 200, None);
+        let (octets, judged) = reply(&query_octets("many.records.of.a.name.example.", edns), transport, 200, None);
         assert!(octets <= octets_max, "{octets} > {octets_max}");
         assert_eq!(judged.metadata.truncation, truncated);
         // RFC 2181 section 9: what is there is whole, and RFC 6891 section 7: the OPT has its room.
         assert!(octets + 16 > octets_max || !truncated, "as many records as fit: {octets} of {octets_max}");
         assert_eq!(judged.answers.len() == 200, !truncated);
         assert_eq!(judged.edns.is_some(), has_opt);
+    }
+}
+
+/// Whoever forges an address gains at most 25 times what it sends.
+#[test]
+fn a_datagram_is_at_most_25_times_its_query() {
+    for (name, edns) in
+        [(".", None), ("a.", None), (".", offering(4096)), ("a.", offering(4096)), ("ab.cd.", offering(800))]
+    {
+        let offered = edns.as_ref().map_or(512, |edns| usize::from(edns.max_payload()));
+        let query = query_octets(name, edns);
+        let (octets, judged) = reply(&query, Transport::Udp, 200, None);
+        let bound = (25 * query.len()).min(offered);
+        assert!(octets <= bound && octets + 16 > bound, "{name}: {octets} octets for {}", query.len());
+        assert!(judged.metadata.truncation);
+        assert!(!reply(&query, Transport::Tcp, 200, None).1.metadata.truncation, "over TCP it is whole");
     }
 }
 

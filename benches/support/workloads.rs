@@ -5,14 +5,19 @@
 #[path = "../../tests/support/worlds.rs"]
 pub(crate) mod worlds;
 
+use ipnet::IpNet;
 use plustwo::aws::{LoggedVpcs, Model, QueryLogConfig};
+use plustwo::dns::cookie::{CookieSecret, CookieSecrets, SentCookie, SentServerCookie};
 use plustwo::dns::{Rcode, Rtype};
 use plustwo::serve::server::Server;
-use plustwo::snapshot::Snapshot;
+use plustwo::serve::wall_clock::WallClock;
+use plustwo::snapshot::protection::{Rate, Rates};
+use plustwo::snapshot::{Protection, Snapshot};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::net::IpAddr;
 use std::process::Command;
+use std::str::FromStr as _;
 
 /// Queries of one batch.
 pub(crate) const BATCH: usize = 64;
@@ -32,6 +37,20 @@ pub(crate) struct Case {
     vpcs: usize,
     asked: Asked,
     edns: bool,
+    guard: Guard,
+}
+
+/// What keeps the replies from being abused.
+#[derive(Clone, Copy, PartialEq)]
+enum Guard {
+    /// Nothing.
+    Off,
+    /// Limits that the clients are exempt from, as private ones are by default.
+    Exempt,
+    /// Limits that the clients do not reach.
+    Limited,
+    /// The same limits, and clients with valid cookies.
+    Cookies,
 }
 
 /// What is asked.
@@ -57,26 +76,92 @@ enum Asked {
 
 /// All workloads.
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "one_name", names: 10, vpcs: 1, asked: Asked::One, edns: false },
-    Case { name: "names_10", names: 10, vpcs: 1, asked: Asked::Names, edns: false },
-    Case { name: "names_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: false },
-    Case { name: "names_100k_edns", names: 100_000, vpcs: 1, asked: Asked::Names, edns: true },
-    Case { name: "names_1m", names: 1_000_000, vpcs: 1, asked: Asked::Names, edns: false },
-    Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false },
-    Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false },
-    Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false },
-    Case { name: "authorities_10", names: 5, vpcs: 1, asked: Asked::Authorities, edns: false },
-    Case { name: "authorities_2000", names: 1000, vpcs: 1, asked: Asked::Authorities, edns: false },
-    Case { name: "ip_names", names: 256, vpcs: 1, asked: Asked::IpNames, edns: false },
-    Case { name: "values_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Values(8)), edns: false },
-    Case { name: "weighted_3", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Weighted(3)), edns: false },
-    Case { name: "failover", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Failover), edns: false },
-    Case { name: "latency_4", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Latency), edns: false },
-    Case { name: "tree_2", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Tree), edns: false },
-    Case { name: "multivalue_8", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(8)), edns: false },
-    Case { name: "multivalue_12", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Multivalue(12)), edns: false },
-    Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false },
+    Case { name: "one_name", names: 10, vpcs: 1, asked: Asked::One, edns: false, guard: Guard::Off },
+    Case { name: "names_10", names: 10, vpcs: 1, asked: Asked::Names, edns: false, guard: Guard::Off },
+    Case { name: "names_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: false, guard: Guard::Off },
+    Case { name: "names_100k_edns", names: 100_000, vpcs: 1, asked: Asked::Names, edns: true, guard: Guard::Off },
+    Case { name: "names_1m", names: 1_000_000, vpcs: 1, asked: Asked::Names, edns: false, guard: Guard::Off },
+    Case { name: "nxdomain", names: 100_000, vpcs: 1, asked: Asked::NxDomain, edns: false, guard: Guard::Off },
+    Case { name: "wildcard", names: 100_000, vpcs: 1, asked: Asked::Wildcard, edns: false, guard: Guard::Off },
+    Case { name: "views_10k", names: 100_000, vpcs: VIEW_VPCS, asked: Asked::Names, edns: false, guard: Guard::Off },
+    Case { name: "authorities_10", names: 5, vpcs: 1, asked: Asked::Authorities, edns: false, guard: Guard::Off },
+    Case { name: "authorities_2000", names: 1000, vpcs: 1, asked: Asked::Authorities, edns: false, guard: Guard::Off },
+    Case { name: "ip_names", names: 256, vpcs: 1, asked: Asked::IpNames, edns: false, guard: Guard::Off },
+    Case {
+        name: "values_8",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Values(8)),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case {
+        name: "weighted_3",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Weighted(3)),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case {
+        name: "failover",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Failover),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case {
+        name: "latency_4",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Latency),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case { name: "tree_2", names: 10, vpcs: 1, asked: Asked::Sets(worlds::Sets::Tree), edns: false, guard: Guard::Off },
+    Case {
+        name: "multivalue_8",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Multivalue(8)),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case {
+        name: "multivalue_12",
+        names: 10,
+        vpcs: 1,
+        asked: Asked::Sets(worlds::Sets::Multivalue(12)),
+        edns: false,
+        guard: Guard::Off,
+    },
+    Case { name: "exempt_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: false, guard: Guard::Exempt },
+    Case { name: "limited_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: false, guard: Guard::Limited },
+    Case {
+        name: "limited_views",
+        names: 100_000,
+        vpcs: VIEW_VPCS,
+        asked: Asked::Names,
+        edns: false,
+        guard: Guard::Limited,
+    },
+    Case { name: "cookies_100k", names: 100_000, vpcs: 1, asked: Asked::Names, edns: true, guard: Guard::Cookies },
+    Case { name: "cached_forward", names: 10_000, vpcs: 1, asked: Asked::Cached, edns: false, guard: Guard::Off },
 ];
+
+impl Guard {
+    /// What a snapshot holds of it.
+    fn protection(self, secrets: &CookieSecrets) -> Protection {
+        let everyone = [IpNet::from_str("0.0.0.0/0").expect("a prefix")];
+        let exempt = if self == Self::Exempt { &everyone[..] } else { &[] };
+        let rates = Rates::new(Rate::per_second(1_000_000_000), Rate::per_second(20), 2, (24, 56), exempt);
+        match self {
+            Self::Off => Protection::default(),
+            _ => Protection { cookies: Some(secrets.clone()), rates: Some(rates) },
+        }
+    }
+}
 
 /// How large a run is.
 #[derive(Clone, Copy, PartialEq)]
@@ -108,7 +193,7 @@ impl Workload {
         let vpcs = if extent == Extent::Quick { case.vpcs.min(100) } else { case.vpcs };
         let forwarder = worlds::forwarder();
         let cached = |index: usize| format!("host{index}.outside.example");
-        let snapshot = if case.asked == Asked::Cached {
+        let mut snapshot = if case.asked == Asked::Cached {
             let upstream = worlds::Upstream::start();
             let snapshot = snapshot(worlds::model(vpcs, vec![upstream.address]));
             let all: Vec<String> = (0..names).map(cached).collect();
@@ -121,7 +206,10 @@ impl Workload {
         } else {
             snapshot(worlds::sized_model(names, vpcs))
         };
+        let secrets = CookieSecrets::new(CookieSecret([7; 16]), &[]);
+        snapshot.protection = case.guard.protection(&secrets);
         let server = worlds::server(snapshot, &forwarder);
+        let mut clock = WallClock::default();
         let mut random = SmallRng::seed_from_u64(1);
         let (mut messages, mut starts, mut clients) = (Vec::new(), vec![0], Vec::new());
         for id in 0..if extent == Extent::Full { QUERIES } else { QUERIES_FEW } {
@@ -136,9 +224,17 @@ impl Workload {
                 Asked::Authorities => worlds::authority_name(index),
                 Asked::Cached => cached(index),
             };
+            let client = worlds::client(random.random_range(0..vpcs));
             messages.extend_from_slice(&worlds::query(id as u16, &qname, Rtype::A, case.edns));
+            if case.guard == Guard::Cookies {
+                let sent = SentCookie { client: [5; 8], server: SentServerCookie::Absent };
+                let given = secrets.answer(&sent, client, clock.seconds()).server;
+                // The length of the options is what a query ends in.
+                messages.truncate(messages.len() - 2);
+                messages.extend([&[0, 28, 0, 10, 0, 24], &sent.client[..], &given].concat());
+            }
             starts.push(messages.len());
-            clients.push(worlds::client(random.random_range(0..vpcs)));
+            clients.push(client);
         }
         let (rcode, answers) = match case.asked {
             Asked::NxDomain => (Rcode::NXDOMAIN, 0),
@@ -170,7 +266,7 @@ impl Workload {
     /// Holds a reply against what every query of this workload gets.
     pub(crate) fn check(&self, index: usize, reply: &[u8]) {
         let query = self.message(index);
-        let question = query.len() - if query[11] == 1 { 11 } else { 0 };
+        let question = 12 + query[12..].iter().position(|octet| *octet == 0).expect("the root") + 5;
         assert_eq!(reply[..2], query[..2], "the id");
         assert_eq!(reply[12..question], query[12..question], "the question");
         assert_eq!(u16::from(reply[3] & 0x0f), self.rcode.0, "the rcode");

@@ -13,8 +13,8 @@ fuzz_target!(|message: &[u8]| {
     let mut buffer = vec![0; 65_535];
     let octets = match query.read(message, HashSeed(message.len() as u64)) {
         Ok(()) => {
-            let udp = Transport::Udp.reply_octets_max(query.edns);
-            let octets_max = if query.recursion_desired { udp } else { Transport::Tcp.reply_octets_max(query.edns) };
+            let transport = if query.recursion_desired { Transport::Udp } else { Transport::Tcp };
+            let octets_max = transport.reply_octets_max(&query, message.len());
             let octets = write_reply(&mut buffer, message, &query, octets_max);
             assert!(octets <= octets_max, "{octets} octets in a reply of at most {octets_max}");
             octets

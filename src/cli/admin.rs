@@ -1,6 +1,7 @@
 //! The commands that ask a running daemon: one request to its admin interface each, and the reply in words or as JSON.
 
 use super::{fail, say_out};
+use crate::daemon::admin::{ANSWER_WITHIN, SOCKET_NAME};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -9,12 +10,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// Where the socket is unless something else is said: where the packaged unit puts it.
 const SOCKET: &str = "/run/plustwo/admin.sock";
-/// How long a reply may take: a reload of a large file.
-const REPLY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the daemon may take to say how it is: longer than those take who hold up its admin interface. One that hangs
+/// must not hold up who watches it.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
 /// Octets of a reply that are read at most.
 const REPLY_OCTETS_MAX: u64 = 64 << 20;
 
@@ -106,17 +109,21 @@ pub(super) fn ask(question: Question) -> ExitCode {
         Question::Shutdown(asking) => (asking, "POST", "/v1/shutdown".to_owned(), |_| "leaving\n".to_owned()),
         Question::Healthcheck(asking) => (asking, "GET", "/readyz".to_owned(), ready_words),
     };
-    let (code, body) = match asking.request(method, &target) {
+    // A reload takes as long as the file is large, and may wait for another one.
+    let patience = if target == "/v1/reload" { ANSWER_WITHIN } else { REPLY_WITHIN };
+    let is_for_programs = asking.json;
+    let (code, body) = match asking.request(method, target, patience) {
         Ok(reply) => reply,
         Err(words) => return fail(&format!("error: {words}")),
     };
     let is_fine = (200..300).contains(&code);
-    if asking.json {
+    // Also where it is shown as it comes: one that broke off half-way is none.
+    let Ok(value) = serde_json::from_str::<Value>(&body) else {
+        return fail(&format!("error: the reply is not JSON: {}", body.trim_end()));
+    };
+    if is_for_programs {
         say_out(&body);
     } else {
-        let Ok(value) = serde_json::from_str::<Value>(&body) else {
-            return fail(&format!("error: the reply is not JSON: {}", body.trim_end()));
-        };
         match value["error"].as_str() {
             Some(error) => say_out(&format!("error: {error}\n")),
             None => say_out(&words(&value)),
@@ -126,17 +133,28 @@ pub(super) fn ask(question: Question) -> ExitCode {
 }
 
 impl Asking {
-    /// The code and the body of the reply to one request; the error is a sentence.
-    fn request(&self, method: &str, target: &str) -> Result<(u16, String), String> {
+    /// The code and the body of the reply to one request, if it comes before patience ends; the error is a sentence.
+    fn request(self, method: &'static str, target: String, patience: Duration) -> Result<(u16, String), String> {
+        let (done, reply) = sync_channel(1);
+        // On a thread of its own: connecting, too, waits for a daemon that hangs. It ends with the process.
+        let asking = std::thread::Builder::new().spawn(move || {
+            // Nobody listens any more once patience has ended.
+            let _ = done.send(self.request_and_wait(method, &target));
+        });
+        asking.map_err(|error| format!("the system refuses a thread: {error}"))?;
+        let hangs = || format!("plustwo does not answer within {} s: it hangs, or lacks CPU", patience.as_secs());
+        reply.recv_timeout(patience).unwrap_or_else(|_| Err(hangs()))
+    }
+
+    /// The same, however long it takes.
+    fn request_and_wait(&self, method: &str, target: &str) -> Result<(u16, String), String> {
         if let Some(address) = self.http {
             let failed = |error: io::Error| format!("cannot ask plustwo at {address}: {error}");
-            let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(failed)?;
-            stream.set_read_timeout(Some(REPLY_WITHIN)).map_err(failed)?;
-            return exchange(stream, method, target).map_err(failed);
+            return TcpStream::connect(address).and_then(|stream| exchange(stream, method, target)).map_err(failed);
         }
         let path = self.socket.clone().unwrap_or_else(|| {
             super::folder_of_service_manager("RUNTIME_DIRECTORY")
-                .map_or_else(|| PathBuf::from(SOCKET), |folder| folder.join(crate::daemon::admin::SOCKET_NAME))
+                .map_or_else(|| PathBuf::from(SOCKET), |folder| folder.join(SOCKET_NAME))
         });
         let failed = |error: io::Error| {
             let hint = match error.kind() {
@@ -145,9 +163,7 @@ impl Asking {
             };
             format!("cannot ask plustwo at {}: {error}{hint}", path.display())
         };
-        let stream = UnixStream::connect(&path).map_err(failed)?;
-        stream.set_read_timeout(Some(REPLY_WITHIN)).map_err(failed)?;
-        exchange(stream, method, target).map_err(failed)
+        UnixStream::connect(&path).and_then(|stream| exchange(stream, method, target)).map_err(failed)
     }
 }
 

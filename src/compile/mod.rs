@@ -23,7 +23,7 @@ pub use health_check::probes;
 use crate::aws::{Model, SoaInNegativeAnswers, VpcIndex};
 use crate::dns::HashSeed;
 use crate::snapshot::{
-    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Sizes, Snapshot, View, ViewIndex,
+    Door, DoorKind, HealthStates, Ingress, NegativeAnswers, PrefixMap, Protection, Sizes, Snapshot, View, ViewIndex,
 };
 use authority::{Authorities, ClaimsByView};
 use counter_slots::CounterSlots;
@@ -100,6 +100,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
         },
         contexts: of_model.contexts.into(),
         log_names,
+        protection: Protection::default(),
         sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
 }

@@ -1,11 +1,14 @@
 //! Settings of the process itself; each default and range has its one home here.
 
+use crate::dns::cookie::CookieSecret;
 use crate::dns::{Name, Rcode, Ttl};
-use std::net::SocketAddr;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything of the configuration that decides no answer. All of it but the log level is what a process starts with.
+/// Everything of the configuration that decides no answer. All of it but `[log]`, `[protection]` and `[cookies]` is what a
+/// process starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// UDP worker threads; 0 = one a CPU.
@@ -16,6 +19,10 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// What clients may use up.
     pub limits: Limits,
+    /// How many replies go to one prefix.
+    pub protection: ProtectionSettings,
+    /// The cookies that clients are given.
+    pub cookies: CookieSettings,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Whether a file that was read is read again when it changes.
@@ -171,18 +178,48 @@ pub struct Limits {
     pub tcp_connections: usize,
     /// TCP connections of one client address.
     pub tcp_connections_per_client: usize,
+    /// TCP connections of the clients of one prefix, an IPv4 /24 or an IPv6 /56.
+    pub tcp_connections_per_prefix: usize,
     /// How long a TCP connection may be idle.
     pub tcp_idle: Duration,
     /// Questions being forwarded at a time.
     pub in_flight: usize,
     /// Questions of one client address being forwarded at a time.
     pub in_flight_per_client: usize,
+    /// Questions of the clients of one prefix, an IPv4 /24 or an IPv6 /56, being forwarded at a time.
+    pub in_flight_per_prefix: usize,
     /// Questions that one target is being asked at a time.
     pub in_flight_per_target: usize,
     /// Sockets for questions over UDP, over all targets.
     pub upstream_sockets: usize,
     /// Octets that wait for the thread which writes the query log and dnstap, over all threads that answer.
     pub query_log_octets: u64,
+}
+
+/// How many replies a second go to one prefix over UDP, from each UDP worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectionSettings {
+    /// Replies to clients that may ask; 0: no limit.
+    pub responses_per_second: u64,
+    /// Errors, to clients that may not and to octets that are no query; 0: no limit.
+    pub errors_per_second: u64,
+    /// Of the replies beyond the first limit, each how-manieth is sent without an answer; 0: none.
+    pub slip: u32,
+    /// Bits of an IPv4 address that make a prefix.
+    pub ipv4_prefix: u8,
+    /// Bits of an IPv6 address that do.
+    pub ipv6_prefix: u8,
+    /// Clients without a limit.
+    pub exempt: Vec<IpNet>,
+}
+
+/// The cookies that clients are given (RFC 7873).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// What they are made with, and after that what is accepted besides; empty: what a process makes up for itself.
+    pub secrets: Vec<CookieSecret>,
 }
 
 /// How much is logged.
@@ -245,6 +282,44 @@ pub const IN_FLIGHT: Range = Range { default: 10_000, min: 1, max: 1_000_000 };
 pub const IN_FLIGHT_PER_CLIENT: Range = Range { default: 1000, min: 1, max: 1_000_000 };
 /// `[limits] in_flight_per_target`.
 pub const IN_FLIGHT_PER_TARGET: Range = Range { default: 5000, min: 1, max: 1_000_000 };
+/// `[limits] tcp_connections_per_prefix` and `in_flight_per_prefix`: without a default of their own, see
+/// [`share_of_prefix`].
+pub const PER_PREFIX: Range = Range { default: 0, min: 1, max: 1_000_000 };
+/// `[protection] responses_per_second`: more than a busy forwarder asks, less than hurts the one it is sent to; 0: no limit.
+pub const RESPONSES_PER_SECOND: Range = Range { default: 10_000, min: 0, max: 10_000_000 };
+/// `[protection] errors_per_second`: enough for a person to see what is wrong; 0: no limit.
+pub const ERRORS_PER_SECOND: Range = Range { default: 20, min: 0, max: 1_000_000 };
+/// `[protection] slip`: every other one; 0: none.
+pub const SLIP: Range = Range { default: 2, min: 0, max: 100 };
+/// `[protection] ipv4_prefix`, in bits.
+pub const IPV4_PREFIX: Range = Range { default: 24, min: 8, max: 32 };
+/// `[protection] ipv6_prefix`, in bits.
+pub const IPV6_PREFIX: Range = Range { default: 56, min: 16, max: 64 };
+/// `[protection] exempt`, and who may ask at a door that has no `allow`, besides the clients of its VPC: nobody from the
+/// Internet. Nobody there can forge these addresses either, for they are not routed.
+pub const PRIVATE_NETWORKS: [IpNet; 9] = [
+    v4(127, 0, 0, 0, 8),
+    // RFC 1918 section 3.
+    v4(10, 0, 0, 0, 8),
+    v4(172, 16, 0, 0, 12),
+    v4(192, 168, 0, 0, 16),
+    // RFC 6598 section 7.
+    v4(100, 64, 0, 0, 10),
+    // RFC 3927 section 2.1.
+    v4(169, 254, 0, 0, 16),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    // RFC 4193 section 3.1.
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
+    // RFC 4291 section 2.5.6.
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
+}
+
+/// `[cookies] enabled`.
+pub const SERVER_COOKIES: bool = true;
 /// `[limits] upstream_sockets`: each takes a port of its own, of which an address has 65,535.
 pub const UPSTREAM_SOCKETS: Range = Range { default: 1000, min: 16, max: 60_000 };
 /// `[limits] query_log_memory` in octets: 64 MiB; from 1 MiB to 64 GiB.
@@ -289,6 +364,8 @@ impl Default for Settings {
             upstream: UpstreamSettings::default(),
             cache: CacheSettings::default(),
             limits: Limits::default(),
+            protection: ProtectionSettings::default(),
+            cookies: CookieSettings::default(),
             log_level: LOG_LEVEL,
             watch: WATCH,
             admin: AdminSettings::default(),
@@ -346,14 +423,44 @@ pub(super) fn ttl(seconds: u64) -> Ttl {
     u32::try_from(seconds).ok().and_then(Ttl::from_seconds).unwrap_or(Ttl::MAX)
 }
 
+/// What the clients of one prefix have of a whole where nothing is written: half of it, and what one client has at least.
+/// One prefix then leaves room for the others, and whoever raises the two other limits meets no third one.
+pub const fn share_of_prefix(whole: usize, of_client: usize) -> usize {
+    if whole / 2 > of_client { whole / 2 } else { of_client }
+}
+
+impl Default for ProtectionSettings {
+    fn default() -> Self {
+        Self {
+            responses_per_second: RESPONSES_PER_SECOND.default,
+            errors_per_second: ERRORS_PER_SECOND.default,
+            slip: SLIP.default as u32,
+            ipv4_prefix: IPV4_PREFIX.default as u8,
+            ipv6_prefix: IPV6_PREFIX.default as u8,
+            exempt: PRIVATE_NETWORKS.to_vec(),
+        }
+    }
+}
+
+impl Default for CookieSettings {
+    fn default() -> Self {
+        Self { enabled: SERVER_COOKIES, secrets: Vec::new() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             tcp_connections: TCP_CONNECTIONS.default as usize,
             tcp_connections_per_client: TCP_CONNECTIONS_PER_CLIENT.default as usize,
+            tcp_connections_per_prefix: share_of_prefix(
+                TCP_CONNECTIONS.default as usize,
+                TCP_CONNECTIONS_PER_CLIENT.default as usize,
+            ),
             tcp_idle: Duration::from_secs(TCP_IDLE_SECONDS.default),
             in_flight: IN_FLIGHT.default as usize,
             in_flight_per_client: IN_FLIGHT_PER_CLIENT.default as usize,
+            in_flight_per_prefix: share_of_prefix(IN_FLIGHT.default as usize, IN_FLIGHT_PER_CLIENT.default as usize),
             in_flight_per_target: IN_FLIGHT_PER_TARGET.default as usize,
             upstream_sockets: UPSTREAM_SOCKETS.default as usize,
             query_log_octets: QUERY_LOG_OCTETS.default,

@@ -1,38 +1,44 @@
-//! What a reload changed, for the person who made the edit: VPC by VPC, in zones, names, endpoints and rules.
+//! What a reload changed, for the person who made the edit: VPC by VPC, in zones, names, endpoints and rules. What a
+//! profile shares is said of the profile, once, however many VPCs have it.
 //!
 //! The model that was served is gone by then, for it is as large as all zone files. What stays of it is an inventory:
 //! who is there, and a number for what it says; 12 octets for each name of a zone.
 
-use crate::aws::{HostedZone, Model, RecordData, RecordSet, VpcIndex};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::aws::{
+    AliasTarget, HealthCheck, HealthCheckKind, HostedZone, Instance, LoggedVpcs, Model, NetworkInterface, PeeringSide,
+    QueryLogConfig, RecordData, RecordSet, Routing, VpcIndex, VpcPeering,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Debug, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 
-/// VPCs that a report shows at most.
-pub(super) const VPCS_SHOWN_MAX: usize = 10;
+/// VPCs and profiles that a report shows at most.
+pub(super) const HOLDERS_SHOWN_MAX: usize = 10;
 /// Ids or names that a report shows at most of each kind.
 pub(super) const SHOWN_MAX: usize = 5;
 
 /// What a model holds, small enough to keep.
 #[derive(Default)]
 pub(super) struct Inventory {
-    vpcs: Vec<Box<str>>,
-    /// A number for each VPC itself.
-    vpc_digests: Vec<u64>,
+    /// Who has something: the VPCs, and behind them the profiles.
+    holders: Vec<Box<str>>,
+    /// A number for each of them itself.
+    holder_digests: Vec<u64>,
+    vpcs: usize,
     zones: BTreeMap<Box<str>, Item>,
     endpoints: BTreeMap<Box<str>, Item>,
     inbound_endpoints: BTreeMap<Box<str>, Item>,
     rules: BTreeMap<Box<str>, Item>,
     names: BTreeMap<Box<str>, Names>,
     /// Everything else that decides answers, by what it is called.
-    rest: [(&'static str, u64); 7],
+    rest: [(&'static str, u64); 6],
 }
 
-/// One thing that VPCs have.
+/// One thing that VPCs have, or profiles share.
 struct Item {
     digest: u64,
-    /// Which VPCs, in order.
-    vpcs: Box<[u32]>,
+    /// Which of the holders, in order.
+    holders: Box<[u32]>,
 }
 
 /// The names of a zone, in the order of their hashes.
@@ -56,42 +62,55 @@ pub(super) struct Sizes {
 impl Inventory {
     /// What is in a model.
     pub(super) fn of(model: &Model) -> Self {
-        let one = |vpc: VpcIndex| Box::from([vpc.0]);
+        let (mut holders, mut holder_digests): (Vec<Box<str>>, Vec<u64>) =
+            model.vpcs.iter().map(|vpc| (vpc.id.clone(), digest(vpc))).unzip();
+        let in_profiles = Shared::of(model);
+        for profile in &model.profiles {
+            let associations = profile.associations.iter();
+            let of: Vec<_> = associations.map(|found| (vpc_id(model, found.vpc), found.priority)).collect();
+            holders.push(format!("profile {}", profile.id).into());
+            holder_digests.push(digest(&of));
+        }
+        let shared_doors = &model.shared;
+        let default_vpc = shared_doors.default_vpc.map(|vpc| vpc_id(model, vpc));
         let mut inventory = Self {
-            vpcs: model.vpcs.iter().map(|vpc| vpc.id.clone()).collect(),
-            vpc_digests: model.vpcs.iter().map(digest).collect(),
+            holders,
+            holder_digests,
+            vpcs: model.vpcs.len(),
             rest: [
                 ("upstream", digest(&(&model.upstream, model.upstream_is_system, &model.bootstrap))),
-                ("shared doors", digest(&model.shared)),
-                ("health checks", digest(&model.health_checks)),
-                ("profiles", digest(&model.profiles)),
+                ("shared doors", digest(&(&shared_doors.listen, &shared_doors.allow, default_vpc))),
+                ("health checks", digest(&Each(model.health_checks.iter().map(|check| says_check(model, check))))),
                 ("compat", digest(&model.compat)),
-                ("query log", digest(&model.query_log)),
-                ("EC2", digest(&(&model.instances, &model.network_interfaces, &model.vpc_peerings))),
+                ("query log", digest_query_log(model)),
+                ("EC2", digest_ec2(model)),
             ],
             ..Self::default()
         };
-        for zone in &model.hosted_zones {
-            let names = Names::of(zone);
+        for (index, zone) in model.hosted_zones.iter().enumerate() {
+            let names = Names::of(model, zone);
             let mut hasher = DefaultHasher::new();
             names.hashes.iter().for_each(|hash| hasher.write_u64(*hash));
             names.digests.iter().for_each(|digest| hasher.write_u32(*digest));
             hasher.write_u64(digest(&(&zone.apex, &zone.delegations, zone.falls_through)));
-            let item = Item { digest: hasher.finish(), vpcs: many(&zone.vpcs) };
+            let item = Item { digest: hasher.finish(), holders: many(&zone.vpcs, in_profiles.zones.get(&index)) };
             inventory.zones.insert(zone.id.clone(), item);
             inventory.names.insert(zone.id.clone(), names);
         }
-        for endpoint in &model.endpoints {
+        for (index, endpoint) in model.endpoints.iter().enumerate() {
             let digest = digest(&(&endpoint.service, &endpoint.kind, &endpoint.state, &endpoint.interface_probe));
-            inventory.endpoints.insert(endpoint.id.clone(), Item { digest, vpcs: one(endpoint.vpc) });
+            let holders = many(&[endpoint.vpc], in_profiles.endpoints.get(&index));
+            inventory.endpoints.insert(endpoint.id.clone(), Item { digest, holders });
         }
         for endpoint in &model.inbound_endpoints {
-            let digest = digest(&(&endpoint.listen, &endpoint.allow));
-            inventory.inbound_endpoints.insert(endpoint.id.clone(), Item { digest, vpcs: one(endpoint.vpc) });
+            let digest = digest(&(&endpoint.listen, &endpoint.allow, endpoint.dns64));
+            let holders = many(&[endpoint.vpc], None);
+            inventory.inbound_endpoints.insert(endpoint.id.clone(), Item { digest, holders });
         }
-        for rule in &model.resolver_rules {
+        for (index, rule) in model.resolver_rules.iter().enumerate() {
             let digest = digest(&(&rule.domain, &rule.action));
-            inventory.rules.insert(rule.id.clone(), Item { digest, vpcs: many(&rule.vpcs) });
+            let holders = many(&rule.vpcs, in_profiles.rules.get(&index));
+            inventory.rules.insert(rule.id.clone(), Item { digest, holders });
         }
         inventory
     }
@@ -99,7 +118,7 @@ impl Inventory {
     /// How much of everything there is.
     pub(super) fn sizes(&self) -> Sizes {
         Sizes {
-            vpcs: self.vpcs.len(),
+            vpcs: self.vpcs,
             zones: self.zones.len(),
             names: self.names.values().map(|names| names.hashes.len()).sum(),
             endpoints: self.endpoints.len(),
@@ -108,29 +127,29 @@ impl Inventory {
         }
     }
 
-    /// The numbers of the VPCs themselves.
-    fn vpcs_by_id(&self) -> BTreeMap<&str, u64> {
-        self.vpcs.iter().map(|vpc| &**vpc).zip(self.vpc_digests.iter().copied()).collect()
+    /// The numbers of the holders themselves.
+    fn holders_by_name(&self) -> BTreeMap<&str, u64> {
+        self.holders.iter().map(|holder| &**holder).zip(self.holder_digests.iter().copied()).collect()
     }
 
     /// What is different in the one that comes after this; `model` is the one that it was made of.
     pub(super) fn changes(&self, after: &Self, model: &Model) -> Changes {
         let mut changes = Changes::default();
         let mut named = Vec::new();
-        let (was, is) = (self.vpcs_by_id(), after.vpcs_by_id());
-        for (id, digest) in &was {
-            match is.get(id) {
-                None => changes.vpc(id).itself = Some(Kind::Removed),
-                Some(now) if now != digest => changes.vpc(id).itself = Some(Kind::Changed),
+        let (was, is) = (self.holders_by_name(), after.holders_by_name());
+        for (name, digest) in &was {
+            match is.get(name) {
+                None => changes.of(name).itself = Some(Kind::Removed),
+                Some(now) if now != digest => changes.of(name).itself = Some(Kind::Changed),
                 Some(_) => {}
             }
         }
-        for id in is.keys().filter(|id| !was.contains_key(*id)) {
-            changes.vpc(id).itself = Some(Kind::Added);
+        for name in is.keys().filter(|name| !was.contains_key(*name)) {
+            changes.of(name).itself = Some(Kind::Added);
         }
         let mut of_kind = |before: &BTreeMap<Box<str>, Item>,
                            now: &BTreeMap<Box<str>, Item>,
-                           list: fn(&mut VpcChanges) -> &mut Different,
+                           list: fn(&mut HolderChanges) -> &mut Different,
                            total: fn(&mut Changes) -> &mut Counts| {
             let ids: BTreeSet<&str> = before.keys().chain(now.keys()).map(|id| &**id).collect();
             for id in ids {
@@ -138,16 +157,16 @@ impl Inventory {
                 let is_other = was.map(|item| item.digest) != is.map(|item| item.digest);
                 if let (Some(was), Some(is)) = (was, is)
                     && !is_other
-                    && self.vpcs == after.vpcs
-                    && was.vpcs == is.vpcs
+                    && self.holders == after.holders
+                    && was.holders == is.holders
                 {
                     continue;
                 }
-                let of = |item: Option<&Item>, vpcs: &[Box<str>]| -> BTreeSet<Box<str>> {
-                    let vpcs = item.map(|item| item.vpcs.iter().filter_map(|vpc| vpcs.get(*vpc as usize).cloned()));
-                    vpcs.into_iter().flatten().collect()
+                let of = |item: Option<&Item>, holders: &[Box<str>]| -> BTreeSet<Box<str>> {
+                    let named = |holder: &u32| holders.get(*holder as usize).cloned();
+                    item.into_iter().flat_map(|item| item.holders.iter().filter_map(named)).collect()
                 };
-                let (was_in, is_in) = (of(was, &self.vpcs), of(is, &after.vpcs));
+                let (was_in, is_in) = (of(was, &self.holders), of(is, &after.holders));
                 if !is_other && was_in == is_in {
                     continue;
                 }
@@ -157,39 +176,39 @@ impl Inventory {
                     _ => Kind::Changed,
                 };
                 total(&mut changes).add(kind, 1);
-                for vpc in was_in.union(&is_in) {
-                    let kind = match (was_in.contains(vpc), is_in.contains(vpc)) {
+                for holder in was_in.union(&is_in) {
+                    let kind = match (was_in.contains(holder), is_in.contains(holder)) {
                         (false, _) => Kind::Added,
                         (_, false) => Kind::Removed,
                         _ if is_other => Kind::Changed,
                         _ => continue,
                     };
-                    list(changes.vpc(vpc)).add(kind, id);
-                    named.push((vpc.clone(), Box::<str>::from(id), kind));
+                    list(changes.of(holder)).add(kind, id);
+                    named.push((holder.clone(), Box::<str>::from(id), kind));
                 }
             }
             std::mem::take(&mut named)
         };
-        let zones = of_kind(&self.zones, &after.zones, |vpc| &mut vpc.zones, |all| &mut all.zones);
-        of_kind(&self.endpoints, &after.endpoints, |vpc| &mut vpc.endpoints, |all| &mut all.endpoints);
+        let zones = of_kind(&self.zones, &after.zones, |own| &mut own.zones, |all| &mut all.zones);
+        of_kind(&self.endpoints, &after.endpoints, |own| &mut own.endpoints, |all| &mut all.endpoints);
         of_kind(
             &self.inbound_endpoints,
             &after.inbound_endpoints,
-            |vpc| &mut vpc.inbound_endpoints,
+            |own| &mut own.inbound_endpoints,
             |all| &mut all.inbound_endpoints,
         );
-        of_kind(&self.rules, &after.rules, |vpc| &mut vpc.rules, |all| &mut all.rules);
+        of_kind(&self.rules, &after.rules, |own| &mut own.rules, |all| &mut all.rules);
         self.change_names(after, model, zones, &mut changes);
         let rest = self.rest.iter().zip(&after.rest).filter(|(before, now)| before != now);
         changes.rest = rest.map(|(_, (what, _))| *what).collect();
         changes
     }
 
-    /// Counts the names of the zones that differ, each zone's once in all and once for each VPC.
+    /// Counts the names of the zones that differ, each zone's once in all and once for each holder.
     fn change_names(&self, after: &Self, model: &Model, zones: Vec<(Box<str>, Box<str>, Kind)>, changes: &mut Changes) {
         let none = Names::default();
         let mut compared: BTreeMap<&str, NameChanges> = BTreeMap::new();
-        for (vpc, zone, kind) in &zones {
+        for (holder, zone, kind) in &zones {
             let (was, is) = (self.names.get(zone).unwrap_or(&none), after.names.get(zone).unwrap_or(&none));
             let found = compared.entry(zone).or_insert_with(|| {
                 let mut found = was.compare(is);
@@ -197,12 +216,12 @@ impl Inventory {
                 changes.names += found.counts;
                 found
             });
-            let of_vpc = &mut changes.vpcs.entry(vpc.clone()).or_default().names;
+            let names = &mut changes.holders.entry(holder.clone()).or_default().names;
             match kind {
-                Kind::Changed => of_vpc.add_all(found),
-                // The zone came to this VPC, or left it, with all its names.
-                Kind::Added => of_vpc.counts.add(Kind::Added, is.hashes.len()),
-                Kind::Removed => of_vpc.counts.add(Kind::Removed, was.hashes.len()),
+                Kind::Changed => names.add_all(found),
+                // The zone came to this one, or left it, with all its names.
+                Kind::Added => names.counts.add(Kind::Added, is.hashes.len()),
+                Kind::Removed => names.counts.add(Kind::Removed, was.hashes.len()),
             }
         }
     }
@@ -210,8 +229,9 @@ impl Inventory {
 
 impl Names {
     /// The names of a zone: one may have several sets, in any order.
-    fn of(zone: &HostedZone) -> Self {
-        let mut sets: Vec<(u64, u32)> = zone.record_sets.iter().map(|set| (name_hash(set), set_digest(set))).collect();
+    fn of(model: &Model, zone: &HostedZone) -> Self {
+        let sets = zone.record_sets.iter();
+        let mut sets: Vec<(u64, u32)> = sets.map(|set| (name_hash(set), set_digest(model, set))).collect();
         sets.sort_unstable();
         sets.dedup_by(|next, first| {
             let is_one_name = next.0 == first.0;
@@ -304,13 +324,13 @@ pub(super) struct Changes {
     pub(super) endpoints: Counts,
     pub(super) inbound_endpoints: Counts,
     pub(super) rules: Counts,
-    vpcs: BTreeMap<Box<str>, VpcChanges>,
+    holders: BTreeMap<Box<str>, HolderChanges>,
     rest: Vec<&'static str>,
 }
 
-/// What changed for one VPC.
+/// What changed for one VPC, or in one profile.
 #[derive(Clone, Debug, Default)]
-struct VpcChanges {
+struct HolderChanges {
     itself: Option<Kind>,
     zones: Different,
     endpoints: Different,
@@ -379,16 +399,16 @@ impl NameChanges {
 }
 
 impl Changes {
-    fn vpc(&mut self, id: &str) -> &mut VpcChanges {
-        self.vpcs.entry(id.into()).or_default()
+    fn of(&mut self, holder: &str) -> &mut HolderChanges {
+        self.holders.entry(holder.into()).or_default()
     }
 
-    /// A line for each VPC, the first ones of them, and one for what belongs to none.
+    /// A line for each VPC and profile, the first ones of them, and one for what belongs to none.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> =
-            self.vpcs.iter().take(VPCS_SHOWN_MAX).map(|(id, changes)| format!("{id}: {changes}")).collect();
-        if self.vpcs.len() > VPCS_SHOWN_MAX {
-            lines.push(format!("… and {} more VPCs", self.vpcs.len() - VPCS_SHOWN_MAX));
+            self.holders.iter().take(HOLDERS_SHOWN_MAX).map(|(name, changes)| format!("{name}: {changes}")).collect();
+        if self.holders.len() > HOLDERS_SHOWN_MAX {
+            lines.push(format!("… and {} more", self.holders.len() - HOLDERS_SHOWN_MAX));
         }
         if !self.rest.is_empty() {
             lines.push(format!("for all: {}", self.rest.join(", ")));
@@ -397,7 +417,7 @@ impl Changes {
     }
 }
 
-impl fmt::Display for VpcChanges {
+impl fmt::Display for HolderChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         parts.extend(self.itself.map(|kind| {
@@ -433,11 +453,95 @@ fn shown(texts: &[String], counts: Counts) -> String {
     }
 }
 
-/// Which VPCs, in order.
-fn many(vpcs: &[VpcIndex]) -> Box<[u32]> {
-    let mut vpcs: Vec<u32> = vpcs.iter().map(|vpc| vpc.0).collect();
-    vpcs.sort_unstable();
-    vpcs.into()
+/// Which profiles share what, by the place of each thing in the model; profiles stand among the holders.
+#[derive(Default)]
+struct Shared {
+    zones: HashMap<usize, Vec<u32>>,
+    rules: HashMap<usize, Vec<u32>>,
+    endpoints: HashMap<usize, Vec<u32>>,
+}
+
+impl Shared {
+    fn of(model: &Model) -> Self {
+        let mut shared = Self::default();
+        for (holder, profile) in (model.vpcs.len() as u32..).zip(&model.profiles) {
+            for (things, found) in [
+                (&profile.hosted_zones, &mut shared.zones),
+                (&profile.resolver_rules, &mut shared.rules),
+                (&profile.endpoints, &mut shared.endpoints),
+            ] {
+                things.iter().for_each(|thing| found.entry(*thing).or_default().push(holder));
+            }
+        }
+        shared
+    }
+}
+
+/// Which holders, in order.
+fn many(vpcs: &[VpcIndex], profiles: Option<&Vec<u32>>) -> Box<[u32]> {
+    let mut holders: Vec<u32> = vpcs.iter().map(|vpc| vpc.0).chain(profiles.into_iter().flatten().copied()).collect();
+    holders.sort_unstable();
+    holders.into()
+}
+
+/// What a VPC is called: its place in the model is another where one is written before it.
+fn vpc_id(model: &Model, vpc: VpcIndex) -> &str {
+    &model.vpc(vpc).id
+}
+
+/// What a health check says, with others by their ids.
+fn says_check<'m>(model: &'m Model, check: &'m HealthCheck) -> impl Debug + 'm {
+    let HealthCheck { id, kind, inverted, disabled } = check;
+    let (children, own) = match kind {
+        HealthCheckKind::Calculated { health_threshold, children } => {
+            let children: Vec<&str> = children.iter().map(|child| &*model.health_check(*child).id).collect();
+            (Some((health_threshold, children)), None)
+        }
+        own => (None, Some(own)),
+    };
+    (id, children, own, inverted, disabled)
+}
+
+/// A number for what EC2 names are made of.
+fn digest_ec2(model: &Model) -> u64 {
+    let instances = model.instances.iter().map(|instance| {
+        let Instance { id, vpc, private_ip_address, public_ip_address, ipv6_address, private_dns_name_options } =
+            instance;
+        (id, vpc_id(model, *vpc), private_ip_address, public_ip_address, ipv6_address, private_dns_name_options)
+    });
+    let interfaces = model.network_interfaces.iter().map(|interface| {
+        let NetworkInterface { id, vpc, private_ip_addresses } = interface;
+        (id, vpc_id(model, *vpc), private_ip_addresses)
+    });
+    let peerings = model.vpc_peerings.iter().map(|peering| {
+        let VpcPeering { id, requester, accepter, status } = peering;
+        let side = |side: &PeeringSide| (vpc_id(model, side.vpc), side.allow_dns_resolution_from_remote_vpc);
+        (id, side(requester), side(accepter), status)
+    });
+    digest(&(Each(instances), Each(interfaces), Each(peerings)))
+}
+
+/// A number for what is logged of whom.
+fn digest_query_log(model: &Model) -> u64 {
+    let whose = |logged: &LoggedVpcs| match logged {
+        LoggedVpcs::None => (false, Vec::new()),
+        LoggedVpcs::All => (true, Vec::new()),
+        LoggedVpcs::Some(vpcs) => (false, vpcs.iter().map(|vpc| vpc_id(model, *vpc)).collect()),
+    };
+    let logged = model.query_log.as_ref().map(|config| {
+        let QueryLogConfig { account_id, query_log, dnstap } = config;
+        (account_id, whose(query_log), whose(dnstap))
+    });
+    digest(&logged)
+}
+
+/// What is written out one by one.
+struct Each<I>(I);
+
+impl<I: Iterator<Item: Debug> + Clone> Debug for Each<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.clone()).finish()
+    }
 }
 
 /// A number for a name.
@@ -448,7 +552,7 @@ fn name_hash(set: &RecordSet) -> u64 {
 }
 
 /// A number for what a set says. There may be millions, so the usual kind is not written out for it.
-fn set_digest(set: &RecordSet) -> u32 {
+fn set_digest(model: &Model, set: &RecordSet) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write_u16(set.rtype.0);
     match &set.data {
@@ -456,10 +560,15 @@ fn set_digest(set: &RecordSet) -> u32 {
             hasher.write_u32(ttl.seconds());
             hasher.write(rdatas);
         }
+        RecordData::Alias { target: AliasTarget::Endpoint { endpoint, zonal }, evaluate_target_health } => {
+            let endpoint = model.endpoints.get(*endpoint).map(|endpoint| &endpoint.id);
+            hasher.write_u64(digest(&(endpoint, zonal, evaluate_target_health)));
+        }
         alias => hasher.write_u64(digest(alias)),
     }
-    if let Some(routing) = &set.routing {
-        hasher.write_u64(digest(routing));
+    if let Some(Routing { set_identifier, policy, health_check }) = set.routing.as_deref() {
+        let health_check = health_check.map(|check| &model.health_check(check).id);
+        hasher.write_u64(digest(&(set_identifier, policy, health_check)));
     }
     hasher.finish() as u32
 }
@@ -485,16 +594,21 @@ impl fmt::Write for Digest {
 mod tests {
     use super::*;
     use crate::config::{self, Surroundings};
+    use crate::daemon::BUILT_IN_TEXT;
 
     /// A model of these lines.
     fn model(lines: &str) -> Model {
-        let text = format!("version = 1\nregion = \"eu-central-1\"\nupstream = {{ targets = [] }}\n{lines}");
+        parsed(&format!("version = 1\nregion = \"eu-central-1\"\nupstream = {{ targets = [] }}\n{lines}"))
+    }
+
+    /// A model of a whole text.
+    fn parsed(text: &str) -> Model {
         let surroundings = Surroundings {
             read_file: &|_| Err("there is none".to_owned()),
             system_nameservers: &|| Ok(Vec::new()),
             is_own_address: &|_| false,
         };
-        let loaded = config::load("test", &text, &surroundings);
+        let loaded = config::load("test", text, &surroundings);
         loaded.configuration.unwrap_or_else(|| panic!("{}", config::render(&loaded.diagnostics))).model
     }
 
@@ -559,6 +673,46 @@ mod tests {
     }
 
     #[test]
+    fn what_a_profile_shares_is_said_of_the_profile() {
+        let profile = |vpcs: &str| format!("[[profile]]\nid = \"rp-1\"\nhosted_zones = [\"Z1\"]\nvpcs = [{vpcs}]\n");
+        let in_a = profile("{ vpc = \"vpc-a\", priority = 1 }");
+        let text = |records: &[&str], profile: &str| format!("{VPCS}{}{profile}", zone("Z1", "", records));
+        let found = changes(&text(&["www 10.0.0.1"], &in_a), &text(&["www 10.0.0.2"], &in_a));
+        assert_eq!(found.names, Counts { changed: 1, ..Counts::default() });
+        assert_eq!(found.lines(), ["profile rp-1: zones +0 ~1 -0 (~Z1); names +0 ~1 -0 (www.z1.example.)"]);
+        let in_b = profile("{ vpc = \"vpc-b\", priority = 1 }");
+        let found = changes(&text(&["www 10.0.0.1"], &in_a), &text(&["www 10.0.0.1"], &in_b));
+        assert_eq!(found.lines(), ["profile rp-1: its own keys"]);
+    }
+
+    #[test]
+    fn one_more_of_something_in_front_changes_nothing_of_the_rest() {
+        let before = parsed(BUILT_IN_TEXT);
+        // Each of what is told apart by its place in the model has another place then.
+        for (table, lines, expected) in [
+            ("[[vpc]]", "id = \"vpc-0\"", "vpc-0: added"),
+            (
+                "[[vpc_endpoint]]",
+                "id = \"vpce-0\"\nvpc = \"hub\"\nservice = \"com.amazonaws.ap-northeast-2.sqs\"\naddresses = { ap-northeast-2a = [\"10.0.12.9\"] }\n\
+                 dns_name = \"vpce-0-0.sqs.ap-northeast-2.vpce.amazonaws.com\"",
+                "vpc-0hub: endpoints +1 ~0 -0 (+vpce-0)",
+            ),
+            ("[[health_check]]", "id = \"first\"\ntype = \"manual\"\nstatus = \"healthy\"", "for all: health checks"),
+            ("[[hosted_zone]]", "id = \"Z0\"\nname = \"z0.example\"\nvpcs = []", ""),
+            (
+                "[[resolver_rule]]",
+                "id = \"rslvr-rr-0\"\ndomain = \"rr0.example\"\naction = \"system\"\nvpcs = [\"hub\"]",
+                "vpc-0hub: rules +1 ~0 -0 (+rslvr-rr-0)",
+            ),
+        ] {
+            let after =
+                parsed(&BUILT_IN_TEXT.replacen(&format!("\n{table}\n"), &format!("\n{table}\n{lines}\n{table}\n"), 1));
+            let found = Inventory::of(&before).changes(&Inventory::of(&after), &after);
+            assert_eq!(found.lines().join("\n"), expected, "{table}");
+        }
+    }
+
+    #[test]
     fn a_report_has_an_end() {
         let vpcs = |count: usize| -> String {
             let vpc = |index| format!("[[vpc]]\nid = \"vpc-{index:03}\"\nlisten = [\"127.0.0.1:{}\"]\n", index + 1);
@@ -568,8 +722,8 @@ mod tests {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let found = changes(&vpcs(1), &format!("{}{}", vpcs(100), zone("Z1", "\"vpc-000\"", &names)));
         let lines = found.lines();
-        assert_eq!(lines.len(), VPCS_SHOWN_MAX + 1, "{lines:?}");
-        assert_eq!(lines.last().map(String::as_str), Some("… and 90 more VPCs"));
+        assert_eq!(lines.len(), HOLDERS_SHOWN_MAX + 1, "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some("… and 90 more"));
         assert!(lines.iter().all(|line| line.len() < 1000));
     }
 }

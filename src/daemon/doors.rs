@@ -151,12 +151,15 @@ impl DoorPlaces {
         changes
     }
 
-    /// Lets go of the sockets of doors that closed long enough ago; how many are left to go.
-    pub(super) fn sweep(&mut self) -> usize {
+    /// Lets go of the sockets of doors that closed long enough ago; how many are left to go. A place is free for another
+    /// door only when no worker receives there any more: one that the system refused what it takes to look at other doors
+    /// would answer the old door's queries as the new one's.
+    pub(super) fn sweep(&mut self, now: Instant) -> usize {
+        let is_seen = self.open.is_taken_up();
         let (mut left, mut over) = (0, Vec::new());
         for (door, place) in (0..).map(DoorIndex).zip(&mut self.places) {
             let Some(closed) = place.as_ref().and_then(|place| place.closed) else { continue };
-            if closed.elapsed() < LINGER {
+            if !is_seen || now.saturating_duration_since(closed) < LINGER {
                 left += 1;
             } else {
                 *place = None;
@@ -167,6 +170,11 @@ impl DoorPlaces {
             self.open.forget(&over);
         }
         left
+    }
+
+    /// Wakes every UDP worker.
+    pub(super) fn ring(&self) {
+        self.open.ring();
     }
 
     /// The real address of a door that is open.
@@ -190,5 +198,39 @@ impl DoorPlaces {
             }
         }
         doors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::stream::{StreamAnswer, StreamLimits};
+
+    #[test]
+    fn a_place_is_not_free_before_every_worker_has_left_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let patience = Duration::from_secs(1);
+        let limits = StreamLimits {
+            connections: 1,
+            connections_per_client: 1,
+            connections_per_prefix: 1,
+            idle: patience,
+            write: patience,
+        };
+        let mut streams = Streams::start(Vec::new(), Arc::new(|_, _, _| StreamAnswer::Silent), limits).unwrap();
+        let (workers, configured) = (NonZeroUsize::MIN, ["127.0.0.1:0".parse().unwrap()]);
+        let Doors { udp, addresses, .. } = Doors::open(&configured, workers).unwrap();
+        let open = OpenDoors::new(udp, workers.get()).unwrap();
+        let mut places = DoorPlaces::new(&configured, &addresses, open.clone(), workers);
+        let next = places.prepare(&[]).unwrap();
+        // Nobody works there, so that the door is closed without its worker.
+        places.close(&next, &mut streams, Duration::ZERO);
+        assert_eq!(places.open(next, &mut streams), DoorChanges { opened: 0, closed: 1 });
+        let later = Instant::now() + 2 * LINGER;
+        assert_eq!(places.sweep(later), 1, "its worker still receives there");
+        open.taken_up(0, open.version());
+        assert_eq!(places.sweep(Instant::now()), 1, "replies may still leave there");
+        assert_eq!(places.sweep(later), 0);
     }
 }

@@ -92,8 +92,9 @@ impl FileRead {
         Ok(text)
     }
 
-    /// Whether it has other content now than when it was read, or can be read where it could not, or the reverse.
-    pub(super) fn has_changed(&self) -> bool {
+    /// Whether it has other content now than when it was read, or can be read where it could not, or the reverse. What is
+    /// found to be the same is not read again before the system says something else of it.
+    pub(super) fn has_changed(&mut self) -> bool {
         let now = fs::metadata(&self.path).ok().as_ref().map(Stamp::of);
         if now.is_none() && self.stamp.is_none() {
             return false;
@@ -102,7 +103,11 @@ impl FileRead {
         if self.stamp.zip(now).is_some_and(is_same) {
             return false;
         }
-        self.read_again().as_deref().map(digest) != self.digest
+        let has_changed = self.read_again().as_deref().map(digest) != self.digest;
+        if !has_changed {
+            self.stamp = now;
+        }
+        has_changed
     }
 
     fn read_again(&self) -> Option<Vec<u8>> {
@@ -141,12 +146,12 @@ mod tests {
     fn only_other_content_is_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("zone");
-        let (absent, text) = FileRead::read(&path, Named::Configuration);
+        let (mut absent, text) = FileRead::read(&path, Named::Configuration);
         assert!(text.unwrap_err().starts_with("cannot read "));
         assert!(!absent.has_changed());
         fs::write(&path, "one").unwrap();
         assert!(absent.has_changed());
-        let (read, text) = FileRead::read(&path, Named::Configuration);
+        let (mut read, text) = FileRead::read(&path, Named::Configuration);
         assert_eq!(text.as_deref(), Ok("one"));
         assert!(!read.has_changed());
         // The same content in another file, as of those who replace files whole.
@@ -160,5 +165,21 @@ mod tests {
         assert!(read.has_changed());
         fs::create_dir(&path).unwrap();
         assert!(read.has_changed() && !absent.has_changed(), "a folder cannot be read either");
+    }
+
+    #[test]
+    fn what_has_settled_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zone");
+        fs::write(&path, "one").unwrap();
+        let (mut read, _) = FileRead::read(&path, Named::Configuration);
+        assert!(read.stamp.is_some_and(|stamp| !stamp.is_settled), "it is younger than a tick");
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while read.stamp.is_none_or(|stamp| !stamp.is_settled) {
+            assert!(!read.has_changed() && std::time::Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        fs::write(&path, "two").unwrap();
+        assert!(read.has_changed());
     }
 }

@@ -11,6 +11,7 @@ mod scrape;
 pub use family::{FAMILIES, Family, Kind};
 
 use super::query_log::{LogCounts, Loss};
+use crate::dns::cookie::CookieStanding;
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
 use crate::serve::counters::{BOUNDS, Counter, RCODES, ReplySource, WorkerCounters, WorkerCounts, bound_nanos};
@@ -179,8 +180,22 @@ impl Watched {
         out.counter(TRUNCATED, &[], counts.truncated);
         out.counter(DROPPED, &["no_reply_owed"], counts.silent);
         out.counter(DROPPED, &["send_failed"], counts.send_failed);
+        out.counter(DROPPED, &["panic"], counts.panicked);
+        out.counter(DROPPED, &["rate_limited"], counts.answers_rate_limited);
+        out.counter(DROPPED, &["errors_rate_limited"], counts.errors_rate_limited);
         out.counter(BATCHES, &[], counts.batches);
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
+        let reached = self.server.in_flight.reached();
+        out.counter(LIMITS, &["in_flight_per_client"], reached.per_client);
+        out.counter(LIMITS, &["in_flight_per_prefix"], reached.per_prefix);
+        let slipped = [Refusal::RateLimited, Refusal::BadCookie];
+        let slipped: u64 = all.iter().flat_map(|own| slipped.map(|refusal| own.replies.refused(refusal))).sum();
+        out.counter(LIMITS, &["responses_per_second"], counts.answers_rate_limited + slipped);
+        out.counter(LIMITS, &["errors_per_second"], counts.errors_rate_limited);
+        out.counter(LIMITS, &["amplification"], counts.amplification_limit);
+        for (standing, name) in CookieStanding::NAMED {
+            out.counter(COOKIES, &[name], all.iter().map(|own| own.cookie(standing).get()).sum());
+        }
         out.counter(CACHE_HITS, &[], counts.cache_hits);
         out.counter(CACHE_MISSES, &[], counts.cache_misses);
         for (index, door) in (0..).map(DoorIndex).zip(&snapshot.doors) {
@@ -201,6 +216,9 @@ impl Watched {
         out.count(TCP_MAX, &[], self.streams.max());
         out.counter(TCP_ACCEPTED, &[], counts.accepted);
         out.counter(LIMITS, &["tcp_connections"], counts.refused + counts.evicted);
+        let reached = self.streams.reached();
+        out.counter(LIMITS, &["tcp_connections_per_client"], reached.per_client);
+        out.counter(LIMITS, &["tcp_connections_per_prefix"], reached.per_prefix);
         for (reason, number) in [
             ("refused", counts.refused),
             ("evicted", counts.evicted),

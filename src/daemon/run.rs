@@ -11,7 +11,7 @@ use super::source::Read;
 use super::watch::FileWatch;
 use super::{Daemon, Source, summary};
 use crate::config::{self, Configuration};
-use crate::udp::sys::{give_back_free_memory, work_in_background};
+use crate::udp::sys::{give_back_free_memory, keep_large_blocks_apart, work_in_background};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub struct Options {
 /// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 opens the query log's file anew. The error is what to print
 /// before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
+    keep_large_blocks_apart();
     log::start();
     let result = run_until_told(options);
     log::flush();
@@ -51,7 +52,10 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
     }
-    let last_good = options.state_directory.as_deref().filter(|_| *source != Source::BuiltIn).map(LastGood::start);
+    let last_good = match (source, &options.state_directory) {
+        (Source::File(path), Some(folder)) => Some(LastGood::start(folder, path)),
+        _ => None,
+    };
     let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
     let attempt = match control.load(source, last_good.is_some()) {
         Awaited::Done(attempt) => attempt,
@@ -87,6 +91,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         }
         Some((problems, kept_at)) => {
             loading.fell_back(problems);
+            daemon.metrics().count_reload(ReloadResult::Broken);
             let age_seconds = kept_at.elapsed().map_or(0, |age| age.as_secs());
             tracing::error!(
                 age_seconds,
@@ -142,7 +147,7 @@ fn instead(source: &Source, last_good: Option<&LastGood>, problems: &str) -> Res
     let Some(last_good) = last_good else {
         return Err(also("there is no state directory, so no last good configuration: give --state-directory"));
     };
-    let (read, kept_at) = last_good.read(path).map_err(|reason| also(&reason))?;
+    let (read, kept_at) = last_good.read().map_err(|reason| also(&reason))?;
     let Attempt { loaded, .. } = Attempt::of(read);
     let taken = loaded.map_err(|reason| also(&format!("the last good configuration has errors too:\n{reason}")))?;
     say(&format!(
@@ -193,6 +198,9 @@ struct Control {
     signals: Signals,
     /// What the admin interface is asked to do; none: there is no admin interface.
     commands: Option<mpsc::Receiver<Command>>,
+    /// Who wants to know what comes of the next reload: one for all that ask while another is being loaded. As many at
+    /// most as connections that the admin interface serves.
+    asked: Vec<oneshot::Sender<ReloadReport>>,
 }
 
 impl Control {
@@ -202,13 +210,16 @@ impl Control {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals, commands: None })
+        Ok(Self { runtime, signals, commands: None, asked: Vec::new() })
     }
 
     /// What is to be done next.
     fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
-        let Self { runtime, signals, commands } = self;
-        runtime.block_on(signals.next(left, watch, commands.as_mut()))
+        let Self { runtime, signals, commands, asked } = self;
+        if !asked.is_empty() {
+            return Wish::Reload;
+        }
+        runtime.block_on(signals.next(left, watch, commands.as_mut(), asked))
     }
 
     /// Loads a configuration, unless a signal says to leave before it is done.
@@ -222,13 +233,21 @@ impl Control {
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
         }
-        let signals = &mut self.signals;
-        self.runtime.block_on(async {
-            tokio::select! {
-                signal = signals.leave() => Awaited::Leave(signal),
-                loaded = loaded => Awaited::Done(loaded.unwrap_or_else(|_| {
-                    Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
-                })),
+        let Self { runtime, signals, commands, asked } = self;
+        let mut loaded = loaded;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    signal = signals.leave() => return Awaited::Leave(signal),
+                    command = next_command(commands.as_mut()) => match command {
+                        // What is being read may be older than the edit that they mean.
+                        Command::Reload(report) => asked.push(report),
+                        Command::Shutdown => return Awaited::Leave(SHUTDOWN),
+                    },
+                    loaded = &mut loaded => return Awaited::Done(loaded.unwrap_or_else(|_| {
+                        Attempt::failed("error: reading the file panicked; this is a bug, please report it".to_owned())
+                    })),
+                }
             }
         })
     }
@@ -265,6 +284,7 @@ impl Signals {
         left: usize,
         watch: Option<&FileWatch>,
         commands: Option<&mut mpsc::Receiver<Command>>,
+        asked: &mut Vec<oneshot::Sender<ReloadReport>>,
     ) -> Wish {
         let Self { terminate, interrupt, hang_up, reopen } = self;
         let changed = async {
@@ -273,25 +293,18 @@ impl Signals {
                 None => std::future::pending().await,
             }
         };
-        let command = async {
-            match commands {
-                // The admin interface outlives this; once it is gone there is nothing to wait for.
-                Some(commands) => match commands.recv().await {
-                    Some(command) => command,
-                    None => std::future::pending().await,
-                },
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
-            _ = hang_up.recv() => Wish::Reload(None),
+            _ = hang_up.recv() => Wish::Reload,
             _ = reopen.recv() => Wish::Reopen,
-            () = changed => Wish::Reload(None),
-            command = command => match command {
-                Command::Reload(report) => Wish::Reload(Some(report)),
-                Command::Shutdown => Wish::Leave("shutdown"),
+            () = changed => Wish::Reload,
+            command = next_command(commands) => match command {
+                Command::Reload(report) => {
+                    asked.push(report);
+                    Wish::Reload
+                }
+                Command::Shutdown => Wish::Leave(SHUTDOWN),
             },
         }
     }
@@ -310,6 +323,20 @@ async fn leave(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     }
 }
 
+/// The next command of the admin interface. That outlives who waits here; once it is gone there is nothing to wait for.
+async fn next_command(commands: Option<&mut mpsc::Receiver<Command>>) -> Command {
+    match commands {
+        Some(commands) => match commands.recv().await {
+            Some(command) => command,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// What the log calls the command to leave, where it names signals.
+const SHUTDOWN: &str = "shutdown";
+
 /// How soon after a reload what it left behind is looked at again.
 const SWEEP_AFTER: Duration = Duration::from_millis(500);
 
@@ -319,9 +346,8 @@ const COMMANDS_WAITING_MAX: usize = 8;
 /// What is to be done next.
 enum Wish {
     Sweep,
-    /// With whom to tell what came of it.
-    Reload(Option<oneshot::Sender<ReloadReport>>),
-    /// The query log's file.
+    Reload,
+    /// The query log's file is to be opened anew.
     Reopen,
     Leave(&'static str),
 }
@@ -354,18 +380,21 @@ impl Serving {
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
                 Wish::Reopen => self.daemon.reopen_query_log(),
-                Wish::Reload(report) => match control.load(&self.source, self.last_good.is_some()) {
-                    Awaited::Done(attempt) => {
-                        self.take_up(attempt);
-                        // The model is gone; the old snapshot may stay as long as a worker without queries holds it.
-                        give_back_free_memory();
-                        if let Some(report) = report {
-                            // Nobody listens any more where who asked has broken off.
-                            let _ = report.send(self.report());
+                Wish::Reload => {
+                    let asked = std::mem::take(&mut control.asked);
+                    match control.load(&self.source, self.last_good.is_some()) {
+                        Awaited::Done(attempt) => {
+                            self.take_up(attempt);
+                            // The model is gone; the old snapshot goes when the last worker has seen the new one.
+                            give_back_free_memory();
+                            for who in asked {
+                                // Nobody listens any more where who asked has broken off.
+                                let _ = who.send(self.report());
+                            }
                         }
+                        Awaited::Leave(signal) => break signal,
                     }
-                    Awaited::Leave(signal) => break signal,
-                },
+                }
                 Wish::Leave(signal) => break signal,
             }
         };

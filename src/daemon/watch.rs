@@ -13,9 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -37,10 +36,21 @@ pub(super) struct FileWatch {
 }
 
 struct Shared {
-    files: Mutex<Arc<[FileRead]>>,
-    /// Whether somebody was told of a change and has not looked yet.
-    is_told: AtomicBool,
+    watching: Mutex<Watching>,
     told: Notify,
+}
+
+struct Watching {
+    files: Arc<[FileRead]>,
+    /// Whether somebody was told that these have changed, and has not looked yet.
+    is_told: bool,
+}
+
+impl Shared {
+    fn watching(&self) -> MutexGuard<'_, Watching> {
+        // Nothing that can panic happens under the lock.
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl FileWatch {
@@ -48,8 +58,8 @@ impl FileWatch {
     pub(super) fn start() -> io::Result<Self> {
         // One hint waits at most: it says no more than "look".
         let (hints, hinted) = sync_channel(1);
-        let files = Mutex::new(Arc::from([]));
-        let shared = Arc::new(Shared { files, is_told: AtomicBool::new(false), told: Notify::new() });
+        let watching = Mutex::new(Watching { files: Arc::from([]), is_told: false });
+        let shared = Arc::new(Shared { watching, told: Notify::new() });
         let (own, hint) = (Arc::clone(&shared), hints.clone());
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || run(&own, &hinted, &hint))?;
         Ok(Self { shared, hints })
@@ -57,21 +67,27 @@ impl FileWatch {
 
     /// Watches these from now on, as they were when they were read: also what has happened to them since is told.
     pub(super) fn watch(&self, files: &Arc<[FileRead]>) {
-        *self.shared.files.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(files);
-        self.shared.is_told.store(false, Ordering::Release);
+        *self.shared.watching() = Watching { files: Arc::clone(files), is_told: false };
         // Where there is a hint already, the thread is about to look.
         let _ = self.hints.try_send(());
     }
 
     /// Waits until one of the files is another than what was read. It is told once until others are watched.
     pub(super) async fn changed(&self) {
-        self.shared.told.notified().await;
+        loop {
+            self.shared.told.notified().await;
+            // What was told of files before these has been read since: a reload for it would be one too many.
+            if self.shared.watching().is_told {
+                return;
+            }
+        }
     }
 }
 
 /// Looks at the files whenever it is told to, and now and then.
 fn run(shared: &Shared, hinted: &Receiver<()>, hint: &SyncSender<()>) {
     let mut watched = Watched::default();
+    let (mut files, mut compared) = (Arc::from([]), Vec::new());
     loop {
         let is_hinted = match hinted.recv_timeout(LOOK_EVERY) {
             Ok(()) => true,
@@ -81,13 +97,21 @@ fn run(shared: &Shared, hinted: &Receiver<()>, hint: &SyncSender<()>) {
         if is_hinted {
             wait_for_quiet(hinted);
         }
-        let files = Arc::clone(&shared.files.lock().unwrap_or_else(PoisonError::into_inner));
+        let newest = Arc::clone(&shared.watching().files);
+        if !Arc::ptr_eq(&files, &newest) {
+            (compared, files) = (newest.to_vec(), newest);
+        }
         if is_hinted {
             // First watch, then look: what happens in between is a hint, and what happened before is seen.
             watched.update(&files, hint);
         }
-        if files.iter().any(FileRead::has_changed) && !shared.is_told.swap(true, Ordering::AcqRel) {
-            shared.told.notify_one();
+        if compared.iter_mut().any(FileRead::has_changed) {
+            let mut watching = shared.watching();
+            // Looking takes as long as the files are large; by now they may have been read again.
+            if Arc::ptr_eq(&watching.files, &files) && !watching.is_told {
+                watching.is_told = true;
+                shared.told.notify_one();
+            }
         }
     }
 }
@@ -248,6 +272,29 @@ mod tests {
     fn is_told(watch: &FileWatch) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), watch.changed()).await.is_ok() })
+    }
+
+    #[test]
+    fn what_was_read_meanwhile_is_not_told_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zone");
+        fs::write(&path, "one").unwrap();
+        let watch = FileWatch::start().unwrap();
+        let read = || Arc::from([FileRead::read(&path, Named::Configuration).0]);
+        watch.watch(&read());
+        fs::write(&path, "two").unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while !watch.shared.watching().is_told {
+            assert!(Instant::now() < until, "nobody is told");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Somebody reads them for another reason before whoever waits has looked.
+        watch.watch(&read());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let told = runtime.block_on(async { tokio::time::timeout(Duration::ZERO, watch.changed()).await });
+        assert!(told.is_err(), "what was told has been read");
+        fs::write(&path, "three").unwrap();
+        assert!(is_told(&watch), "and what comes after is told");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! RFC 9499's nouns and the wire form. Knows nothing of AWS, files, sockets or clocks.
 
+pub mod cookie;
 pub mod edns;
 pub mod message;
 pub mod name;

@@ -1,5 +1,6 @@
 //! Reading a query: header, one question, OPT. Everything else in it is skipped.
 
+use super::cookie::{COOKIE_OPTION_CODE, CookieAnswer, CookieStanding, SentCookie};
 use super::edns::Edns;
 use super::name::{FoldedName, HashSeed};
 use super::number::{Class, Opcode, Rcode, Rtype};
@@ -24,6 +25,8 @@ pub enum Malformed {
     Record,
     /// More than one OPT, or one that is out of place (RFC 6891 section 6.1.1).
     Opt,
+    /// A COOKIE option of a length that none has (RFC 7873 section 5.2.2).
+    Cookie,
 }
 
 impl Malformed {
@@ -32,7 +35,7 @@ impl Malformed {
         match self {
             Self::TooShort | Self::IsReply => None,
             Self::Opcode(_) => Some(Rcode::NOTIMP),
-            Self::QuestionCount(_) | Self::Question | Self::Record | Self::Opt => Some(Rcode::FORMERR),
+            Self::QuestionCount(_) | Self::Question | Self::Record | Self::Opt | Self::Cookie => Some(Rcode::FORMERR),
         }
     }
 }
@@ -58,6 +61,10 @@ pub struct Query {
     pub question_octets: usize,
     /// The client's OPT, if it sent one.
     pub edns: Option<Edns>,
+    /// The cookie in it, if there is one.
+    pub cookie: Option<SentCookie>,
+    /// What the reply says of that; none as long as nobody has looked at it, and where we have no cookies.
+    pub cookie_answer: Option<CookieAnswer>,
 }
 
 impl Default for Query {
@@ -72,6 +79,8 @@ impl Default for Query {
             qclass: Class(0),
             question_octets: 0,
             edns: None,
+            cookie: None,
+            cookie_answer: None,
         }
     }
 }
@@ -101,28 +110,58 @@ impl Query {
         self.qtype = Rtype(u16::from_be_bytes([fixed[0], fixed[1]]));
         self.qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
         self.question_octets = name_octets + 4;
-        self.edns = if header[6..12] == [0; 6] { None } else { read_records(header, &body[self.question_octets..])? };
+        self.cookie_answer = None;
+        (self.edns, self.cookie) =
+            if header[6..12] == [0; 6] { (None, None) } else { read_records(header, &body[self.question_octets..])? };
         Ok(())
+    }
+
+    /// Reads a message that has no question and asks for a cookie by that (RFC 7873 section 5.4). What it says of names
+    /// and types means nothing.
+    pub fn read_without_question(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let (header, body) = message.split_first_chunk::<HEADER_OCTETS>().ok_or(Malformed::TooShort)?;
+        let (edns, cookie) = read_records(header, body)?;
+        if cookie.is_none() {
+            return Err(Malformed::QuestionCount(0));
+        }
+        self.id = [header[0], header[1]];
+        self.recursion_desired = header[2] & 0x01 != 0;
+        self.authentic_data = false;
+        self.checking_disabled = header[3] & 0x10 != 0;
+        self.question_octets = 0;
+        (self.edns, self.cookie, self.cookie_answer) = (edns, cookie, None);
+        Ok(())
+    }
+
+    /// Whether the client has shown that it is where it says: it has a cookie that we accept.
+    #[inline]
+    pub fn has_valid_cookie(&self) -> bool {
+        self.cookie_answer.is_some_and(|answer| answer.standing == CookieStanding::Valid)
     }
 }
 
-/// Walks what follows the question and returns the OPT (RFC 6891 section 6.1.1: at most one, in the additional section).
-fn read_records(header: &[u8; HEADER_OCTETS], mut rest: &[u8]) -> Result<Option<Edns>, Malformed> {
+/// Walks what follows the question and returns the OPT (RFC 6891 section 6.1.1: at most one, in the additional section)
+/// and the cookie in it.
+fn read_records(
+    header: &[u8; HEADER_OCTETS],
+    mut rest: &[u8],
+) -> Result<(Option<Edns>, Option<SentCookie>), Malformed> {
     let count = |at: usize| u32::from(u16::from_be_bytes([header[at], header[at + 1]]));
     let before_additional = count(6) + count(8);
-    let mut edns = None;
+    let (mut edns, mut cookie) = (None, None);
     for index in 0..before_additional + count(10) {
         let (record, after) = read_record(rest)?;
         rest = after;
         if record.rtype == Rtype::OPT {
-            if edns.is_some() || index < before_additional || !record.owner_is_root || !options_fit(record.rdata) {
+            if edns.is_some() || index < before_additional || !record.owner_is_root {
                 return Err(Malformed::Opt);
             }
+            cookie = read_options(record.rdata)?;
             edns =
                 Some(Edns { udp_payload: record.class, version: record.ttl[1], dnssec_ok: record.ttl[2] & 0x80 != 0 });
         }
     }
-    Ok(edns)
+    Ok((edns, cookie))
 }
 
 /// The parts of a record that tell an OPT from the rest.
@@ -164,21 +203,25 @@ fn read_record(octets: &[u8]) -> Result<(SkippedRecord<'_>, &[u8]), Malformed> {
     Ok((record, rest))
 }
 
-/// Whether the options of an OPT fill its rdata exactly (RFC 6891 section 6.1.2). Unknown ones are not looked at.
-fn options_fit(mut rdata: &[u8]) -> bool {
+/// Reads the options of an OPT, which fill its rdata exactly (RFC 6891 section 6.1.2): the cookie, of several the first
+/// (RFC 7873 section 5.2). Others are not looked at.
+fn read_options(mut rdata: &[u8]) -> Result<Option<SentCookie>, Malformed> {
+    let mut cookie = None;
     while let Some((fixed, rest)) = rdata.split_first_chunk::<4>() {
         let octets = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-        match rest.get(octets..) {
-            Some(rest) => rdata = rest,
-            None => return false,
+        let (data, rest) = rest.split_at_checked(octets).ok_or(Malformed::Opt)?;
+        if u16::from_be_bytes([fixed[0], fixed[1]]) == COOKIE_OPTION_CODE && cookie.is_none() {
+            cookie = Some(SentCookie::read(data).ok_or(Malformed::Cookie)?);
         }
+        rdata = rest;
     }
-    rdata.is_empty()
+    if rdata.is_empty() { Ok(cookie) } else { Err(Malformed::Opt) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::cookie::SentServerCookie;
 
     const SEED: HashSeed = HashSeed(1);
     const QUESTION: &[u8] = b"\x03wWw\x07example\x00\x00\x01\x00\x01";
@@ -212,6 +255,43 @@ mod tests {
         let opt = b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x05\xff\xfe\x00\x01x";
         let query = read(&message(0x0100, [1, 0, 0, 1], opt)).expect("well-formed");
         assert_eq!(query.edns, Some(Edns { udp_payload: 4096, version: 0, dnssec_ok: true }));
+    }
+
+    #[test]
+    fn a_cookie_is_read_the_first_of_several() {
+        let opt = |options: &[u8]| {
+            let head = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.len() as u8];
+            message(0x0100, [1, 0, 0, 1], &[&head[..], options].concat())
+        };
+        let client_only = b"\x00\x0a\x00\x08abcdefgh";
+        let whole = b"\x00\x0a\x00\x18ABCDEFGHijklmnopqrstuvwx";
+        let cookie = |options: &[u8]| read(&opt(options)).map(|query| query.cookie);
+        let expected = SentCookie { client: *b"abcdefgh", server: SentServerCookie::Absent };
+        assert_eq!(cookie(b""), Ok(None));
+        assert_eq!(cookie(client_only), Ok(Some(expected)));
+        assert_eq!(cookie(&[&client_only[..], whole].concat()), Ok(Some(expected)));
+        assert_eq!(cookie(&[b"\xff\xfe\x00\x01x", &client_only[..]].concat()), Ok(Some(expected)));
+        assert_eq!(cookie(b"\x00\x0a\x00\x07abcdefg"), Err(Malformed::Cookie));
+        assert_eq!(cookie(b"\x00\x0a\x00\x0cabcdefghijkl"), Err(Malformed::Cookie));
+        assert_eq!(cookie(b"\x00\x0a\x00\x00"), Err(Malformed::Cookie));
+        // What a query had is not what the next one has.
+        let mut query = read(&opt(client_only)).expect("well-formed");
+        query.read(&message(0x0100, [1, 0, 0, 0], b""), SEED).expect("well-formed");
+        assert_eq!((query.edns, query.cookie), (None, None));
+    }
+
+    #[test]
+    fn without_a_question_there_is_a_cookie_or_nothing() {
+        let mut octets =
+            vec![0xab, 0xcd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8];
+        octets.extend_from_slice(b"abcdefgh");
+        let mut query = Query::default();
+        query.read_without_question(&octets).expect("well-formed");
+        assert_eq!((query.id, query.question_octets), ([0xab, 0xcd], 0));
+        assert_eq!(query.cookie.map(|cookie| cookie.client), Some(*b"abcdefgh"));
+        assert_eq!(query.read_without_question(&octets[..22]), Err(Malformed::Record));
+        (octets[22], octets[24]) = (0, 0);
+        assert_eq!(query.read_without_question(&octets[..23]), Err(Malformed::QuestionCount(0)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Flags of every reply: QR, RA, RD as asked, AA never, Z 0, CD as asked (`aws-semantics`: the VPC resolver never sets
 //! AA, also for hosted zones). AD is clear, unless all of the reply is an upstream's that said so and can be believed.
 
+use super::cookie::{COOKIE_OPTION_CODE, COOKIE_OPTION_OCTETS};
 use super::edns::{Edns, ExtendedError, OPT_OCTETS, UDP_PAYLOAD_OCTETS_MAX, UDP_PAYLOAD_OCTETS_MIN};
 use super::name::wire_name_octets;
 use super::number::{Rcode, Rtype};
@@ -17,25 +18,32 @@ pub const POINTER_TARGET_MAX: usize = 0x3fff;
 /// The largest message over a stream (RFC 1035 section 4.2.2).
 pub const STREAM_MESSAGE_OCTETS_MAX: usize = 65_535;
 
+/// How many times as large as its query a datagram may be that goes to a client without a valid cookie: whoever forges
+/// the address of another gains no more.
+pub const AMPLIFICATION_MAX: usize = 25;
+
+// Who has a cookie is not held to that, and need not be asked: such a query is long enough for any datagram.
+const _: () = assert!(QUERY_WITH_COOKIE_OCTETS_MIN * AMPLIFICATION_MAX >= UDP_PAYLOAD_OCTETS_MAX);
+/// Octets of a query with a server cookie of ours at least: about the root, and with no other option.
+const QUERY_WITH_COOKIE_OCTETS_MIN: usize = HEADER_OCTETS + 5 + OPT_OCTETS + COOKIE_OPTION_OCTETS;
+
 /// What carries the reply, and so how large it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A datagram: what the client offers, at most 1232 octets, at least 512.
+    /// A datagram: what the client offers, at most 1232 octets, at least 512; and at most [`AMPLIFICATION_MAX`] times
+    /// the octets of the query.
     Udp,
     /// A stream: 65,535 octets, whatever the client's OPT says.
     Tcp,
 }
 
 impl Transport {
-    /// The largest reply to this client in octets.
+    /// The largest reply to a query of so many octets, in octets.
     #[inline]
-    pub fn reply_octets_max(self, edns: Option<Edns>) -> usize {
-        match (self, edns) {
-            (Self::Udp, None) => UDP_PAYLOAD_OCTETS_MIN,
-            (Self::Udp, Some(edns)) => {
-                usize::from(edns.udp_payload).clamp(UDP_PAYLOAD_OCTETS_MIN, UDP_PAYLOAD_OCTETS_MAX)
-            }
-            (Self::Tcp, _) => STREAM_MESSAGE_OCTETS_MAX,
+    pub fn reply_octets_max(self, query: &Query, query_octets: usize) -> usize {
+        match self {
+            Self::Udp => offered_octets(query.edns).min(query_octets * AMPLIFICATION_MAX),
+            Self::Tcp => STREAM_MESSAGE_OCTETS_MAX,
         }
     }
 
@@ -45,6 +53,25 @@ impl Transport {
             Self::Udp => UDP_PAYLOAD_OCTETS_MAX,
             Self::Tcp => STREAM_MESSAGE_OCTETS_MAX,
         }
+    }
+}
+
+/// The largest datagram that a client takes, as far as we send one.
+#[inline]
+fn offered_octets(edns: Option<Edns>) -> usize {
+    match edns {
+        None => UDP_PAYLOAD_OCTETS_MIN,
+        Some(edns) => usize::from(edns.udp_payload).clamp(UDP_PAYLOAD_OCTETS_MIN, UDP_PAYLOAD_OCTETS_MAX),
+    }
+}
+
+/// Octets of our OPT without an extended error, for which room is kept.
+#[inline]
+fn opt_octets(query: &Query) -> usize {
+    match (query.edns, query.cookie_answer) {
+        (None, _) => 0,
+        (Some(_), None) => OPT_OCTETS,
+        (Some(_), Some(_)) => OPT_OCTETS + COOKIE_OPTION_OCTETS,
     }
 }
 
@@ -81,8 +108,7 @@ impl<'b> ReplyWriter<'b> {
     pub fn begin(buffer: &'b mut [u8], message: &[u8], query: &Query, octets_max: usize) -> Self {
         let at = HEADER_OCTETS + query.question_octets;
         buffer[HEADER_OCTETS..at].copy_from_slice(&message[HEADER_OCTETS..at]);
-        let reserved = if query.edns.is_some() { OPT_OCTETS } else { 0 };
-        let room = octets_max.min(buffer.len()).saturating_sub(reserved).max(at);
+        let room = octets_max.min(buffer.len()).saturating_sub(opt_octets(query)).max(at);
         Self { buffer, at, room, counts: [0; 3], truncated: false, authentic_data: false }
     }
 
@@ -94,6 +120,11 @@ impl<'b> ReplyWriter<'b> {
     /// Whether a record did not fit.
     pub fn is_truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Whether there is less room than the client offers: see [`AMPLIFICATION_MAX`].
+    pub fn is_bounded(&self, query: &Query) -> bool {
+        self.room + opt_octets(query) < offered_octets(query.edns)
     }
 
     /// Whether any record of an answer has been written.
@@ -267,7 +298,7 @@ impl<'b> ReplyWriter<'b> {
     pub fn finish(mut self, query: &Query, rcode: Rcode, error: Option<ExtendedError>) -> usize {
         let mut additional = self.counts[Section::Additional as usize];
         if let Some(edns) = query.edns {
-            self.write_opt(edns, rcode, error);
+            self.write_opt(edns, query, rcode, error);
             additional += 1;
         }
         // RFC 6840 section 5.8: AD for those who know what it means. Of a set that was cut it would say too much.
@@ -282,7 +313,7 @@ impl<'b> ReplyWriter<'b> {
             0x80 | u8::from(self.truncated) << 1 | u8::from(query.recursion_desired),
             0x80 | u8::from(authentic_data) << 5 | u8::from(query.checking_disabled) << 4 | (rcode.0 & 0x0f) as u8,
             0,
-            1,
+            u8::from(query.question_octets > 0),
             answers[0],
             answers[1],
             authority[0],
@@ -293,16 +324,18 @@ impl<'b> ReplyWriter<'b> {
         self.at
     }
 
-    /// Our OPT: version 0, 1232 octets, DO copied (RFC 6891 section 7, RFC 3225 section 3), and the extended error as
-    /// far as it fits.
-    fn write_opt(&mut self, edns: Edns, rcode: Rcode, error: Option<ExtendedError>) {
+    /// Our OPT: version 0, 1232 octets, DO copied (RFC 6891 section 7, RFC 3225 section 3), the cookie, and the extended
+    /// error as far as it fits.
+    fn write_opt(&mut self, edns: Edns, query: &Query, rcode: Rcode, error: Option<ExtendedError>) {
         let [rtype_high, rtype_low] = Rtype::OPT.0.to_be_bytes();
         let [payload_high, payload_low] = (UDP_PAYLOAD_OCTETS_MAX as u16).to_be_bytes();
         // The code without its text is better than neither.
         let fits = |error: &ExtendedError| self.at + error.option_octets() <= self.room;
         let error = error.map(|error| if fits(&error) { error } else { ExtendedError { text: "", ..error } });
         let error = error.filter(fits);
-        let options = error.map_or(0, |error| error.option_octets()) as u16;
+        let cookie = query.cookie.zip(query.cookie_answer);
+        let cookie_octets = cookie.map_or(0, |_| COOKIE_OPTION_OCTETS);
+        let options = (error.map_or(0, |error| error.option_octets()) + cookie_octets) as u16;
         let opt = [
             0,
             rtype_high,
@@ -317,6 +350,12 @@ impl<'b> ReplyWriter<'b> {
             options as u8,
         ];
         self.append(&opt);
+        if let Some((sent, answer)) = cookie {
+            self.append(&COOKIE_OPTION_CODE.to_be_bytes());
+            self.append(&((COOKIE_OPTION_OCTETS - 4) as u16).to_be_bytes());
+            self.append(&sent.client);
+            self.append(&answer.server);
+        }
         if let Some(ExtendedError { code, text }) = error {
             // OPTION-CODE 15 (RFC 8914 section 2).
             self.append(&[0, 15]);

@@ -14,7 +14,7 @@ mod shard;
 
 pub use flush::Flush;
 pub use held::Held;
-pub use saved::{Damage, Loaded, Saved, WallClock};
+pub use saved::{Damage, Loaded, Saved, WallClock, checksum};
 
 use std::array;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};

@@ -6,6 +6,7 @@ mod replies;
 pub use latency::{BOUNDS, BUCKETS, Latencies, Latency, bound_nanos};
 pub use replies::{RCODES, Replies, ReplySource, When};
 
+use crate::dns::cookie::CookieStanding;
 use crate::serve::refusal::Refusal;
 use crate::snapshot::{DOOR_SLOTS, DoorSlot, VIEW_SLOTS, ViewSlot};
 use std::array;
@@ -34,6 +35,8 @@ macro_rules! worker_counters {
             pub views: Counters<VIEW_SLOTS>,
             /// Queries at each door.
             pub doors: Counters<DOOR_SLOTS>,
+            /// Queries with a cookie, by what it is worth.
+            pub cookies: Counters<{ CookieStanding::COUNT }>,
         }
 
         impl WorkerCounters {
@@ -83,6 +86,14 @@ worker_counters! {
         in_flight_limit,
         /// Replies the system did not take.
         send_failed,
+        /// Datagrams of batches at which a worker panicked: the replies to all of them are lost.
+        panicked,
+        /// Queries without a reply, because too many answers go to their prefix.
+        answers_rate_limited,
+        /// Queries without a reply, because too many errors go to their prefix or in all.
+        errors_rate_limited,
+        /// Truncated replies that had less room than their client offers: so many times its query.
+        amplification_limit,
         /// Batches received: queries divided by this is how full they are.
         batches,
     }
@@ -132,6 +143,12 @@ impl WorkerCounters {
     #[inline]
     pub fn view(&self, slot: ViewSlot) -> &Counter {
         self.views.at(usize::from(slot.0))
+    }
+
+    /// The counter of queries with a cookie that is worth this.
+    #[inline]
+    pub fn cookie(&self, standing: CookieStanding) -> &Counter {
+        self.cookies.at(standing as usize)
     }
 
     /// The counter of a door's queries.

@@ -7,7 +7,10 @@
 mod dns64;
 mod upstream_reply;
 
+use super::rate_limit::{Judgement, ReplyKind};
 use super::refusal::Refusal;
+use super::wall_clock::WallClock;
+use crate::dns::cookie::CookieStanding;
 use crate::dns::edns::ExtendedError;
 use crate::dns::query::HEADER_OCTETS;
 use crate::dns::reply::{Owner, QNAME_AT, RecordHead, ReplyWriter, Section, Transport, write_header_only};
@@ -41,7 +44,14 @@ pub struct Slot {
 enum State {
     Malformed(Malformed),
     NoView(NoView),
-    Located { view: ViewIndex, located: Located },
+    /// There is no question, only a cookie.
+    CookieAlone,
+    /// Too many replies go to the client's prefix.
+    Limited(Judgement),
+    Located {
+        view: ViewIndex,
+        located: Located,
+    },
 }
 
 impl Default for State {
@@ -137,6 +147,8 @@ pub enum Outcome {
     Reply(Reply),
     /// No reply is owed.
     Silent,
+    /// There is none, because too many go to the client's prefix.
+    Dropped,
     /// Others have to be asked first.
     Miss(Miss),
 }
@@ -150,6 +162,8 @@ pub struct Reply {
     pub rcode: Rcode,
     /// Whether TC is set.
     pub truncated: bool,
+    /// Whether it is though the client takes more: it is bounded by the length of the query.
+    pub bounded: bool,
     /// Whether something in it is served beyond its lifetime.
     pub stale: bool,
     /// Where the answer came from.
@@ -175,7 +189,7 @@ pub enum Source {
 #[inline]
 pub fn begin(slot: &mut Slot, snapshot: &Snapshot, message: &[u8], door: DoorIndex, client: IpAddr) {
     slot.state = match slot.query.read(message, snapshot.seed) {
-        Err(malformed) => State::Malformed(malformed),
+        Err(malformed) => begin_malformed(&mut slot.query, snapshot, message, (door, client), malformed),
         Ok(()) => match snapshot.view_for(door, client) {
             Err(no_view) => State::NoView(no_view),
             Ok(index) => {
@@ -186,12 +200,79 @@ pub fn begin(slot: &mut Slot, snapshot: &Snapshot, message: &[u8], door: DoorInd
     };
 }
 
+/// What becomes of octets that are no query, unless they ask for a cookie.
+#[cold]
+fn begin_malformed(
+    query: &mut Query,
+    snapshot: &Snapshot,
+    message: &[u8],
+    (door, client): (DoorIndex, IpAddr),
+    malformed: Malformed,
+) -> State {
+    let asks_for_a_cookie = snapshot.protection.cookies.is_some()
+        && malformed == Malformed::QuestionCount(0)
+        && query.read_without_question(message).is_ok();
+    if !asks_for_a_cookie {
+        // What an earlier query in this place had is not what this one has.
+        (query.cookie, query.cookie_answer) = (None, None);
+        return State::Malformed(malformed);
+    }
+    match snapshot.view_for(door, client) {
+        Err(no_view) => State::NoView(no_view),
+        Ok(_) => State::CookieAlone,
+    }
+}
+
+/// Whether a query that has been begun has a cookie, so that [`meet_cookie`] has something to do.
+#[inline]
+pub fn has_cookie(slot: &Slot) -> bool {
+    slot.query.cookie.is_some()
+}
+
+/// Looks at the cookie of a query that has been begun, and makes the one that its reply carries; none where there is no
+/// cookie, or we have none ourselves.
+#[inline(never)]
+pub fn meet_cookie(
+    slot: &mut Slot,
+    snapshot: &Snapshot,
+    client: IpAddr,
+    clock: &mut WallClock,
+) -> Option<CookieStanding> {
+    let (sent, secrets) = slot.query.cookie.as_ref().zip(snapshot.protection.cookies.as_ref())?;
+    let answer = secrets.answer(sent, client, clock.seconds());
+    slot.query.cookie_answer = Some(answer);
+    Some(answer.standing)
+}
+
+/// As what the reply to a query that has been begun counts where replies are limited; none: it does not count, for its
+/// client has a valid cookie, or none is owed.
+#[inline]
+pub fn reply_kind(slot: &Slot) -> Option<ReplyKind> {
+    if slot.query.has_valid_cookie() {
+        return None;
+    }
+    match slot.state {
+        State::Located { .. } | State::CookieAlone => Some(ReplyKind::Answer),
+        State::NoView(_) => Some(ReplyKind::Error),
+        State::Malformed(malformed) => malformed.reply().map(|_| ReplyKind::Error),
+        State::Limited(_) => None,
+    }
+}
+
+/// Takes what was judged of the reply to a query that has been begun: [`complete`] then says no more than that allows.
+#[inline]
+pub fn limit(slot: &mut Slot, judgement: Judgement) {
+    if judgement != Judgement::Send {
+        slot.state = State::Limited(judgement);
+    }
+}
+
 /// The view of a query that has been begun; none where it was malformed or its client has none.
 #[inline]
 pub fn view(slot: &Slot) -> Option<ViewIndex> {
     match slot.state {
         State::Located { view, .. } => Some(view),
-        State::Malformed(_) | State::NoView(_) => None,
+        _ => None,
     }
 }
 
@@ -200,7 +281,7 @@ pub fn view(slot: &Slot) -> Option<ViewIndex> {
 pub fn node_hash(slot: &Slot) -> u64 {
     match slot.state {
         State::Located { located, .. } => located.node_hash,
-        State::Malformed(_) | State::NoView(_) => 0,
+        _ => 0,
     }
 }
 
@@ -274,6 +355,9 @@ pub fn complete(
         State::Malformed(malformed) => return reply_to_malformed(malformed, message, out),
         State::NoView(NoView::NotAllowed) => return refuse(query, around, message, out, Refusal::NotAllowed),
         State::NoView(NoView::Unclaimed) => return refuse(query, around, message, out, Refusal::Unclaimed),
+        State::CookieAlone => return reply_with_cookie_alone(query, around, message, out),
+        State::Limited(Judgement::Slip) => return slip(query, around, message, out),
+        State::Limited(_) => return Outcome::Dropped,
         State::Located { view, located } => (view, located),
     };
     let view = around.snapshot.view(view_index);
@@ -621,7 +705,7 @@ fn done(rcode: Rcode, source: Source) -> Next {
 /// Begins a reply as large as the client and the transport take.
 #[inline]
 fn begin_reply<'b>(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &'b mut [u8]) -> ReplyWriter<'b> {
-    ReplyWriter::begin(out, message, query, around.transport.reply_octets_max(query.edns))
+    ReplyWriter::begin(out, message, query, around.transport.reply_octets_max(query, message.len()))
 }
 
 /// Completes a reply.
@@ -634,14 +718,44 @@ fn finish(
     source: Source,
 ) -> Outcome {
     let truncated = writer.is_truncated();
+    let bounded = truncated && writer.is_bounded(query);
     let octets = writer.finish(query, rcode, error);
-    Outcome::Reply(Reply { octets, rcode, truncated, stale: false, source })
+    Outcome::Reply(Reply { octets, rcode, truncated, bounded, stale: false, source })
 }
 
 /// Answers a refusal.
 fn refuse(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u8], refusal: Refusal) -> Outcome {
     let (rcode, error) = refusal.reply();
     finish(begin_reply(query, around, message, out), query, rcode, error, Source::Refused(refusal))
+}
+
+/// Answers a query without a question: the cookie is the answer (RFC 7873 section 5.4).
+#[cold]
+fn reply_with_cookie_alone(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u8]) -> Outcome {
+    let rcode = match query.cookie_answer.map(|answer| answer.standing) {
+        None => return reply_to_malformed(Malformed::QuestionCount(0), message, out),
+        Some(CookieStanding::ClientOnly | CookieStanding::Valid) => Rcode::NOERROR,
+        Some(CookieStanding::Expired | CookieStanding::Invalid) => Rcode::BADCOOKIE,
+    };
+    finish(begin_reply(query, around, message, out), query, rcode, None, Source::Ourselves)
+}
+
+/// Tells a client to come again: with the cookie that it gets, if it has one that is not ours, else over TCP. No longer
+/// than the query, but for the cookie.
+#[cold]
+fn slip(query: &Query, around: &Surroundings<'_>, message: &[u8], out: &mut [u8]) -> Outcome {
+    let mut writer = begin_reply(query, around, message, out);
+    let refusal = if query.cookie_answer.is_some() {
+        Refusal::BadCookie
+    } else {
+        writer.set_truncated();
+        Refusal::RateLimited
+    };
+    let (rcode, error) = refusal.reply();
+    match finish(writer, query, rcode, error, Source::Refused(refusal)) {
+        Outcome::Reply(reply) => Outcome::Reply(Reply { bounded: false, ..reply }),
+        outcome => outcome,
+    }
 }
 
 /// Answers a query for which others would have to be asked, as [`complete`] said, where that is one question too many:
@@ -667,16 +781,19 @@ pub fn complete_at_limit(
     refuse(&slot.query, around, message, out, Refusal::InFlightLimit)
 }
 
-/// Answers octets with a refusal that arose outside the engine. Silent where they cannot be read.
+/// Answers octets of a client with a refusal that arose outside the engine. Silent where they cannot be read.
 pub fn refuse_message(
     slot: &mut Slot,
     around: &Surroundings<'_>,
-    message: &[u8],
+    (message, client): (&[u8], IpAddr),
     out: &mut [u8],
     why: Refusal,
 ) -> Outcome {
     match slot.query.read(message, around.snapshot.seed) {
-        Ok(()) => refuse(&slot.query, around, message, out, why),
+        Ok(()) => {
+            meet_cookie(slot, around.snapshot, client, &mut WallClock::default());
+            refuse(&slot.query, around, message, out, why)
+        }
         Err(malformed) => reply_to_malformed(malformed, message, out),
     }
 }
@@ -686,7 +803,8 @@ fn reply_to_malformed(malformed: Malformed, message: &[u8], out: &mut [u8]) -> O
     match malformed.reply() {
         Some(rcode) if message.len() >= HEADER_OCTETS => {
             let octets = write_header_only(out, message, rcode);
-            Outcome::Reply(Reply { octets, rcode, truncated: false, stale: false, source: Source::Malformed })
+            let source = Source::Malformed;
+            Outcome::Reply(Reply { octets, rcode, truncated: false, bounded: false, stale: false, source })
         }
         _ => Outcome::Silent,
     }

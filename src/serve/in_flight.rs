@@ -1,4 +1,5 @@
-//! How many questions may be forwarded at once, in all and for one client.
+//! How many questions may be forwarded at once: in all, for one client, and for the clients of one prefix, so that whoever
+//! has many addresses next to each other is not many clients.
 //!
 //! A place is held until what was asked for it is over, also where its client has been told something before, or has
 //! closed its stream: what a client causes upstream is what counts, not how long it listens.
@@ -15,13 +16,40 @@ use tokio::sync::Notify;
 #[derive(Clone)]
 pub struct InFlight(Arc<Counts>);
 
+/// How many questions may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlightLimits {
+    /// In all.
+    pub total: usize,
+    /// Of one client: an IPv4 address, or an IPv6 /64 (RFC 6177 gives a site at least that).
+    pub per_client: usize,
+    /// Of the clients of one prefix: an IPv4 /24, or an IPv6 /56.
+    pub per_prefix: usize,
+}
+
+/// How often which limit was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlightReached {
+    /// That of all questions.
+    pub total: u64,
+    /// That of one client.
+    pub per_client: u64,
+    /// That of one prefix.
+    pub per_prefix: u64,
+}
+
 struct Counts {
-    total_max: usize,
-    per_client_max: u32,
+    limits: InFlightLimits,
     total: AtomicUsize,
-    /// As many entries as questions in flight at most.
-    clients: Mutex<Clients>,
+    holders: Mutex<Holders>,
     given_back: Notify,
+}
+
+/// Who has questions in flight: as many entries of each as questions at most.
+struct Holders {
+    clients: Numbers,
+    prefixes: Numbers,
+    reached: InFlightReached,
 }
 
 /// One question's place; given back when dropped. Or none, where it has been taken out.
@@ -37,7 +65,7 @@ struct Place {
 /// Places given out one after the other while nobody else is: one lock for a batch.
 pub struct Admission<'a> {
     in_flight: &'a InFlight,
-    clients: MutexGuard<'a, Clients>,
+    holders: MutexGuard<'a, Holders>,
 }
 
 impl Admission<'_> {
@@ -45,28 +73,44 @@ impl Admission<'_> {
     pub fn admit(&mut self, client: IpAddr) -> Option<Permit> {
         let client = ClientKey::of(client);
         let counts = &self.in_flight.0;
-        if counts.total.load(Ordering::Relaxed) >= counts.total_max {
+        let InFlightLimits { total, per_client, per_prefix } = counts.limits;
+        let Holders { clients, prefixes, reached } = &mut *self.holders;
+        if counts.total.load(Ordering::Relaxed) >= total {
+            reached.total += 1;
             return None;
         }
-        let of_client = self.clients.entry(client).or_insert(0);
-        if *of_client >= counts.per_client_max {
+        let of_client = clients.entry(client.0).or_insert(0);
+        if *of_client as usize >= per_client {
+            reached.per_client += 1;
+            return None;
+        }
+        let of_prefix = prefixes.entry(client.prefix()).or_insert(0);
+        if *of_prefix as usize >= per_prefix {
+            reached.per_prefix += 1;
+            if *of_client == 0 {
+                clients.remove(&client.0);
+            }
             return None;
         }
         *of_client += 1;
+        *of_prefix += 1;
         counts.total.fetch_add(1, Ordering::Relaxed);
         Some(Permit(Some(Place { in_flight: self.in_flight.clone(), client })))
     }
 }
 
 impl InFlight {
-    /// Limits of questions: in all, and for one client address (an IPv6 client is its /64: RFC 6177 gives a site at
-    /// least that).
-    pub fn new(total_max: usize, per_client_max: usize) -> Self {
+    /// No question in flight, and these limits; each is at least 1.
+    pub fn new(limits: InFlightLimits) -> Self {
+        let numbers = || HashMap::with_hasher(KeyedHash::new());
         Self(Arc::new(Counts {
-            total_max,
-            per_client_max: u32::try_from(per_client_max).unwrap_or(u32::MAX),
+            limits,
             total: AtomicUsize::new(0),
-            clients: Mutex::new(HashMap::with_hasher(KeyedHash::new())),
+            holders: Mutex::new(Holders {
+                clients: numbers(),
+                prefixes: numbers(),
+                reached: InFlightReached::default(),
+            }),
             given_back: Notify::new(),
         }))
     }
@@ -78,7 +122,7 @@ impl InFlight {
 
     /// Gives out places until it is dropped.
     pub fn admission(&self) -> Admission<'_> {
-        Admission { in_flight: self, clients: self.0.lock() }
+        Admission { in_flight: self, holders: self.0.lock() }
     }
 
     /// Gives back the places of these permits, and leaves the list empty: one lock for all.
@@ -86,9 +130,9 @@ impl InFlight {
         if permits.is_empty() {
             return;
         }
-        let mut clients = self.0.lock();
+        let mut holders = self.0.lock();
         for place in permits.drain(..).filter_map(|mut permit| permit.0.take()) {
-            self.0.give_back(&mut clients, place.client);
+            self.0.give_back(&mut holders, place.client);
         }
     }
 
@@ -101,7 +145,12 @@ impl InFlight {
 
     /// How many there may be in all.
     pub fn max(&self) -> usize {
-        self.0.total_max
+        self.0.limits.total
+    }
+
+    /// How often which limit was reached.
+    pub fn reached(&self) -> InFlightReached {
+        self.0.lock().reached
     }
 
     /// Questions in flight now.
@@ -111,20 +160,22 @@ impl InFlight {
 }
 
 impl Counts {
-    /// The clients; the map stays whole whatever panics, so a poisoned lock is no reason to stop.
-    fn lock(&self) -> MutexGuard<'_, Clients> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The holders; the maps stay whole whatever panics, so a poisoned lock is no reason to stop.
+    fn lock(&self) -> MutexGuard<'_, Holders> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back a place of a client.
-    fn give_back(&self, clients: &mut Clients, client: ClientKey) {
+    fn give_back(&self, holders: &mut Holders, client: ClientKey) {
         if self.total.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.given_back.notify_one();
         }
-        if let Some(of_client) = clients.get_mut(&client) {
-            *of_client -= 1;
-            if *of_client == 0 {
-                clients.remove(&client);
+        for (numbers, key) in [(&mut holders.clients, client.0), (&mut holders.prefixes, client.prefix())] {
+            if let Some(of_one) = numbers.get_mut(&key) {
+                *of_one -= 1;
+                if *of_one == 0 {
+                    numbers.remove(&key);
+                }
             }
         }
     }
@@ -151,7 +202,7 @@ impl Drop for Permit {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64. One number, for it is hashed for every query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClientKey(u64);
 
 impl ClientKey {
@@ -163,10 +214,15 @@ impl ClientKey {
             IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64),
         }
     }
+
+    /// The prefix that it is in: an IPv4 /24, or an IPv6 /56. In both the last octet is left out.
+    fn prefix(self) -> u64 {
+        self.0 >> 8
+    }
 }
 
-/// How many questions each client has in flight.
-type Clients = HashMap<ClientKey, u32, KeyedHash>;
+/// How many questions each of some has in flight.
+type Numbers = HashMap<u64, u32, KeyedHash>;
 
 /// A hash for one number, keyed because clients choose the numbers: who does not know the key cannot make them meet.
 #[derive(Clone, Debug)]
@@ -218,9 +274,36 @@ impl Hasher for KeyedHasher {
 mod tests {
     use super::*;
 
+    fn in_flight(total: usize, per_client: usize, per_prefix: usize) -> InFlight {
+        InFlight::new(InFlightLimits { total, per_client, per_prefix })
+    }
+
+    /// Whether nobody has anything in flight, nor stands anywhere.
+    fn is_empty(in_flight: &InFlight) -> bool {
+        let holders = in_flight.0.lock();
+        in_flight.total() == 0 && holders.clients.is_empty() && holders.prefixes.is_empty()
+    }
+
+    #[test]
+    fn clients_of_one_prefix_have_a_limit_together() {
+        let in_flight = in_flight(100, 3, 5);
+        let mut permits = Vec::new();
+        let mut admitted = |client: &str| {
+            let client: IpAddr = client.parse().expect("an address");
+            (0..4).filter_map(|_| in_flight.admit(client)).map(|permit| permits.push(permit)).count()
+        };
+        assert_eq!([admitted("192.0.2.1"), admitted("192.0.2.2"), admitted("192.0.2.3")], [3, 2, 0]);
+        assert_eq!(admitted("192.0.3.1"), 3, "another /24");
+        let of_sixes = ["2001:db8:0:100::1", "2001:db8:0:1ff::1", "2001:db8:0:200::1"].map(&mut admitted);
+        assert_eq!(of_sixes, [3, 2, 3], "the third is in another /56");
+        assert_eq!(in_flight.reached(), InFlightReached { total: 0, per_client: 4, per_prefix: 2 + 4 + 2 });
+        in_flight.give_back(&mut permits);
+        assert!(is_empty(&in_flight));
+    }
+
     #[test]
     fn both_limits_hold_and_places_come_back() {
-        let in_flight = InFlight::new(3, 2);
+        let in_flight = in_flight(3, 2, 3);
         let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let first = in_flight.admit(a).expect("free");
         let second = in_flight.admit(a).expect("free");
@@ -231,13 +314,12 @@ mod tests {
         assert_eq!(in_flight.total(), 1);
         assert!(in_flight.admit(a).is_some());
         drop(second);
-        assert_eq!(in_flight.total(), 0);
-        assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+        assert!(is_empty(&in_flight));
     }
 
     #[test]
     fn places_are_given_out_and_back_by_the_batch() {
-        let in_flight = InFlight::new(5, 3);
+        let in_flight = in_flight(5, 3, 5);
         let client = |last: u8| IpAddr::from([192, 0, 2, last]);
         let mut permits = Vec::new();
         {
@@ -246,13 +328,12 @@ mod tests {
         }
         assert_eq!((permits.len(), in_flight.total()), (5, 5), "three of the first client, two of the second");
         in_flight.give_back(&mut permits);
-        assert_eq!((permits.len(), in_flight.total()), (0, 0));
-        assert!(in_flight.0.clients.lock().expect("no panic").is_empty());
+        assert!(permits.is_empty() && is_empty(&in_flight));
     }
 
     #[test]
     fn a_place_that_another_holds_is_given_back_by_that_one() {
-        let in_flight = InFlight::new(1, 1);
+        let in_flight = in_flight(1, 1, 1);
         let mut permit = in_flight.admit([192, 0, 2, 1].into()).expect("free");
         let other = permit.take();
         assert!(!permit.holds() && other.holds());
@@ -268,7 +349,7 @@ mod tests {
             let hash = KeyedHash::new();
             let mut in_each = [0u32; 64];
             for client in 0..6400u32 {
-                in_each[(hash.hash_one(ClientKey::of(std::net::Ipv4Addr::from_bits(client << 3).into())) & 63)
+                in_each[(hash.hash_one(ClientKey::of(std::net::Ipv4Addr::from_bits(client << 3).into()).0) & 63)
                     as usize] += 1;
             }
             // 100 each, with a deviation of 10.

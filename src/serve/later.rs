@@ -13,6 +13,7 @@ use super::query_log::{Logger, Noted, Record};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::udp::worker::count_reply;
+use super::wall_clock::WallClock;
 use crate::dns::Class;
 use crate::dns::reply::Transport;
 use crate::forward::lane::{Audience, Order, Orders};
@@ -323,6 +324,8 @@ impl Waiters {
                 let report = answers.send(socket);
                 self.counters().send_failed.add(report.failed as u64);
                 self.spare.push(answers);
+            } else {
+                self.counters().send_failed.add(answers.len() as u64);
             }
         }
     }
@@ -425,8 +428,9 @@ impl Work {
             },
             fetched: waiting.further.as_ref().map_or(&[], |further| &further.fetched),
         };
-        let message = waiting.message.octets();
-        handle::begin(slot, snapshot, message, waiting.door, waiting.client.ip().to_canonical());
+        let (message, client) = (waiting.message.octets(), waiting.client.ip().to_canonical());
+        handle::begin(slot, snapshot, message, waiting.door, client);
+        handle::meet_cookie(slot, snapshot, client, &mut WallClock::default());
         Round::of(handle::complete(slot, scratch, &around, message, out))
     }
 
@@ -448,7 +452,8 @@ impl Work {
             looked_up: LookedUp::NotYet,
             fetched: &[],
         };
-        Round::of(handle::refuse_message(&mut self.slot, &around, waiting.message.octets(), out, why))
+        let from = (waiting.message.octets(), waiting.client.ip().to_canonical());
+        Round::of(handle::refuse_message(&mut self.slot, &around, from, out, why))
     }
 }
 
@@ -457,7 +462,7 @@ impl Round {
     fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Reply(reply) => Self::Done(Some(reply)),
-            Outcome::Silent => Self::Done(None),
+            Outcome::Silent | Outcome::Dropped => Self::Done(None),
             Outcome::Miss(miss) => Self::Miss(miss),
         }
     }
@@ -531,20 +536,22 @@ impl WaitingMessage {
         let answer = || {
             self.run(fetched, |slot, scratch, around, out| {
                 handle::begin(slot, around.snapshot, &self.message, self.door, self.client);
+                handle::meet_cookie(slot, around.snapshot, self.client, &mut WallClock::default());
                 handle::complete(slot, scratch, around, &self.message, out)
             })
         };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             tracing::error!("answering a forwarded query panicked; this is a bug, please report it");
             self.run(&[], |slot, _, around, out| {
-                handle::refuse_message(slot, around, &self.message, out, Refusal::Internal)
+                handle::refuse_message(slot, around, (&self.message, self.client), out, Refusal::Internal)
             })
         })
     }
 
     /// The reply that says why there is none.
     fn refuse(&self, why: Refusal) -> Option<(Vec<u8>, Reply)> {
-        match self.run(&[], |slot, _, around, out| handle::refuse_message(slot, around, &self.message, out, why)) {
+        let from = (&*self.message, self.client);
+        match self.run(&[], |slot, _, around, out| handle::refuse_message(slot, around, from, out, why)) {
             (out, Round::Done(reply)) => reply.map(|reply| (out, reply)),
             (_, Round::Miss(_)) => None,
         }

@@ -134,13 +134,18 @@ impl OpenDoors {
         true
     }
 
+    /// Whether every worker has taken up the last change.
+    pub fn is_taken_up(&self) -> bool {
+        self.wait_until_taken_up(Duration::ZERO)
+    }
+
     /// What looks at the sockets.
     pub fn watch(&self) -> DoorsWatch {
         DoorsWatch(Arc::downgrade(&self.0))
     }
 
     /// Wakes every worker that waits for its bell.
-    pub(super) fn ring(&self) {
+    pub fn ring(&self) {
         self.0.bells.iter().for_each(Bell::ring);
     }
 
@@ -151,7 +156,7 @@ impl OpenDoors {
 
     /// The number of the last change.
     #[inline]
-    pub(super) fn version(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
@@ -166,7 +171,7 @@ impl OpenDoors {
     }
 
     /// Says that a worker has taken up a change.
-    pub(super) fn taken_up(&self, worker: usize, version: u64) {
+    pub fn taken_up(&self, worker: usize, version: u64) {
         self.0.taken_up.lock().unwrap_or_else(PoisonError::into_inner)[worker] = version;
         self.0.news.notify_all();
     }

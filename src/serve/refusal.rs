@@ -28,6 +28,10 @@ pub enum Refusal {
     InFlightLimit,
     /// Answering took more rounds of forwarding than we make.
     RoundLimit,
+    /// Too many replies go to the client's prefix: this one says TC and nothing else, so that the client comes by TCP.
+    RateLimited,
+    /// The same where the client has a cookie that is not ours: with this one it comes again (RFC 7873 section 5.2.3).
+    BadCookie,
     /// A bug of ours: answering panicked.
     Internal,
 }
@@ -49,6 +53,8 @@ impl Refusal {
         (Self::ChainTooLong, "chain_too_long"),
         (Self::InFlightLimit, "in_flight_limit"),
         (Self::RoundLimit, "round_limit"),
+        (Self::RateLimited, "rate_limited"),
+        (Self::BadCookie, "bad_cookie"),
         (Self::Internal, "internal_error"),
     ];
 
@@ -87,6 +93,8 @@ impl Refusal {
             Self::RoundLimit => {
                 (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "too many names had to be forwarded"))
             }
+            Self::RateLimited => (Rcode::NOERROR, None),
+            Self::BadCookie => (Rcode::BADCOOKIE, None),
             Self::Internal => (Rcode::SERVFAIL, extended(ExtendedErrorCode::OTHER, "internal error")),
         }
     }

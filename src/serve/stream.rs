@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 
 use self::connection::{Connection, Ending};
 pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MILLISECONDS, OUTPUT_OCTETS_MAX};
-pub use self::limits::StreamLimits;
 use self::limits::{Seat, Seats};
+pub use self::limits::{SeatsReached, StreamLimits};
 use super::arrival::Arrival;
 use crate::snapshot::DoorIndex;
 use crate::udp::sys::is_readable;
@@ -167,6 +167,11 @@ impl StreamsWatch {
     /// How many may be.
     pub fn max(&self) -> usize {
         self.seats.max()
+    }
+
+    /// How often which limit of connections was reached.
+    pub fn reached(&self) -> SeatsReached {
+        self.seats.reached()
     }
 
     /// What has been counted.

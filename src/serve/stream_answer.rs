@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use super::server::Server;
 use super::stream::{Answer, StreamAnswer};
 use super::udp::worker::count_reply;
+use super::wall_clock::WallClock;
 use crate::dns::reply::Transport;
 use crate::forward::Nanos;
 use crate::snapshot::publish::Published;
@@ -42,6 +43,10 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     let received = server.precisely();
     let now = received.millis();
     handle::begin(&mut kept.slot, &published.snapshot, message, arrival.door, client);
+    let mut clock = WallClock::default();
+    if let Some(standing) = handle::meet_cookie(&mut kept.slot, &published.snapshot, client, &mut clock) {
+        counters.cookie(standing).increment_shared();
+    }
     counters.door(published.snapshot.door_slot(arrival.door)).increment_shared();
     if let Some(view) = handle::view(&kept.slot) {
         counters.view(published.snapshot.view(view).slot).increment_shared();
@@ -99,7 +104,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
             let may_ask = done.source != Source::Refused(Refusal::NotAllowed);
             if may_ask { StreamAnswer::Now } else { StreamAnswer::NowThenClose }
         }
-        Outcome::Silent | Outcome::Miss(_) => {
+        Outcome::Silent | Outcome::Dropped | Outcome::Miss(_) => {
             counters.silent.increment_shared();
             StreamAnswer::Silent
         }

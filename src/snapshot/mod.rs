@@ -18,6 +18,7 @@ pub mod node;
 mod pages;
 pub mod prefix;
 pub mod probe;
+pub mod protection;
 pub mod publish;
 pub mod query_log;
 pub mod routing_policy;
@@ -33,6 +34,7 @@ pub use health_check::{HealthIndex, HealthPlan, HealthStates, HealthTable};
 pub use node::{Node, NodeTable, Records, RrsetData};
 pub use prefix::PrefixMap;
 pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
+pub use protection::Protection;
 pub use publish::{Generation, Publisher, Reader};
 pub use query_log::{LogNames, LoggedVpc, Logs};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
@@ -78,6 +80,8 @@ pub struct Snapshot {
     pub contexts: Box<[ForwardContext]>,
     /// What the query log says of VPCs.
     pub log_names: LogNames,
+    /// How replies are kept from being abused: put here by who publishes, for the model knows nothing of it.
+    pub protection: Protection,
     /// How much it was made of.
     pub sizes: Sizes,
 }

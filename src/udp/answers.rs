@@ -37,7 +37,12 @@ impl Default for Answers {
 impl Answers {
     /// Whether there is nothing to be sent.
     pub fn is_empty(&self) -> bool {
-        self.replies.len() == 0
+        self.len() == 0
+    }
+
+    /// How many replies there are.
+    pub fn len(&self) -> usize {
+        self.replies.len()
     }
 
     /// Whether there is room for one more.

@@ -14,7 +14,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of_mut, null_mut};
 
-use libc::{c_uint, iovec, mmsghdr, socklen_t};
+use libc::{c_uint, iovec, mmsghdr, sockaddr_in, socklen_t};
 
 use super::segment::{self, SegmentControl};
 use super::sys::{Address, BATCH, Control, SEND_WAITS_MAX, SendReport, reply_control, wait_for_room};
@@ -131,8 +131,9 @@ impl Replies {
             && count <= last.octets
             && usize::from(last.octets) * usize::from(last.parts + 1) <= segment::MESSAGE_OCTETS_MAX
             && last.from == from
+            && last.client_octets == client_octets
             // SAFETY: the caller's promise for both.
-            && unsafe { is_same(last.client, client) }
+            && unsafe { is_same(last.client, client, client_octets) }
         {
             last.parts += 1;
             last.is_closed = count < last.octets;
@@ -271,15 +272,23 @@ impl Replies {
     }
 }
 
-/// Whether two addresses are the same, octet for octet; what stands behind the shorter kind counts too, and is the same
-/// at one socket.
+/// Whether two addresses of which so many octets count are the same. Behind those of the shorter kind stands what an
+/// address of the longer kind has left, where a worker serves doors of both.
 ///
 /// # Safety
 /// Both lead to an address.
 #[inline]
-unsafe fn is_same(one: NonNull<Address>, other: NonNull<Address>) -> bool {
+unsafe fn is_same(one: NonNull<Address>, other: NonNull<Address>, octets: socklen_t) -> bool {
+    const SHORT: usize = size_of::<sockaddr_in>();
+    const WHOLE: usize = size_of::<Address>();
     // SAFETY: the caller's promise; every octet of an address here is initialised.
-    unsafe { one.cast::<[u8; size_of::<Address>()]>().read() == other.cast::<[u8; size_of::<Address>()]>().read() }
+    unsafe {
+        if octets as usize == SHORT {
+            one.cast::<[u8; SHORT]>().read() == other.cast::<[u8; SHORT]>().read()
+        } else {
+            one.cast::<[u8; WHOLE]>().read() == other.cast::<[u8; WHOLE]>().read()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub const REPLY_OCTETS: usize = 1280;
 /// How far threads of [`work_in_background`] step back (nice(2)): about a tenth of the share of others.
 const BACKGROUND_NICE: c_int = 10;
 
+/// Octets from which a block is one of [`keep_large_blocks_apart`].
+const LARGE_BLOCK_OCTETS: c_int = 256 * 1024;
+
 /// Whether the socket reports, per datagram, the local address it was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketInfo {
@@ -351,6 +354,19 @@ pub fn is_readable(socket: &impl AsRawFd) -> bool {
     let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one live local that poll reads and writes.
     unsafe { libc::poll(&mut wanted, 1, 0) == 1 }
+}
+
+/// Keeps large blocks apart from small ones from now on, so that each goes back to the system when it is freed.
+///
+/// It stands here because it is a foreign call. glibc else raises the bound with every large block that is freed, up to
+/// 32 MiB: then the columns of the next configuration lie among small blocks that stay. With 1M records, after some
+/// reloads, that was a third more memory; and a sixth more at most.
+pub fn keep_large_blocks_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `mallopt` takes numbers and sets one of the allocator's, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK_OCTETS);
+    }
 }
 
 /// Gives memory that is free back to the system, after something large has been dropped.

@@ -1,6 +1,8 @@
 //! Asking: octets of a query, and carrying them over UDP and TCP.
 
+use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub(crate) struct Question {
     pub(crate) flags: u16,
     /// The OPT: size, version and DO.
     pub(crate) edns: Option<(u16, u8, bool)>,
+    /// The data of a COOKIE option in it.
+    pub(crate) cookie: Option<Vec<u8>>,
 }
 
 /// RD, the flag that stub resolvers set.
@@ -36,6 +40,7 @@ impl Question {
             class: 1,
             flags: RD,
             edns: Some((1232, 0, false)),
+            cookie: None,
         }
     }
 
@@ -51,11 +56,29 @@ impl Question {
         if let Some((size, version, dnssec_ok)) = self.edns {
             message.extend_from_slice(&[0, 0, 41]);
             message.extend_from_slice(&size.to_be_bytes());
-            message.extend_from_slice(&[0, version, u8::from(dnssec_ok) << 7, 0, 0, 0]);
+            message.extend_from_slice(&[0, version, u8::from(dnssec_ok) << 7, 0]);
+            let cookie =
+                self.cookie.iter().map(|data| [&[0, 10], &(data.len() as u16).to_be_bytes(), &**data].concat());
+            let options = cookie.flatten().collect::<Vec<u8>>();
+            message.extend_from_slice(&(options.len() as u16).to_be_bytes());
+            message.extend_from_slice(&options);
         }
         message
     }
 }
+
+/// The data of the COOKIE option of a message, if it has one.
+pub(crate) fn cookie(message: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::from_vec(message).ok()?;
+    let options = &message.edns.as_ref()?.options().options;
+    options.iter().find_map(|(code, option)| match option {
+        EdnsOption::Unknown(_, data) if u16::from(*code) == COOKIE => Some(data.clone()),
+        _ => None,
+    })
+}
+
+/// OPTION-CODE of cookies (RFC 7873 section 4).
+pub(crate) const COOKIE: u16 = 10;
 
 /// A name in wire form; `\DDD` is decimal, `\X` is X.
 pub(crate) fn wire_name(text: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The golden cases: reading them, comparing a reply with them, writing them anew. The grammar is in
 //! tests/cases/README.md.
 
-use super::ask::{Question, class_number, from_hex, to_hex, type_number};
+use super::ask::{COOKIE, Question, class_number, cookie, from_hex, to_hex, type_number};
 use super::present::{present, present_name, present_rdata, present_type};
 use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
@@ -290,6 +290,7 @@ fn set_option(question: &mut Question, option: &str) -> Result<(), String> {
         ("+ad", "") => question.flags |= 0x0020,
         ("+cd", "") => question.flags |= 0x0010,
         ("+noedns", "") => question.edns = None,
+        ("+cookie", digits) => question.cookie = Some(from_hex(digits)),
         ("+do", "") => question.edns.as_mut().ok_or("+do without EDNS")?.2 = true,
         ("+bufsize", octets) => question.edns.as_mut().ok_or("+bufsize without EDNS")?.0 = number(octets)?,
         ("+ednsversion", version) => {
@@ -384,7 +385,11 @@ impl Expected {
             check("EDNS version", "0".to_owned(), edns.version().to_string());
             check("EDNS size", "1232".to_owned(), edns.max_payload().to_string());
             check("DO", asked.flags().dnssec_ok.to_string(), edns.flags().dnssec_ok.to_string());
-            let others = edns.options().options.iter().filter(|(code, _)| u16::from(*code) != EXTENDED_ERROR).count();
+            let own = cookie(query).map(|sent| to_hex(&sent[..8]));
+            let back = cookie(reply).map(|back| (to_hex(&back[..8]), back.len()));
+            check("cookie", format!("{:?}", own.map(|own| (own, 24))), format!("{back:?}"));
+            let known = [EXTENDED_ERROR, COOKIE];
+            let others = edns.options().options.iter().filter(|(code, _)| !known.contains(&u16::from(*code))).count();
             check("other EDNS options", "0".to_owned(), others.to_string());
         }
         let error = extended_error(&message);
@@ -485,6 +490,7 @@ pub(crate) fn rcode(message: &Message) -> String {
         4 => "NOTIMP".to_owned(),
         5 => "REFUSED".to_owned(),
         16 => "BADVERS".to_owned(),
+        23 => "BADCOOKIE".to_owned(),
         other => format!("RCODE{other}"),
     }
 }

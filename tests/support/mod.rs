@@ -53,10 +53,11 @@ pub(crate) fn skip(reason: &str) {
     );
 }
 
-/// Looks where daemons live too: Debian's PATH for users leaves /usr/sbin out.
+/// Looks where daemons live too: a user's PATH on Debian leaves /usr/sbin out, and any PATH those of systemd.
 fn find_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let folders = std::env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/systemd", "/lib/systemd"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|file| is_executable(file))
 }
 

@@ -84,6 +84,12 @@ impl Served {
         assert!(said[before..].contains("reloaded generation="), "it is not taken up:\n{}", &said[before..]);
     }
 
+    /// Writes another text into a file of its folder, and has that taken up with this configuration.
+    pub(crate) fn reload_beside(&self, text: &str, (name, file): (&str, &str)) {
+        std::fs::write(self.folder.path().join(name), file).expect("a file can be written");
+        self.reload(text);
+    }
+
     /// Asks for the address of a name over UDP.
     pub(crate) fn ask(&self, name: &str) -> Reply {
         self.ask_for(&Question::new(name, "A"))
@@ -109,6 +115,11 @@ impl Served {
             Ok(octets) => Reply::new(octets, began.elapsed()),
             Err(error) => panic!("{question:?}: no reply over TCP: {error}\n{}", self.program.said()),
         }
+    }
+
+    /// The path of a file in its folder.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Open descriptors of the process.

@@ -22,7 +22,7 @@ use plustwo::forward::exchange::Options;
 use plustwo::forward::lane::Lanes;
 use plustwo::forward::reply::TtlLimits;
 use plustwo::forward::{Ask, ForwardLimits, Forwarder, Millis};
-use plustwo::serve::in_flight::InFlight;
+use plustwo::serve::in_flight::{InFlight, InFlightLimits};
 use plustwo::serve::server::Server;
 use plustwo::snapshot::{Authority, HealthStates, Publisher, Snapshot};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -355,7 +355,8 @@ pub(crate) fn server(snapshot: Snapshot, forwarder: &Forwarder) -> Server {
 /// The same at this moment.
 pub(crate) fn server_at(snapshot: Snapshot, forwarder: &Forwarder, now: Millis) -> Server {
     let lanes = Lanes::new(forwarder, NonZeroUsize::MIN).expect("descriptors");
-    let (publisher, in_flight) = (Publisher::new(snapshot), InFlight::new(1, 1));
+    let (publisher, in_flight) =
+        (Publisher::new(snapshot), InFlight::new(InFlightLimits { total: 1, per_client: 1, per_prefix: 1 }));
     Server::new(publisher, forwarder.clone(), lanes, in_flight, 1, Clock::at(now))
 }
 

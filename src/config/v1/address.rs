@@ -1,7 +1,8 @@
-//! Addresses, CIDR blocks, and who may ask where nothing is written.
+//! Addresses and CIDR blocks as they are written.
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::config::settings::PRIVATE_NETWORKS;
+use ipnet::{IpNet, Ipv4Net};
+use std::net::IpAddr;
 
 /// Why a text is no CIDR block.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,35 +34,13 @@ pub(super) fn parse_net(text: &str) -> Result<IpNet, NotANet> {
 }
 
 /// Whether a block lets in more than an operator's own networks can be: wider than /8 (IPv4) or /16 (IPv6), and not
-/// within [`DEFAULT_ALLOW`], whose unique local and link-local blocks are wider.
+/// within [`PRIVATE_NETWORKS`], whose unique local and link-local blocks are wider.
 pub(super) fn is_too_wide(net: &IpNet) -> bool {
     let is_wide = match net {
         IpNet::V4(v4) => v4.prefix_len() < 8,
         IpNet::V6(v6) => v6.prefix_len() < 16,
     };
-    is_wide && !DEFAULT_ALLOW.iter().any(|default| default.contains(net))
-}
-
-/// Who may ask at a door that has no `allow`, besides the clients of its VPC: nobody from the Internet.
-pub(super) const DEFAULT_ALLOW: [IpNet; 9] = [
-    v4(127, 0, 0, 0, 8),
-    // RFC 1918 section 3.
-    v4(10, 0, 0, 0, 8),
-    v4(172, 16, 0, 0, 12),
-    v4(192, 168, 0, 0, 16),
-    // RFC 6598 section 7.
-    v4(100, 64, 0, 0, 10),
-    // RFC 3927 section 2.1.
-    v4(169, 254, 0, 0, 16),
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
-    // RFC 4193 section 3.1.
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
-    // RFC 4291 section 2.5.6.
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
-];
-
-const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
+    is_wide && !PRIVATE_NETWORKS.iter().any(|default| default.contains(net))
 }
 
 /// Bits of `::ffff:0:0/96` (RFC 4291 section 2.5.5.2).

@@ -102,16 +102,32 @@ pub(super) struct SettingsTables<'t> {
     pub(super) cache_file: Option<Text<'t>>,
     pub(super) tcp_connections: Option<At<u64>>,
     pub(super) tcp_connections_per_client: Option<At<u64>>,
+    pub(super) tcp_connections_per_prefix: Option<At<u64>>,
     pub(super) tcp_idle_seconds: Option<At<u64>>,
     pub(super) in_flight: Option<At<u64>>,
     pub(super) in_flight_per_client: Option<At<u64>>,
+    pub(super) in_flight_per_prefix: Option<At<u64>>,
     pub(super) in_flight_per_target: Option<At<u64>>,
     pub(super) upstream_sockets: Option<At<u64>>,
     pub(super) query_log_memory: Option<Text<'t>>,
+    pub(super) protection: ProtectionTable<'t>,
+    pub(super) cookies_enabled: Option<At<bool>>,
+    pub(super) cookie_secret_file: Option<Text<'t>>,
     pub(super) log_level: Option<Text<'t>>,
     pub(super) watch: Option<At<bool>>,
     pub(super) admin_socket: Option<Text<'t>>,
     pub(super) admin_http: Option<Text<'t>>,
+}
+
+/// `[protection]`.
+#[derive(Default)]
+pub(super) struct ProtectionTable<'t> {
+    pub(super) responses_per_second: Option<At<u64>>,
+    pub(super) errors_per_second: Option<At<u64>>,
+    pub(super) slip: Option<At<u64>>,
+    pub(super) ipv4_prefix: Option<At<u64>>,
+    pub(super) ipv6_prefix: Option<At<u64>>,
+    pub(super) exempt: Option<Texts<'t>>,
 }
 
 /// One `[[vpc]]`.
@@ -414,12 +430,30 @@ fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &
     if let Some(mut table) = top.table(reading, "limits", "[limits]".into()) {
         settings.tcp_connections = table.number(reading, "tcp_connections");
         settings.tcp_connections_per_client = table.number(reading, "tcp_connections_per_client");
+        settings.tcp_connections_per_prefix = table.number(reading, "tcp_connections_per_prefix");
         settings.tcp_idle_seconds = table.number(reading, "tcp_idle_seconds");
         settings.in_flight = table.number(reading, "in_flight");
         settings.in_flight_per_client = table.number(reading, "in_flight_per_client");
+        settings.in_flight_per_prefix = table.number(reading, "in_flight_per_prefix");
         settings.in_flight_per_target = table.number(reading, "in_flight_per_target");
         settings.upstream_sockets = table.number(reading, "upstream_sockets");
         settings.query_log_memory = table.text(reading, "query_log_memory");
+        table.finish(reading);
+    }
+    if let Some(mut table) = top.table(reading, "protection", "[protection]".into()) {
+        settings.protection = ProtectionTable {
+            responses_per_second: table.number(reading, "responses_per_second"),
+            errors_per_second: table.number(reading, "errors_per_second"),
+            slip: table.number(reading, "slip"),
+            ipv4_prefix: table.number(reading, "ipv4_prefix"),
+            ipv6_prefix: table.number(reading, "ipv6_prefix"),
+            exempt: table.texts(reading, "exempt"),
+        };
+        table.finish(reading);
+    }
+    if let Some(mut table) = top.table(reading, "cookies", "[cookies]".into()) {
+        settings.cookies_enabled = table.boolean(reading, "enabled");
+        settings.cookie_secret_file = table.text(reading, "secret_file");
         table.finish(reading);
     }
     if let Some(mut table) = top.table(reading, "log", "[log]".into()) {

@@ -1,12 +1,13 @@
 //! Doors: which addresses are listened on, who may ask there, and that no two are the same.
 
 use super::Builder;
-use super::address::{DEFAULT_ALLOW, NotANet, is_too_wide, parse_net};
+use super::address::{NotANet, is_too_wide, parse_net};
 use super::document::{ServerTable, Texts};
 use super::source::At;
 use super::table::Text;
 use crate::aws::SharedDoors;
 use crate::config::diagnostic::quoted;
+use crate::config::settings::PRIVATE_NETWORKS;
 use crate::dns::target::parse_socket_address;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -145,15 +146,26 @@ impl<'t> Builder<'t, '_> {
         None
     }
 
-    /// Reads CIDR blocks.
+    /// Reads CIDR blocks that let somebody in.
     pub(super) fn nets(&mut self, texts: Option<&Texts<'t>>, label: &str, key: &str) -> Vec<At<IpNet>> {
+        let nets = self.nets_of_any_width(texts, label, key);
+        for (net, text) in &nets {
+            self.check_width(net, text, label, key);
+        }
+        nets.into_iter().map(|(net, text)| At { value: net, at: text.at }).collect()
+    }
+
+    /// Reads CIDR blocks; each with its text.
+    pub(super) fn nets_of_any_width<'l>(
+        &mut self,
+        texts: Option<&'l Texts<'t>>,
+        label: &str,
+        key: &str,
+    ) -> Vec<(IpNet, &'l Text<'t>)> {
         let mut nets = Vec::new();
         for text in texts.map_or(&[][..], |texts| &texts.value) {
             match parse_net(&text.value) {
-                Ok(net) => {
-                    self.check_width(&net, text, label, key);
-                    nets.push(At { value: net, at: text.at });
-                }
+                Ok(net) => nets.push((net, text)),
                 Err(error) => {
                     let (problem, hint) = match error {
                         NotANet::Form => ("is not a CIDR block", "write 10.0.0.0/16 or 2001:db8::/56".to_owned()),
@@ -183,7 +195,7 @@ impl<'t> Builder<'t, '_> {
     pub(super) fn allow(&mut self, texts: Option<&Texts<'t>>, vpc_clients: &[IpNet], label: &str) -> Vec<IpNet> {
         match texts {
             Some(_) => self.nets(texts, label, "allow").into_iter().map(|net| net.value).collect(),
-            None => DEFAULT_ALLOW.iter().chain(vpc_clients).copied().collect(),
+            None => PRIVATE_NETWORKS.iter().chain(vpc_clients).copied().collect(),
         }
     }
 

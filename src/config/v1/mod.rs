@@ -26,6 +26,7 @@ mod name;
 mod network_interface;
 mod private_name;
 mod profile;
+mod protection;
 mod query_log;
 mod record_set;
 mod resolver_config;
@@ -136,6 +137,8 @@ fn settle<'t>(
     builder.settle_upstream(&document.upstream);
     builder.settle_resolver_rules(&document.resolver_rules);
     settings.upstream = builder.upstream_settings(&document.upstream);
+    settings.protection = builder.settle_protection(&document.settings.protection);
+    settings.cookies = builder.settle_cookies(&document.settings);
     builder.settle_endpoint_services(&document.endpoint_services);
     let (endpoint_names, private_dns_claims) = builder.settle_endpoints(&document.endpoints);
     builder.settle_health_checks(&document.health_checks);

@@ -1,4 +1,5 @@
-//! `[server] workers` and `watch`, `[cache]`, `[limits]`, `[log]` and `[admin]`; what `[upstream]` sets is `upstream`'s.
+//! `[server] workers` and `watch`, `[cache]`, `[limits]`, `[log]` and `[admin]`; what `[upstream]` sets is `upstream`'s, and
+//! `[protection]` and `[cookies]` are `protection`'s.
 
 use super::admin;
 use super::document::SettingsTables;
@@ -7,20 +8,23 @@ use super::table::Text;
 use crate::config::diagnostic::{nearest, quoted};
 use crate::config::settings::{
     CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
-    CACHE_SERVE_STALE_SECONDS, CacheSettings, DnstapSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET,
-    LOG_LEVEL, Limits, LogLevel, QUERY_LOG_OCTETS, QueryLogSettings, Range, Settings, TCP_CONNECTIONS,
-    TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS, UpstreamSettings, WATCH, WORKERS, parse_octets,
-    ttl,
+    CACHE_SERVE_STALE_SECONDS, CacheSettings, CookieSettings, DnstapSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT,
+    IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits, LogLevel, PER_PREFIX, ProtectionSettings, QUERY_LOG_OCTETS,
+    QueryLogSettings, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
+    UpstreamSettings, WATCH, WORKERS, parse_octets, share_of_prefix, ttl,
 };
 use std::time::Duration;
 
-/// Settles what decides no answer, but for `[upstream]`, the cache's file and the logs of queries.
+/// Settles what decides no answer, but for `[upstream]`, `[protection]`, `[cookies]`, the cache's file and the
+/// logs of queries.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
         upstream: UpstreamSettings::default(),
         cache: cache(tables, reading),
         limits: limits(tables, reading),
+        protection: ProtectionSettings::default(),
+        cookies: CookieSettings::default(),
         log_level: tables
             .log_level
             .as_ref()
@@ -50,27 +54,49 @@ fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits 
     let query_log_memory = tables.query_log_memory.as_ref();
     let query_log_octets =
         memory(query_log_memory, (QUERY_LOG_OCTETS, "64 GiB"), ("[limits]", "query_log_memory"), reading);
-    let mut limit = |value, range, key| in_range(value, range, "[limits]", key, reading);
+    let mut limit = |value, range, key| in_range(value, range, "[limits]", key, reading) as usize;
+    let tcp_connections = limit(tables.tcp_connections, TCP_CONNECTIONS, "tcp_connections");
+    let tcp_connections_per_client =
+        limit(tables.tcp_connections_per_client, TCP_CONNECTIONS_PER_CLIENT, "tcp_connections_per_client");
+    let in_flight = limit(tables.in_flight, IN_FLIGHT, "in_flight");
+    let in_flight_per_client = limit(tables.in_flight_per_client, IN_FLIGHT_PER_CLIENT, "in_flight_per_client");
+    let per_prefix = |whole, of_client| Range { default: share_of_prefix(whole, of_client) as u64, ..PER_PREFIX };
     let limits = Limits {
-        tcp_connections: limit(tables.tcp_connections, TCP_CONNECTIONS, "tcp_connections") as usize,
-        tcp_connections_per_client: limit(
-            tables.tcp_connections_per_client,
-            TCP_CONNECTIONS_PER_CLIENT,
-            "tcp_connections_per_client",
-        ) as usize,
-        tcp_idle: Duration::from_secs(limit(tables.tcp_idle_seconds, TCP_IDLE_SECONDS, "tcp_idle_seconds")),
-        in_flight: limit(tables.in_flight, IN_FLIGHT, "in_flight") as usize,
-        in_flight_per_client: limit(tables.in_flight_per_client, IN_FLIGHT_PER_CLIENT, "in_flight_per_client") as usize,
-        in_flight_per_target: limit(tables.in_flight_per_target, IN_FLIGHT_PER_TARGET, "in_flight_per_target") as usize,
-        upstream_sockets: limit(tables.upstream_sockets, UPSTREAM_SOCKETS, "upstream_sockets") as usize,
+        tcp_connections,
+        tcp_connections_per_client,
+        tcp_connections_per_prefix: limit(
+            tables.tcp_connections_per_prefix,
+            per_prefix(tcp_connections, tcp_connections_per_client),
+            "tcp_connections_per_prefix",
+        ),
+        tcp_idle: Duration::from_secs(limit(tables.tcp_idle_seconds, TCP_IDLE_SECONDS, "tcp_idle_seconds") as u64),
+        in_flight,
+        in_flight_per_client,
+        in_flight_per_prefix: limit(
+            tables.in_flight_per_prefix,
+            per_prefix(in_flight, in_flight_per_client),
+            "in_flight_per_prefix",
+        ),
+        in_flight_per_target: limit(tables.in_flight_per_target, IN_FLIGHT_PER_TARGET, "in_flight_per_target"),
+        upstream_sockets: limit(tables.upstream_sockets, UPSTREAM_SOCKETS, "upstream_sockets"),
         query_log_octets,
     };
-    let connections = (limits.tcp_connections_per_client, limits.tcp_connections);
-    warn_of_share(tables.tcp_connections_per_client, "tcp_connections", "client", connections, reading);
-    let in_flight = (limits.in_flight_per_client, limits.in_flight);
-    warn_of_share(tables.in_flight_per_client, "in_flight", "client", in_flight, reading);
-    let in_flight = (limits.in_flight_per_target, limits.in_flight);
-    warn_of_share(tables.in_flight_per_target, "in_flight", "target", in_flight, reading);
+    let shares = [
+        (tables.tcp_connections_per_client, "client", "tcp_connections", tcp_connections_per_client, tcp_connections),
+        (
+            tables.tcp_connections_per_prefix,
+            "prefix",
+            "tcp_connections",
+            limits.tcp_connections_per_prefix,
+            tcp_connections,
+        ),
+        (tables.in_flight_per_client, "client", "in_flight", in_flight_per_client, in_flight),
+        (tables.in_flight_per_prefix, "prefix", "in_flight", limits.in_flight_per_prefix, in_flight),
+        (tables.in_flight_per_target, "target", "in_flight", limits.in_flight_per_target, in_flight),
+    ];
+    for (written, whose, key, share, whole) in shares {
+        warn_of_share(written, key, whose, (share, whole), reading);
+    }
     limits
 }
 
@@ -90,7 +116,7 @@ fn warn_of_share(
 }
 
 /// A number within its range, or the default.
-fn in_range(value: Option<At<u64>>, range: Range, label: &str, key: &str, reading: &mut Reading<'_>) -> u64 {
+pub(super) fn in_range(value: Option<At<u64>>, range: Range, label: &str, key: &str, reading: &mut Reading<'_>) -> u64 {
     let Some(value) = value else { return range.default };
     if (range.min..=range.max).contains(&value.value) {
         return value.value;

@@ -15,7 +15,7 @@ use crate::snapshot::targets::ContextKind;
 use crate::snapshot::{DoorKind, ForwardContext, Ingress};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -406,20 +406,21 @@ impl Service {
 }
 
 /// Why a request is not even looked at. A page in a browser on this machine can send requests to its loopback addresses;
-/// it cannot leave out its origin, and the name it was made to look up stays in `Host`.
+/// it cannot leave out all that a browser says of its origin, and the name it was made to look up stays in `Host`.
 fn refusal(request: &Request<Incoming>, peer: Peer) -> Option<&'static str> {
     if peer == Peer::Socket {
         return None;
     }
     let headers = request.headers();
-    if headers.contains_key(ORIGIN) || headers.contains_key(HeaderName::from_static("sec-fetch-site")) {
+    if [ORIGIN, REFERER, HeaderName::from_static("sec-fetch-site")].iter().any(|header| headers.contains_key(header)) {
         return Some("this is not for pages in browsers");
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
     let is_local = host.is_some_and(|host| {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|octet| octet.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     });
     if is_local { None } else { Some("`Host` must be localhost or an address of the loopback") }
 }

@@ -60,6 +60,8 @@ families! {
     DROPPED = Counter "plustwo_dropped_total" ["reason"] "Queries that got no reply, by reason.";
     RECEIVE_DROPS = Counter "plustwo_receive_buffer_drops_total" ["door"]
         "Datagrams that the kernel dropped because the receive buffers of a door were full.";
+    COOKIES = Counter "plustwo_query_cookies_total" ["standing"]
+        "Queries with a DNS cookie, by what the server cookie in it is worth.";
     LATENCY = Histogram "plustwo_reply_latency_seconds" ["source"]
         "From the system's handing over a query to its taking the reply, by where the reply came from.";
     BATCHES = Counter "plustwo_udp_batches_total" [] "Batches of datagrams that the UDP workers received.";

@@ -79,16 +79,29 @@ impl Scrape {
         lines(written).expect("a String takes everything");
     }
 
-    /// The text.
+    /// The text: families by their names, and the members of each in order, so that two scrapes can be compared. The
+    /// exporter has them in no order.
     pub(super) fn text(self) -> String {
-        let mut text = self.recorder.handle().render();
+        let rendered = self.recorder.handle().render();
+        // No line within a family is empty: line ends in the values of labels are escaped.
+        let mut families: Vec<String> =
+            rendered.split("\n\n").filter(|family| !family.is_empty()).map(sorted).collect();
         for (family, lines) in self.written.into_values() {
             let Family { name, help, kind, .. } = family;
-            let kind = kind.text();
-            write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}\n").expect("a String takes everything");
+            families.push(format!("# HELP {name} {help}\n# TYPE {name} {}\n{lines}\n", kind.text()));
         }
-        text
+        // Each begins with its name.
+        families.sort_unstable();
+        families.concat()
     }
+}
+
+/// A family with its members in order; what is said of it stands first.
+fn sorted(family: &str) -> String {
+    let mut lines: Vec<&str> = family.lines().collect();
+    let said = lines.iter().take_while(|line| line.starts_with('#')).count();
+    lines[said..].sort_unstable();
+    lines.join("\n") + "\n\n"
 }
 
 /// A histogram of times.
@@ -132,6 +145,23 @@ mod tests {
         assert!(text.starts_with("# HELP numbers_total Numbers.\n# TYPE numbers_total counter\n"), "{text}");
         assert!(text.contains("numbers_total{a=\"x\",b=\"y\"} 7\n"), "{text}");
         assert!(text.contains("numbers_total{a=\"x\",b=\"\\\"\\n\"} 1\n"), "{text}");
+    }
+
+    #[test]
+    fn families_and_their_members_stand_in_order() {
+        const ALONE: &Family = &Family { name: "alone", kind: Kind::Gauge, labels: &[], help: "One." };
+        let mut scrape = Scrape::new();
+        scrape.histogram(TIMES, "it", &Times { buckets: vec![(1024, 2)], beyond: 0, nanos: 1 });
+        for (a, number) in [("c", 3), ("a", 1), ("d", 4), ("b\n\nb", 2)] {
+            scrape.counter(NUMBERS, &[a, ""], number);
+        }
+        scrape.count(ALONE, &[], 1);
+        let text = scrape.text();
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert_eq!(names, ["alone gauge", "numbers_total counter", "times_seconds histogram"]);
+        let numbers = text.lines().filter(|line| line.starts_with("numbers_total"));
+        let numbers: Vec<char> = numbers.filter_map(|line| line.chars().last()).collect();
+        assert_eq!(numbers, ['1', '2', '3', '4']);
     }
 
     #[test]

@@ -335,8 +335,8 @@ fn read_record(input: &mut dyn Read, body: &mut Vec<u8>) -> Result<u8, Damage> {
     Ok(kind)
 }
 
-/// FNV-1a over 64 bits: it tells damage, not malice.
-fn checksum(parts: &[&[u8]]) -> u64 {
+/// FNV-1a over 64 bits: it tells damage, not malice. It is the same on every machine and in every version.
+pub fn checksum(parts: &[&[u8]]) -> u64 {
     let octets = parts.iter().copied().flatten();
     octets.fold(0xcbf2_9ce4_8422_2325, |sum: u64, octet| (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_counted_once_and_a_refusal_with_its_reason() {
-        let reply = |rcode, source| Reply { octets: 12, rcode, truncated: false, stale: false, source };
+        let reply = |rcode, source| Reply { octets: 12, rcode, truncated: false, bounded: false, stale: false, source };
         let replies = Replies::default();
         let count = |reply: &Reply, when| replies.count_reply(reply, when, Counter::add_shared);
         let refused = reply(Rcode::SERVFAIL, Source::Refused(Refusal::InFlightLimit));

@@ -1,6 +1,8 @@
 //! How many connections there may be, and who goes when there is one too many.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,8 @@ pub struct StreamLimits {
     pub connections: usize,
     /// Connections of one client: an IPv4 address, or the /64 of an IPv6 address, for whoever has one has all.
     pub connections_per_client: usize,
+    /// Connections of the clients of one prefix: an IPv4 /24, or an IPv6 /56.
+    pub connections_per_prefix: usize,
     /// How long a connection may have nothing asked and nothing owed; also how long one message may take to arrive.
     pub idle: Duration,
     /// How long a client may take to receive what was owed to it.
@@ -22,7 +26,7 @@ pub struct StreamLimits {
 }
 
 /// The seats of all connections. One is needed to be served.
-// Invariant: per_client holds, for each client with a seat, how many of `seats` it has.
+// Invariant: per_client and per_prefix hold, for each client and prefix with a seat, how many of `seats` it has.
 pub(super) struct Seats {
     limits: StreamLimits,
     /// Counts what happened on all connections: which of two was useful last needs an order and no clock.
@@ -35,7 +39,20 @@ pub(super) struct Seats {
 struct Taken {
     seats: HashMap<u64, Arc<Occupancy>>,
     per_client: HashMap<Client, usize>,
+    per_prefix: HashMap<Prefix, usize>,
     next: u64,
+    reached: SeatsReached,
+}
+
+/// How often which limit was reached, so that somebody had to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeatsReached {
+    /// That of all connections.
+    pub total: u64,
+    /// That of one client.
+    pub per_client: u64,
+    /// That of one prefix.
+    pub per_prefix: u64,
 }
 
 /// What the others may know of a connection.
@@ -67,6 +84,11 @@ impl Seats {
     /// How many there are.
     pub(super) fn max(&self) -> usize {
         self.limits.connections
+    }
+
+    /// How often which limit was reached.
+    pub(super) fn reached(&self) -> SeatsReached {
+        self.lock().reached
     }
 
     /// Sends away the connection that has been idle longest, if there is any.
@@ -107,30 +129,43 @@ impl Taken {
     /// Frees a seat, once.
     fn release(&mut self, number: u64) -> Option<Arc<Occupancy>> {
         let occupancy = self.seats.remove(&number)?;
-        if let Some(count) = self.per_client.get_mut(&occupancy.client) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_client.remove(&occupancy.client);
-            }
-        }
+        count_down(&mut self.per_client, occupancy.client);
+        count_down(&mut self.per_prefix, occupancy.client.prefix());
         Some(occupancy)
+    }
+}
+
+/// One less of a key; it goes with its last one.
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }
 
 impl Seat {
     /// Takes a seat for this client. At a limit the connection that has been idle longest makes room, one of the
-    /// same client where it is the client's limit; none is given only where a limit is 0.
+    /// same client or prefix where it is their limit; none is given only where a limit is 0.
     pub(super) fn take(seats: &Arc<Seats>, client: IpAddr) -> Option<Self> {
         let limits = seats.limits;
-        if limits.connections == 0 || limits.connections_per_client == 0 {
+        if [limits.connections, limits.connections_per_client, limits.connections_per_prefix].contains(&0) {
             return None;
         }
         let client = Client::of(client);
         let mut taken = seats.lock();
         if taken.per_client.get(&client).is_some_and(|count| *count >= limits.connections_per_client) {
+            taken.reached.per_client += 1;
             taken.evict(|other| other == client);
         }
+        let prefix = client.prefix();
+        if taken.per_prefix.get(&prefix).is_some_and(|count| *count >= limits.connections_per_prefix) {
+            taken.reached.per_prefix += 1;
+            taken.evict(|other| other.prefix() == prefix);
+        }
         if taken.seats.len() >= limits.connections {
+            taken.reached.total += 1;
             taken.evict(|_| true);
         }
         let number = taken.next;
@@ -139,6 +174,7 @@ impl Seat {
         let occupancy = Arc::new(Occupancy { client, rank, evicted: Notify::new() });
         taken.seats.insert(number, Arc::clone(&occupancy));
         *taken.per_client.entry(client).or_default() += 1;
+        *taken.per_prefix.entry(prefix).or_default() += 1;
         Some(Self { seats: Arc::clone(seats), number, occupancy })
     }
 
@@ -198,13 +234,37 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The prefix that it is in.
+    fn prefix(self) -> Prefix {
+        match self {
+            Self::V4([a, b, c, _]) => Prefix::V4([a, b, c]),
+            Self::V6([a, b, c, d, e, f, g, _]) => Prefix::V6([a, b, c, d, e, f, g]),
+        }
+    }
+}
+
+/// Which clients a limit counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Prefix {
+    /// One /24.
+    V4([u8; 3]),
+    /// One /56: what many networks give to a subscriber (RFC 6177).
+    V6([u8; 7]),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn seats(connections: usize, connections_per_client: usize) -> Arc<Seats> {
-        let second = Duration::from_secs(1);
-        Arc::new(Seats::new(StreamLimits { connections, connections_per_client, idle: second, write: second }))
+        seats_by_prefix(connections, connections_per_client, connections)
+    }
+
+    fn seats_by_prefix(connections: usize, connections_per_client: usize, connections_per_prefix: usize) -> Arc<Seats> {
+        let (idle, write) = (Duration::from_secs(1), Duration::from_secs(1));
+        let limits = StreamLimits { connections, connections_per_client, connections_per_prefix, idle, write };
+        Arc::new(Seats::new(limits))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -256,6 +316,29 @@ mod tests {
         assert!(is_evicted(&six).await);
         let _other_network = Seat::take(&seats, ip("2001:db8:0:1::1")).unwrap();
         assert_eq!(seats.taken(), 4);
+    }
+
+    #[tokio::test]
+    async fn at_its_limit_a_prefix_displaces_its_own_idle_longest() {
+        let seats = seats_by_prefix(10, 2, 3);
+        let elsewhere = Seat::take(&seats, ip("10.0.1.1")).unwrap();
+        let mut held: Vec<Seat> =
+            (1..=3).map(|last| Seat::take(&seats, ip(&format!("10.0.0.{last}"))).unwrap()).collect();
+        held[0].touch(Work::InFlight);
+        held.push(Seat::take(&seats, ip("10.0.0.4")).unwrap());
+        assert!(is_evicted(&held[1]).await, "the first is waited upon");
+        for still in [&held[0], &held[2], &held[3], &elsewhere] {
+            assert!(!is_evicted(still).await);
+        }
+        let sixes: Vec<Seat> = ["2001:db8:0:100::1", "2001:db8:0:101::1", "2001:db8:0:1ff::1", "2001:db8:0:1aa::1"]
+            .map(|client| Seat::take(&seats, ip(client)).unwrap())
+            .into();
+        assert!(is_evicted(&sixes[0]).await);
+        let _other_network = Seat::take(&seats, ip("2001:db8:0:200::1")).unwrap();
+        assert!(!is_evicted(&sixes[1]).await);
+        assert_eq!(seats.reached(), SeatsReached { total: 0, per_client: 0, per_prefix: 2 });
+        drop((held, sixes, elsewhere, _other_network));
+        assert!(seats.lock().per_client.is_empty() && seats.lock().per_prefix.is_empty());
     }
 
     #[test]

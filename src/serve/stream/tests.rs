@@ -27,8 +27,13 @@ impl Bench {
     }
 
     fn at(door: &str, change: impl FnOnce(&mut StreamLimits)) -> Self {
-        let mut limits =
-            StreamLimits { connections: 100, connections_per_client: 100, idle: PATIENCE, write: PATIENCE };
+        let mut limits = StreamLimits {
+            connections: 100,
+            connections_per_client: 100,
+            connections_per_prefix: 100,
+            idle: PATIENCE,
+            write: PATIENCE,
+        };
         change(&mut limits);
         let doors = Doors::open(&[door.parse().unwrap()], NonZeroUsize::MIN).unwrap();
         let gate = Arc::new(Semaphore::new(0));

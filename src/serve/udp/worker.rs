@@ -23,7 +23,10 @@ use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Surrou
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
 use crate::serve::open_doors::OpenDoors;
 use crate::serve::query_log::{Logger, Noted, Record};
+use crate::serve::rate_limit::{Judgement, RateLimiter, ReplyKind};
 use crate::serve::server::Server;
+use crate::serve::wall_clock::WallClock;
+use crate::snapshot::protection::Rates;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
 use crate::udp::events::Events;
@@ -41,6 +44,7 @@ use std::time::Duration;
 /// From one query's random number to the next: a batch draws one, and steps of the golden ratio spread the rest evenly.
 const PICK_STEP: u32 = 0x9e37_79b9;
 
+const _: () = assert!(BATCH <= u64::BITS as usize, "each slot has a bit");
 const _: () = assert!(BATCH <= LOOKUPS_MAX, "the cache is asked for a whole batch at a time");
 
 /// UDP workers that run.
@@ -106,6 +110,8 @@ struct Worker {
     stop: Arc<AtomicBool>,
     waiting: WaitingPlace,
     batch: Batch,
+    /// Datagrams of the batch that is being answered; 0 between two batches.
+    at_work: usize,
     work: BatchWork,
     /// What this batch has for the lanes; empty between two batches.
     orders: Orders<Waiter>,
@@ -130,6 +136,8 @@ pub struct BatchWork {
     misses: Vec<(usize, Option<handle::Miss>)>,
     told: Told,
     random: SmallRng,
+    /// How many replies have gone where.
+    limiter: RateLimiter,
 }
 
 /// What this batch was told.
@@ -150,6 +158,7 @@ impl Default for BatchWork {
             // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
             // upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
+            limiter: RateLimiter::default(),
         }
     }
 }
@@ -170,6 +179,7 @@ impl Worker {
             stop,
             waiting,
             batch,
+            at_work: 0,
             work,
             orders,
             logger: Logger::new(index),
@@ -222,6 +232,8 @@ impl Worker {
     fn run(mut self) {
         while catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             tracing::error!(worker = self.index, "a UDP worker panicked and goes on; this is a bug, please report it");
+            let lost = std::mem::take(&mut self.at_work);
+            self.server.counters[self.index].panicked.add(lost as u64);
             self.work = BatchWork::default();
             self.orders = self.server.lanes.orders();
         }
@@ -246,8 +258,12 @@ impl Worker {
                 }
                 WaitingPlace::ForEvents(..) => self.serve_ready(),
             };
-            if is_stopping && received == 0 {
-                break;
+            if received == 0 {
+                if is_stopping {
+                    break;
+                }
+                // Whoever has nothing to answer lets go of what is not served any more: it may be large.
+                self.reader.current();
             }
         }
     }
@@ -288,6 +304,7 @@ impl Worker {
         if received == 0 {
             return 0;
         }
+        self.at_work = received;
         let door = DoorIndex(door as u32);
         let published = self.reader.current();
         let counters = &self.server.counters[self.index];
@@ -297,6 +314,7 @@ impl Worker {
         self.server.lanes.submit_all(&mut self.orders);
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
+        self.at_work = 0;
         let ended = self.server.precisely();
         shared.time(&mut self.work, ended);
         shared.log(&mut self.logger, &self.work, &mut self.batch, received, ended);
@@ -419,9 +437,22 @@ impl Batched<'_> {
         let slots = &mut work.slots[..received];
         work.told.noted[..received].fill(Noted::default());
         let (mut view, mut queries_of_view) = (None, 0);
+        let rates = snapshot.protection.rates.as_ref();
+        // A bit for each slot whose client is not exempt from them.
+        let mut limitable = 0;
+        let mut clock = WallClock::default();
         for (index, slot) in slots.iter_mut().enumerate() {
             let datagram = batch.datagram(index);
-            handle::begin(slot, snapshot, whole(&datagram), self.door, datagram.client.ip().to_canonical());
+            let client = datagram.client.ip().to_canonical();
+            handle::begin(slot, snapshot, whole(&datagram), self.door, client);
+            if handle::has_cookie(slot)
+                && let Some(standing) = handle::meet_cookie(slot, snapshot, client, &mut clock)
+            {
+                self.counters.cookie(standing).increment();
+            }
+            if let Some(rates) = rates {
+                limitable |= u64::from(!rates.is_exempt(client)) << index;
+            }
             // Neighbours mostly have the same view, and are counted together.
             if handle::view(slot) == view {
                 queries_of_view += 1;
@@ -431,6 +462,9 @@ impl Batched<'_> {
             }
         }
         self.count_view(view, queries_of_view);
+        if let Some(rates) = rates.filter(|_| limitable != 0) {
+            self.limit(slots, batch, limitable, rates, &mut work.limiter);
+        }
         if snapshot.nodes.is_large() {
             touch(&snapshot.nodes, slots);
         }
@@ -479,6 +513,34 @@ impl Batched<'_> {
         }
     }
 
+    /// Judges the replies to those whose bit is set, before anything is done for them. A loop of its own and a short one, so
+    /// that the cache misses of a batch overlap.
+    #[inline(never)]
+    fn limit(
+        &self,
+        slots: &mut [Slot],
+        batch: &impl Datagrams,
+        mut limitable: u64,
+        rates: &Rates,
+        limiter: &mut RateLimiter,
+    ) {
+        while limitable != 0 {
+            let index = limitable.trailing_zeros() as usize;
+            limitable &= limitable - 1;
+            let slot = &mut slots[index];
+            let Some(kind) = handle::reply_kind(slot) else { continue };
+            let client = batch.datagram(index).client.ip().to_canonical();
+            let judgement = limiter.judge(rates, client, kind, self.began);
+            handle::limit(slot, judgement);
+            if judgement == Judgement::Drop {
+                match kind {
+                    ReplyKind::Answer => self.counters.answers_rate_limited.increment(),
+                    ReplyKind::Error => self.counters.errors_rate_limited.increment(),
+                }
+            }
+        }
+    }
+
     /// Counts queries of a view.
     fn count_view(&self, view: Option<ViewIndex>, queries: u64) {
         if let Some(view) = view {
@@ -500,6 +562,8 @@ impl Batched<'_> {
                 self.counters.silent.increment();
                 0
             }
+            // Counted when it was judged.
+            Outcome::Dropped => 0,
         };
         batch.set_reply(index, octets);
     }
@@ -588,6 +652,7 @@ fn whole<'d>(datagram: &Received<'d>) -> &'d [u8] {
 pub fn count_reply(counters: &WorkerCounters, reply: &Reply, when: When, add_to: AddTo) -> ReplySource {
     if reply.truncated {
         add_to(&counters.truncated, 1);
+        add_to(&counters.amplification_limit, u64::from(reply.bounded));
     }
     counters.replies.count_reply(reply, when, add_to)
 }

@@ -82,6 +82,25 @@ fn neighbours_to_one_client_are_one_message_whose_last_datagram_may_be_shorter()
 }
 
 #[test]
+fn what_a_longer_address_left_behind_a_shorter_one_says_nothing() {
+    let (door, client) = (open("127.0.0.1:0"), open("127.0.0.1:0"));
+    let mut owned: Vec<_> = (0..4).map(|number| reply(number, &client, 20)).collect();
+    for (number, one) in owned.iter_mut().enumerate() {
+        let (v4, _) = encode_address(client.local_addr().unwrap());
+        (one.client, _) = encode_address(format!("[2001:db8::{number}:0:0:{number}]:53").parse().unwrap());
+        // SAFETY: the first octets of an address of the longer kind, over which those of the shorter one are written.
+        unsafe {
+            let octets = (&raw const v4).cast::<u8>();
+            octets.copy_to_nonoverlapping((&raw mut one.client).cast(), size_of::<sockaddr_in>());
+        }
+    }
+    let mut replies = Replies::default();
+    assert_eq!(add(&mut replies, &mut owned, None), [4]);
+    assert_eq!(send(&mut replies, &door), all_sent(4));
+    assert_eq!(receive(&client, 4), [0, 1, 2, 3].map(|number| (number, 20)));
+}
+
+#[test]
 fn a_whole_batch_of_the_largest_replies_is_more_than_one_message() {
     let (door, client) = (open("127.0.0.1:0"), open("127.0.0.1:0"));
     let mut owned: Vec<_> = (0..BATCH).map(|number| reply(number, &client, REPLY_OCTETS)).collect();

@@ -1,0 +1,3 @@
+clearTA(".")
+addTA(".", "@DS @")
+dofile("/etc/powerdns/plustwo.lua")
