@@ -354,6 +354,24 @@ fn nobody_holds_it_up() {
 }
 
 #[test]
+fn all_who_ask_at_a_time_are_answered() {
+    let served = Served::start();
+    // More than are served at a time, each with its question sent before the first of them is looked at.
+    let asked: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = UnixStream::connect(served.socket()).expect("it takes connections");
+            stream.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: x\r\n\r\n").expect("it takes the request");
+            stream
+        })
+        .collect();
+    for mut stream in asked {
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("it is answered");
+        assert!(reply.starts_with("HTTP/1.1 200 "), "{reply:?}");
+    }
+}
+
+#[test]
 fn who_does_not_read_what_was_asked_for_holds_it_up_no_longer() {
     // More to tell than a socket's buffer holds.
     let rule = |rule: usize| {

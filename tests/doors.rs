@@ -7,7 +7,9 @@ use plustwo::config::Configuration;
 use plustwo::daemon::Daemon;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use support::alone::alone;
 use support::ask::{self, Question};
 use support::case::rcode;
 use support::present::present;
@@ -267,4 +269,34 @@ fn workers_without_queries_let_go_of_what_is_not_served_any_more() {
         }
         daemon.stop();
     }
+}
+
+/// A firewall is shown neighbouring replies to one client as one message: what it would let pass by itself must not go
+/// down with what it drops, and what it drops is counted.
+#[test]
+fn a_firewall_costs_no_more_replies_than_it_drops() {
+    alone("a_firewall_costs_no_more_replies_than_it_drops", || {
+        let rules = "add table inet f; add chain inet f out { type filter hook output priority 0; }; \
+                     add rule inet f out udp length > 300 drop";
+        for (tool, arguments) in [("ip", &["link", "set", "lo", "up"][..]), ("nft", &[rules])] {
+            assert!(Command::new(tool).args(arguments).status().expect("it can be run").success(), "{tool}");
+        }
+        let addresses: Vec<String> = (1..60).map(|last| format!("10.1.0.{last}")).collect();
+        let big = format!("records = [{{ name = \"big\", type = \"A\", values = {addresses:?} }}, ");
+        let running = World::from_text("doors", &TEXT.replace("records = [", &big), UPSTREAMS).start(LOOPBACK);
+        let client = ask::udp_client(LOOPBACK, running.plus_two("vpc-a"));
+        let (rounds, of_a_round) = (50, 20);
+        for round in 0..rounds {
+            for number in 0..of_a_round {
+                let name = if number % 5 == 0 { "big.corp.example" } else { "www.corp.example" };
+                client.send(&question(name, round * of_a_round + number)).expect("sent");
+            }
+            for number in (0..of_a_round).filter(|number| number % 5 != 0) {
+                let reply = ask::receive(&client).expect("the firewall lets it pass");
+                assert_eq!(u16::from_be_bytes([reply[0], reply[1]]), round * of_a_round + number);
+            }
+        }
+        assert_eq!(running.daemon.counts().send_failed, u64::from(rounds * of_a_round / 5));
+        running.daemon.stop();
+    });
 }

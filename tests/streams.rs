@@ -12,9 +12,9 @@ use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use plustwo::dns::{Target, TargetProtocol};
 use plustwo::forward::streams::{StreamFailure, StreamSettings, StreamTargets, TlsRoots};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use support::ask::{self, Question};
 use support::binary::{Program, free_port, plustwo};
+use support::certificates::authority;
 use support::need_tool;
 use tokio::runtime::Runtime;
 
@@ -79,19 +79,9 @@ impl Peer {
     }
 }
 
-/// An authority, and in this folder its `authority.pem`, and for [`NAME`] `certificate.pem` and `key.pem`.
-fn authority(folder: &Path) -> TlsRoots {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "authority of a test");
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-    std::fs::write(folder.join("authority.pem"), issuer.pem()).expect("a file can be written");
-    std::fs::write(folder.join("certificate.pem"), certificate.pem()).expect("a file can be written");
-    std::fs::write(folder.join("key.pem"), key.serialize_pem()).expect("a file can be written");
-    TlsRoots::new([], [&**issuer.der()]).expect("it can be read")
+/// An authority, whose certificate for [`NAME`] is in this folder.
+fn roots(folder: &Path) -> TlsRoots {
+    TlsRoots::new([], [&*authority(folder, NAME)]).expect("it can be read")
 }
 
 /// Targets on a runtime of their own.
@@ -228,7 +218,7 @@ fn unbound(number: u8, tool: PathBuf, folder: &Path) -> Peer {
 fn unbound_over_tcp_tls_and_https() {
     let Some(tool) = need_tool("unbound") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let roots = authority(folder.path());
+    let roots = roots(folder.path());
     let peer = unbound(1, tool, folder.path());
     examine(peer, &roots, &[TargetProtocol::Tcp, TargetProtocol::Dot, doh()]);
 }
@@ -258,7 +248,7 @@ fn serve(folder: &Path, number: u8, upstream: &str) -> (Program, SocketAddr) {
 fn the_program_asks_encrypted_targets_by_address_and_by_name() {
     let Some(tool) = need_tool("unbound") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    authority(folder.path());
+    authority(folder.path(), NAME);
     let peer = unbound(4, tool, folder.path());
     let Doors { plain, tls, https } = peer.doors;
     let settings = format!("tls_roots = \"authority.pem\"\nbootstrap = [\"{plain}\"]");
@@ -289,7 +279,7 @@ fn the_program_asks_encrypted_targets_by_address_and_by_name() {
 fn nsd_over_tcp_and_tls() {
     let Some(tool) = need_tool("nsd") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let roots = authority(folder.path());
+    let roots = roots(folder.path());
     let here = folder.path().to_owned();
     let large: String = (1..=120).map(|last| format!("large IN A 10.8.0.{last}\n")).collect();
     let zone = format!(
@@ -320,7 +310,7 @@ fn nsd_over_tcp_and_tls() {
 fn dnsdist_over_tls_and_https() {
     let Some(tool) = need_tool("dnsdist") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let roots = authority(folder.path());
+    let roots = roots(folder.path());
     let here = folder.path().to_owned();
     let large: Vec<String> = (1..=120).map(|last| format!("'10.8.0.{last}'")).collect();
     let peer = Peer::start(3, move |doors| {

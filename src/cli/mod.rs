@@ -1,6 +1,7 @@
 //! Words and exit codes: 0 fine, 1 problems, 2 usage.
 
 mod admin;
+mod generate;
 mod query;
 
 use crate::config::{self, Severity};
@@ -26,7 +27,7 @@ and inbound endpoints over UDP and TCP, and forwards everything else.
 Without a command it runs; without --config it serves the built-in example world on loopback ports.
 
 Exit codes: 0 fine, 1 the file or the machine stands in the way (every reason is printed), 2 wrong usage.
-Signals: SIGTERM and SIGINT answer what is in flight and leave; SIGHUP reads the file again, as does any change of it or of a file it names.";
+Signals: SIGTERM and SIGINT answer what is in flight and leave, the second one at once; SIGHUP reads the file again, as does any change of it or of a file it names; SIGUSR1 opens the query log's file anew.";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,8 @@ enum Verb {
     Query(query::Query),
     #[command(flatten)]
     Ask(admin::Question),
+    /// Writes the man pages, and completions for bash, zsh and fish
+    Generate(generate::Generate),
 }
 
 /// Which configuration.
@@ -104,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(configured) => check(&configured.source()),
         Verb::Query(asked) => query::query(&asked),
         Verb::Ask(question) => admin::ask(question),
+        Verb::Generate(asked) => generate::generate(&asked),
     }
 }
 

@@ -10,13 +10,14 @@ pub(super) use routes::{Command, ReloadReport, Service};
 pub use routes::{ROUTES, Route};
 
 use crate::config::AdminSettings;
+use crate::udp::sys::try_lock;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -31,12 +32,14 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Connections that are served at a time at each listener; others wait until one ends.
 const CONNECTIONS_MAX: usize = 16;
 /// How long a request may take to arrive.
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
+/// How long whoever connects may say nothing before others have the seat.
+const SILENT_FOR: Duration = Duration::from_millis(100);
 /// How long a request may take in all: a reload of a large file.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// How long whoever asked may take to read the reply.
@@ -153,10 +156,10 @@ fn turn_in(folder: &Path) -> Option<File> {
     let turn = File::open(folder).ok()?;
     let until = Instant::now() + TURN_WITHIN;
     loop {
-        match turn.try_lock() {
-            Ok(()) => return Some(turn),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(TURN_POLL),
-            Err(_) => return None,
+        match try_lock(&turn) {
+            Ok(true) => return Some(turn),
+            Ok(false) if Instant::now() < until => std::thread::sleep(TURN_POLL),
+            _ => return None,
         }
     }
 }
@@ -244,23 +247,29 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Who has asked nothing yet, the oldest first: as many as there are seats at most.
-    let mut silent: VecDeque<oneshot::Sender<()>> = VecDeque::new();
+    let mut silent: VecDeque<(Instant, oneshot::Sender<()>)> = VecDeque::new();
     loop {
         let Ok(stream) = poll_fn(&mut next).await else {
             sleep(ACCEPT_REST).await;
             continue;
         };
-        silent.retain(|leave| !leave.is_closed());
-        if seats.available_permits() == 0
-            && let Some(leave) = silent.pop_front()
-        {
-            // It may have asked meanwhile; then it is answered.
-            let _ = leave.send(());
-        }
-        // The semaphore is never closed.
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let seat = loop {
+            silent.retain(|(_, leave)| !leave.is_closed());
+            let patience = silent.front().map(|(since, _)| SILENT_FOR.saturating_sub(since.elapsed()));
+            match timeout(patience.unwrap_or(ANSWER_WITHIN), Arc::clone(&seats).acquire_owned()).await {
+                Ok(Ok(seat)) => break seat,
+                // The semaphore is never closed.
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    if let Some((_, leave)) = silent.pop_front() {
+                        // It may have asked meanwhile; then it is answered.
+                        let _ = leave.send(());
+                    }
+                }
+            }
+        };
         let (leave, told_to_leave) = oneshot::channel();
-        silent.push_back(leave);
+        silent.push_back((Instant::now(), leave));
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             serve(stream, service, peer, told_to_leave).await;

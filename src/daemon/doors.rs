@@ -2,7 +2,7 @@
 
 use super::error::ReloadError;
 use crate::serve::doors::{Doors, is_wildcard_over};
-use crate::serve::open_doors::OpenDoors;
+use crate::serve::open_doors::{DoorsWatch, OpenDoors};
 use crate::serve::stream::Streams;
 use crate::snapshot::DoorIndex;
 use std::collections::HashMap;
@@ -71,6 +71,11 @@ impl DoorPlaces {
             Some(Place { configured: *configured, address: *address, closed: None })
         };
         Self { places: configured.iter().zip(addresses).map(place).collect(), open, workers }
+    }
+
+    /// The doors to be looked at.
+    pub(super) fn watch(&self) -> DoorsWatch {
+        self.open.watch()
     }
 
     /// Binds what these doors need beside those that are open. An error means that nothing has changed.

@@ -11,6 +11,7 @@ mod scrape;
 pub use family::{FAMILIES, Family, Kind};
 
 use super::query_log::{LogCounts, Loss};
+use super::watchdog::WatchdogCounts;
 use crate::dns::cookie::CookieStanding;
 use crate::forward::pool::{Condition, TargetReport};
 use crate::forward::streams::StreamTargets;
@@ -46,6 +47,7 @@ struct Watched {
     /// The sockets of each door. A door that is closed must not stay open for us.
     doors: DoorsWatch,
     logs: Arc<LogCounts>,
+    watchdog: Arc<WatchdogCounts>,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
     /// When the snapshot was published, in nanoseconds on the server's clock.
@@ -84,10 +86,16 @@ impl Metrics {
             streams_to_targets,
             doors,
             logs,
+            watchdog: Arc::default(),
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
             published_at: AtomicU64::new(server.precisely().0),
         }))
+    }
+
+    /// What the watchdog counts.
+    pub(super) fn watchdog(&self) -> &Arc<WatchdogCounts> {
+        &self.0.watchdog
     }
 
     /// Counts a reload. Where it was taken up, the generation's age begins anew.
@@ -115,6 +123,7 @@ impl Metrics {
         watched.targets(out, snapshot);
         watched.logs(out);
         watched.reloads(out, published.generation.0);
+        watched.life(out);
         sizes(out, snapshot);
         process(out, &Process::read());
         scrape.text()
@@ -183,6 +192,7 @@ impl Watched {
         out.counter(DROPPED, &["panic"], counts.panicked);
         out.counter(DROPPED, &["rate_limited"], counts.answers_rate_limited);
         out.counter(DROPPED, &["errors_rate_limited"], counts.errors_rate_limited);
+        out.counter(RECEIVE_ERRORS, &[], counts.receive_failed);
         out.counter(BATCHES, &[], counts.batches);
         out.counter(LIMITS, &["in_flight"], counts.in_flight_limit);
         let reached = self.server.in_flight.reached();
@@ -279,6 +289,7 @@ impl Watched {
             ("socket_refused", counts.no_socket),
             ("socket_suspected", counts.sockets_suspected),
             ("send_buffer_full", counts.send_full),
+            ("wait_failed", counts.wait_failed),
             ("loop", counts.loops),
             ("panic", counts.panics),
         ] {
@@ -343,6 +354,16 @@ impl Watched {
         }
         // Before it is told apart for which of them it is.
         out.counter(LOG_LOST, &["all", "buffer_full"], self.server.query_log.lost());
+    }
+
+    /// What the watchdog saw.
+    fn life(&self, out: &mut Scrape) {
+        for (transport, result, number) in self.watchdog.queries() {
+            out.counter(WATCHDOG_QUERIES, &[transport, result], number);
+        }
+        for (result, number) in self.watchdog.rounds() {
+            out.counter(WATCHDOG_ROUNDS, &[result], number);
+        }
     }
 
     /// What is served since when.

@@ -16,7 +16,9 @@ mod run;
 mod source;
 mod summary;
 pub mod system_roots;
+mod systemd;
 mod watch;
+mod watchdog;
 
 pub use error::{ReloadError, StartError};
 pub use run::{Options as RunOptions, run};
@@ -41,13 +43,13 @@ use crate::forward::lane::{LaneSetup, LaneThreads, Lanes};
 use crate::forward::loops::LoopProbe;
 use crate::forward::reply::TtlLimits;
 use crate::forward::streams::{StreamSettings, StreamTargets, TlsRoots};
-use crate::forward::{ForwardLimits, Forwarder, Millis};
+use crate::forward::{ForwardLimits, Forwarder, Millis, Nanos};
 use crate::probe::{ProbeCounts, Prober};
 use crate::serve::counters::WorkerCounts;
 use crate::serve::doors::Doors;
 use crate::serve::in_flight::{InFlight, InFlightLimits};
 use crate::serve::later::{Waiter, Waiters};
-use crate::serve::open_doors::OpenDoors;
+use crate::serve::open_doors::{DoorsWatch, OpenDoors};
 use crate::serve::server::Server;
 use crate::serve::stream::{StreamLimits, Streams, StreamsWatch};
 use crate::serve::stream_answer;
@@ -264,6 +266,11 @@ impl Daemon {
         self.streams.watch()
     }
 
+    /// The doors that are open, to be looked at without keeping them open.
+    fn doors_watch(&self) -> DoorsWatch {
+        self.doors.watch()
+    }
+
     /// Frees what only those needed who have let go of it meanwhile: old snapshots, closed doors; how many of these are
     /// left. To be called now and then.
     pub fn sweep(&mut self) -> usize {
@@ -304,12 +311,16 @@ impl Daemon {
         self.prober.counts()
     }
 
-    /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends.
+    /// Answers what has arrived and what is in flight, for at most [`DRAIN_SECONDS_MAX`], and ends: datagrams and
+    /// connections that come from now on are not taken, those that the kernel has are.
     pub fn stop(mut self) {
-        let until = Instant::now() + Duration::from_secs(DRAIN_SECONDS_MAX);
-        self.workers.stop();
+        let drain = Duration::from_secs(DRAIN_SECONDS_MAX);
+        let until = Instant::now() + drain;
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        self.runtime.block_on(self.streams.drain(left(until)));
+        let streams = self.runtime.spawn(self.streams.drain(drain));
+        self.workers.stop(Nanos(self.server.precisely().0.saturating_add(drain.as_nanos() as u64)));
+        // A panic there is told by the log.
+        let _ = self.runtime.block_on(streams);
         let in_flight = self.server.in_flight.clone();
         self.runtime.block_on(async move {
             // Those that are left hold a permit each; the last one to go says so.
@@ -412,5 +423,40 @@ fn forward_limits(settings: &Settings, sockets_max: usize) -> ForwardLimits {
             cookies: upstream.cookies,
             ..Options::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Surroundings, load};
+
+    /// The domains that the upstream of a configuration is probed at, in presentation form.
+    fn probed(text: &str) -> Vec<String> {
+        let surroundings = Surroundings {
+            read_file: &|path| Err(path.to_owned()),
+            system_nameservers: &|| Ok(Vec::new()),
+            is_own_address: &|_| false,
+        };
+        let text = format!("version = 1\n[upstream]\ntargets = [\"192.0.2.1\"]\n{text}");
+        let loaded = load("plustwo.toml", &text, &surroundings);
+        let configuration = loaded.configuration.unwrap_or_else(|| panic!("{:#?}", loaded.diagnostics));
+        upstream_domains(&configuration.model).iter().map(ToString::to_string).collect()
+    }
+
+    const VPC: &str = "[[vpc]]\nid = \"vpc-0a\"\nregion = \"ap-northeast-2\"\nlisten = [\"127.0.0.1:5300\"]\n";
+
+    #[test]
+    fn an_upstream_is_probed_where_names_of_services_are() {
+        let china = VPC.replace("vpc-0a", "vpc-0b").replace("ap-northeast-2", "cn-north-1").replace("5300", "5301");
+        let domains = probed(&(VPC.to_owned() + &china));
+        assert_eq!(domains, [".", "ap-northeast-2.amazonaws.com.", "cn-north-1.amazonaws.com.cn."]);
+    }
+
+    #[test]
+    fn what_a_rule_claims_is_not_probed_at_the_upstream() {
+        let rule = "[[resolver_rule]]\nid = \"rslvr-rr-1\"\ndomain = \"amazonaws.com\"\naction = \"forward\"\n\
+                    targets = [\"192.0.2.2\"]\nvpcs = [\"vpc-0a\"]\n";
+        assert_eq!(probed(&(VPC.to_owned() + rule)), ["."]);
     }
 }

@@ -39,8 +39,8 @@ const CHUNK_OCTETS: usize = 64 << 10;
 /// How long stopping waits for the thread: a disk that hangs, or a reader of stdout that stands still, must not keep the
 /// daemon from ending.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Where Linux tells the name of the machine.
-const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
+/// Where the name of the machine stands: the packaged unit hides the first.
+const HOST_NAME_FILES: [&str; 2] = ["/proc/sys/kernel/hostname", "/etc/hostname"];
 
 /// The thread that writes.
 pub(super) struct QueryLogWriter {
@@ -492,7 +492,7 @@ fn cache_text(source: ReplySource) -> Option<&'static str> {
 
 /// Who speaks in dnstap: this machine, with this program.
 fn speaker() -> Speaker {
-    let name = std::fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
+    let name = HOST_NAME_FILES.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
     Speaker {
         identity: name.trim().as_bytes().into(),
         version: concat!("plustwo ", env!("CARGO_PKG_VERSION")).as_bytes().into(),

@@ -8,10 +8,13 @@ use super::loading::{LoadState, Loading};
 use super::log::{self, say};
 use super::metrics::ReloadResult;
 use super::source::Read;
+use super::systemd::Systemd;
 use super::watch::FileWatch;
-use super::{Daemon, Source, summary};
+use super::watchdog::{Watchdog, Watched};
+use super::{DRAIN_SECONDS_MAX, Daemon, Source, summary};
 use crate::config::{self, Configuration};
 use crate::udp::sys::{give_back_free_memory, keep_large_blocks_apart, work_in_background};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,8 +49,12 @@ pub fn run(options: &Options) -> Result<(), String> {
 
 fn run_until_told(options: &Options) -> Result<(), String> {
     let source = &options.source;
+    let systemd = Systemd::of_environment().unwrap_or_else(|error| {
+        say(&format!("warning: the service manager cannot be told what we do: {error}\n"));
+        Systemd::default()
+    });
     // Signals are watched from the start: a SIGHUP while a large file is read must not end us.
-    let mut control = Control::new().map_err(|error| format!("error: cannot watch signals: {error}"))?;
+    let mut control = Control::new(systemd.clone()).map_err(|error| format!("error: cannot watch signals: {error}"))?;
     if *source == Source::BuiltIn {
         say("plustwo serves the built-in example world: nothing of this machine, of AWS or of your files is in it; \
              only names that nobody there owns go to the upstream below\n");
@@ -131,12 +138,33 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     // The model is the size of all zone files; the snapshot is all that serving needs.
     drop(configuration);
     give_back_free_memory();
+    let watched = Watched {
+        server: daemon.server().clone(),
+        doors: daemon.doors_watch(),
+        streams: daemon.streams_watch(),
+        counts: Arc::clone(daemon.metrics().watchdog()),
+        is_leaving: Arc::clone(&is_leaving),
+    };
     tracing::info!(doors = daemon.door_addresses().len(), "serving generation 1");
-    let serving =
-        Serving { daemon, source: source.clone(), loading, inventory, last_good, watch, is_watching, is_leaving };
+    let serving = Serving {
+        daemon,
+        source: source.clone(),
+        loading,
+        inventory,
+        last_good,
+        watch,
+        is_watching,
+        is_leaving,
+        systemd,
+    };
     serving.watch(&files);
-    serving.until_told(&mut control);
+    serving.say_ready();
+    // From here on signs of life are waited for.
+    let watchdog = Watchdog::start(&serving.systemd, watched);
+    let watchdog = watchdog.map_err(|error| format!("error: the system refuses a thread: {error}"))?;
+    serving.until_told(control);
     drop(admin);
+    drop(watchdog);
     Ok(())
 }
 
@@ -196,6 +224,7 @@ impl Attempt {
 struct Control {
     runtime: Runtime,
     signals: Signals,
+    systemd: Systemd,
     /// What the admin interface is asked to do; none: there is no admin interface.
     commands: Option<mpsc::Receiver<Command>>,
     /// Who wants to know what comes of the next reload: one for all that ask while another is being loaded. As many at
@@ -204,22 +233,28 @@ struct Control {
 }
 
 impl Control {
-    fn new() -> io::Result<Self> {
+    fn new(systemd: Systemd) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _entered = runtime.enter();
             Signals::watch()?
         };
-        Ok(Self { runtime, signals, commands: None, asked: Vec::new() })
+        Ok(Self { runtime, signals, systemd, commands: None, asked: Vec::new() })
     }
 
     /// What is to be done next.
     fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
-        let Self { runtime, signals, commands, asked } = self;
+        let Self { runtime, signals, commands, asked, .. } = self;
         if !asked.is_empty() {
             return Wish::Reload;
         }
         runtime.block_on(signals.next(left, watch, commands.as_mut(), asked))
+    }
+
+    /// Loads a configuration in place of the one that is served; the service manager is told that it may change.
+    fn load_again(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
+        self.systemd.reloading();
+        self.load(source, keeps_texts)
     }
 
     /// Loads a configuration, unless a signal says to leave before it is done.
@@ -233,12 +268,21 @@ impl Control {
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
         }
-        let Self { runtime, signals, commands, asked } = self;
+        let Self { runtime, signals, systemd, commands, asked } = self;
+        let still_loading = async {
+            for _ in 0..LOADING_EXTENDED_MAX {
+                tokio::time::sleep(LOADING_TOLD_EVERY).await;
+                systemd.extend_timeout(LOADING_TOLD_EVERY * 3);
+            }
+            std::future::pending::<Infallible>().await
+        };
         let mut loaded = loaded;
         runtime.block_on(async {
+            tokio::pin!(still_loading);
             loop {
                 tokio::select! {
                     signal = signals.leave() => return Awaited::Leave(signal),
+                    never = &mut still_loading => match never {},
                     command = next_command(commands.as_mut()) => match command {
                         // What is being read may be older than the edit that they mean.
                         Command::Reload(report) => asked.push(report),
@@ -340,6 +384,15 @@ const SHUTDOWN: &str = "shutdown";
 /// How soon after a reload what it left behind is looked at again.
 const SWEEP_AFTER: Duration = Duration::from_millis(500);
 
+/// How often the service manager is told that loading goes on: it may take longer than a start or a reload may.
+const LOADING_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How often at most, ten minutes in all: what then still reads will hardly end.
+const LOADING_EXTENDED_MAX: u32 = 60;
+
+/// How long stopping may take in all: draining, and saving the cache, which takes the disk's time.
+const STOPPING_WITHIN: Duration = Duration::from_secs(DRAIN_SECONDS_MAX + 25);
+
 /// Commands of the admin interface that wait at most; who comes later waits to be let in.
 const COMMANDS_WAITING_MAX: usize = 8;
 
@@ -363,11 +416,12 @@ struct Serving {
     watch: Option<FileWatch>,
     is_watching: bool,
     is_leaving: Arc<AtomicBool>,
+    systemd: Systemd,
 }
 
 impl Serving {
     /// Obeys until a signal says to leave.
-    fn until_told(mut self, control: &mut Control) {
+    fn until_told(mut self, mut control: Control) {
         // All that is left for this thread and for those that it makes is reading files again.
         work_in_background();
         let mut waiting = 0;
@@ -382,9 +436,10 @@ impl Serving {
                 Wish::Reopen => self.daemon.reopen_query_log(),
                 Wish::Reload => {
                     let asked = std::mem::take(&mut control.asked);
-                    match control.load(&self.source, self.last_good.is_some()) {
+                    match control.load_again(&self.source, self.last_good.is_some()) {
                         Awaited::Done(attempt) => {
                             self.take_up(attempt);
+                            self.say_ready();
                             // The model is gone; the old snapshot goes when the last worker has seen the new one.
                             give_back_free_memory();
                             for who in asked {
@@ -399,11 +454,32 @@ impl Serving {
             }
         };
         self.is_leaving.store(true, Ordering::Release);
+        self.systemd.stopping(STOPPING_WITHIN);
         let daemon = self.daemon;
+        let mut signals = control.signals;
+        // On a runtime that goes on while this thread waits for the drain.
+        daemon.runtime.spawn(async move {
+            let signal = signals.leave().await;
+            tracing::warn!(signal, "told to leave once more: leaving at once");
+            log::flush();
+            std::process::exit(0);
+        });
         tracing::info!(signal, in_flight = daemon.server.in_flight.total(), "leaving: answering what is in flight");
         let counts = daemon.counts();
         daemon.stop();
         tracing::info!(queries = counts.queries, "left");
+    }
+
+    /// Tells the service manager what is served.
+    fn say_ready(&self) {
+        let LoadState { generation, last_error, is_last_good, .. } = self.loading.state();
+        let doors = self.daemon.door_addresses().len();
+        let but = match (last_error, is_last_good) {
+            (None, _) => "",
+            (Some(_), false) => "; the last reload failed, see the log",
+            (Some(_), true) => ", the LAST GOOD one, because the file has errors: see the log",
+        };
+        self.systemd.ready(&format!("serving generation {generation} at {doors} doors{but}"));
     }
 
     /// What came of the last attempt.

@@ -101,12 +101,14 @@ counters! {
     /// Times that there were as many upstream sockets as may be: then one is used on, or gives its place to another
     /// target, or the question is not asked of that target.
     socket_limit,
-    /// Times that the system gave us no upstream socket.
+    /// Times that the system gave us no upstream socket, or let us receive nothing from one.
     no_socket,
     /// Upstream sockets given up because somebody was guessing ids on them.
     sockets_suspected,
     /// Queries lost because a socket's buffer had no room.
     send_full,
+    /// Times that the system refused a lane to wait for something to happen.
+    wait_failed,
     /// Questions that came back to us from whom we asked.
     loops,
     /// Panics in lanes. Each is a bug.

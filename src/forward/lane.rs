@@ -161,6 +161,16 @@ impl<W: Send + 'static> Lanes<W> {
         self.0.inboxes.len()
     }
 
+    /// Wakes every lane: one that is well has made a turn a moment later.
+    pub fn ring(&self) {
+        self.0.inboxes.iter().for_each(|inbox| inbox.bell().ring());
+    }
+
+    /// How many turns each lane has made.
+    pub fn turns(&self) -> impl Iterator<Item = u64> {
+        self.0.inboxes.iter().map(Inbox::turns)
+    }
+
     /// A question, ready to be ordered.
     #[inline]
     pub fn question(&self, ask: &Ask<'_>) -> Question {

@@ -27,6 +27,8 @@ macro_rules! worker_counters {
         #[repr(align(128))]
         pub struct WorkerCounters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Times that it has looked for work: it stands still where the worker does.
+            pub turns: Counter,
             /// Replies by source, and by rcode or refusal.
             pub replies: Replies,
             /// How long replies took.
@@ -94,6 +96,8 @@ worker_counters! {
         errors_rate_limited,
         /// Truncated replies that had less room than their client offers: so many times its query.
         amplification_limit,
+        /// Times that the system refused to receive, or to wait for something to be received.
+        receive_failed,
         /// Batches received: queries divided by this is how full they are.
         batches,
     }

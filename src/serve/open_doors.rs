@@ -5,9 +5,10 @@
 
 use crate::snapshot::DoorIndex;
 use crate::udp::events::Bell;
+use crate::udp::sys::receive_drops;
 use arc_swap::{ArcSwap, Cache};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -36,6 +37,41 @@ impl DoorsWatch {
     pub fn sockets(&self, door: DoorIndex) -> Option<Arc<[Arc<UdpSocket>]>> {
         let table = self.0.upgrade()?.table.load_full();
         Some(Arc::clone(&table.0.get(door.0 as usize)?.as_ref()?.sockets))
+    }
+}
+
+impl DoorsWatch {
+    /// The doors that receive; none when they are all gone.
+    pub fn receiving(&self) -> Vec<ReceivingDoor> {
+        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        let table = shared.table.load();
+        let receiving = table.0.iter().flatten().filter(|door| door.receives);
+        let known = |door: &OpenDoor| {
+            let address = door.sockets.first()?.local_addr().ok()?;
+            Some(ReceivingDoor { address, sockets: Arc::clone(&door.sockets) })
+        };
+        receiving.filter_map(known).collect()
+    }
+
+    /// Wakes every UDP worker: one that is well has made a turn a moment later, or half a second later if it has one door.
+    pub fn wake_workers(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.bells.iter().for_each(Bell::ring);
+        }
+    }
+}
+
+/// A door that receives.
+pub struct ReceivingDoor {
+    /// Where it is.
+    pub address: SocketAddr,
+    sockets: Arc<[Arc<UdpSocket>]>,
+}
+
+impl ReceivingDoor {
+    /// Datagrams that the kernel has dropped there so far; 0 where it does not tell.
+    pub fn kernel_drops(&self) -> u64 {
+        self.sockets.iter().map(|socket| u64::from(receive_drops(&**socket).unwrap_or(0))).sum()
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,7 @@ pub use self::connection::{IN_FLIGHT_PER_CONNECTION_MAX, INPUT_OCTETS, LINGER_MI
 use self::limits::{Seat, Seats};
 pub use self::limits::{SeatsReached, StreamLimits};
 use super::arrival::Arrival;
+use super::doors::TCP_BACKLOG;
 use crate::snapshot::DoorIndex;
 use crate::udp::sys::is_readable;
 
@@ -265,6 +267,8 @@ impl StreamCounters {
 /// How long accepting rests at first when descriptors or memory are exhausted, in milliseconds; doubles up to
 /// [`EXHAUSTED_REST_MILLISECONDS_MAX`].
 pub const EXHAUSTED_REST_MILLISECONDS: u64 = 10;
+/// Errors that should concern one connection each, and come in a row, until accepting rests after each.
+pub const ERRORS_AT_ONCE_MAX: u32 = 16;
 /// The longest rest of accepting in milliseconds.
 pub const EXHAUSTED_REST_MILLISECONDS_MAX: u64 = 50;
 
@@ -302,16 +306,17 @@ struct AcceptLoop {
 impl AcceptLoop {
     /// Accepts until draining begins; no error of accept ends it.
     async fn run(mut self) {
-        let mut rest = EXHAUSTED_REST_MILLISECONDS;
+        let (mut rest, mut errors_in_a_row) = (EXHAUSTED_REST_MILLISECONDS, 0);
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => return,
-                accepted = self.listener.accept() => accepted,
+                _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => None,
+                accepted = self.listener.accept() => Some(accepted),
             };
+            let Some(accepted) = accepted else { return self.accept_last() };
             match accepted {
                 Ok((stream, client)) => {
-                    rest = EXHAUSTED_REST_MILLISECONDS;
+                    (rest, errors_in_a_row) = (EXHAUSTED_REST_MILLISECONDS, 0);
                     self.take_in(stream, client);
                 }
                 Err(error) => {
@@ -321,11 +326,32 @@ impl AcceptLoop {
                     } else {
                         StreamCounters::count(&self.counters.accept_errors);
                     }
-                    if kind != AcceptError::Connection {
-                        tokio::time::sleep(Duration::from_millis(rest)).await;
+                    errors_in_a_row += 1;
+                    // What should concern one connection each and does not end is the system's (EPERM of a policy).
+                    if kind != AcceptError::Connection || errors_in_a_row > ERRORS_AT_ONCE_MAX {
+                        self.rest(Duration::from_millis(rest)).await;
                         rest = (rest * 2).min(EXHAUSTED_REST_MILLISECONDS_MAX);
                     }
                 }
+            }
+        }
+    }
+
+    /// Does nothing for a while, or until draining begins.
+    async fn rest(&mut self, rest: Duration) {
+        let draining = self.phase.wait_for(|phase| *phase != Phase::Serving);
+        // Either way it is looked at again.
+        let _ = tokio::time::timeout(rest, draining).await;
+    }
+
+    /// Takes in the connections that wait already: whoever connected before draining began may have asked by now.
+    fn accept_last(&self) {
+        for _ in 0..TCP_BACKLOG {
+            // Without asking the runtime, which may not have heard of them yet.
+            let Ok((socket, client)) = SockRef::from(&self.listener).accept() else { return };
+            let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+            if let (Ok(stream), Some(client)) = (stream, client.as_socket()) {
+                self.take_in(stream, client);
             }
         }
     }

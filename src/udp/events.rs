@@ -68,6 +68,9 @@ impl Events {
     }
 }
 
+/// How often a bell is rung until the system does it.
+pub const RING_TRIES: usize = 100;
+
 /// What another thread rings to end a thread's [`Events::wait`].
 pub struct Bell(OwnedFd);
 
@@ -81,12 +84,18 @@ impl Bell {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Rings it.
+    /// Rings it. The descriptor is open and the sum of all ringings does not reach 2^64, so that nothing is known to refuse
+    /// it; but who waits might wait for ever, and so a refusal is not believed at once.
     pub fn ring(&self) {
         let one = 1u64;
-        // SAFETY: the kernel reads eight octets of a live local. It cannot fail: the descriptor is open, and the sum
-        // of all ringings does not reach 2^64.
-        unsafe { libc::write(self.0.as_raw_fd(), addr_of!(one).cast(), size_of::<u64>()) };
+        for _ in 0..RING_TRIES {
+            // SAFETY: the kernel reads eight octets of a live local.
+            let written = unsafe { libc::write(self.0.as_raw_fd(), addr_of!(one).cast(), size_of::<u64>()) };
+            if written > 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

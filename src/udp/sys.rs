@@ -27,7 +27,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
 use super::replies::Replies;
-use libc::{c_int, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
+use libc::{c_int, c_long, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// The most datagrams of one system call: 64 is where the measured cost per query levels out.
 pub const BATCH: usize = 64;
@@ -320,6 +320,35 @@ pub fn send_one(socket: &UdpSocket, client: SocketAddr, local: Option<IpAddr>, o
     }
 }
 
+/// Sends messages with one system call, as sendmmsg(2) says: how many, or −1 and the reason in `errno`. The call itself,
+/// because the function of that name in musl makes one call a message.
+///
+/// # Safety
+///
+/// `messages` leads to as many headers, and these to parts and controls of the lengths they state, all alive. The kernel
+/// reads them, and writes each header's `msg_len`.
+#[inline]
+pub(super) unsafe fn sendmmsg(socket: &UdpSocket, messages: *mut mmsghdr, count: usize) -> c_long {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the caller's promise is what the call asks for.
+    unsafe { libc::syscall(libc::SYS_sendmmsg, socket.as_raw_fd(), messages, count as c_uint, flags) }
+}
+
+/// Has the kernel drop what arrives at a door's socket from now on: what is queued by then has an end.
+///
+/// [`shut_for_receiving`] does not do that: datagrams are queued at a socket that is shut, too.
+pub fn refuse_arrivals(socket: &UdpSocket) -> io::Result<()> {
+    // One instruction: of each datagram, keep no octet.
+    let keep_nothing = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+    let filter = libc::sock_fprog { len: 1, filter: addr_of!(keep_nothing).cast_mut() };
+    let octets = size_of::<libc::sock_fprog>() as socklen_t;
+    // SAFETY: the kernel reads `octets` octets of a live local, and the one instruction that it leads to.
+    outcome(unsafe {
+        let filter = addr_of!(filter).cast::<c_void>();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, filter, octets)
+    })
+}
+
 /// Shuts a door's socket for receiving and wakes the thread that sleeps in [`Batch::receive`] or [`super::events::Events::wait`].
 ///
 /// Datagrams that are queued already are still received; sending goes on. The kernel answers ENOTCONN for a socket
@@ -404,6 +433,16 @@ pub fn raise_open_files() -> io::Result<u64> {
     }
 }
 
+/// Takes the lock of an open file or folder, if nobody else has it (flock(2)); whether it is ours then, until the last
+/// descriptor of it is closed.
+pub fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
+    // SAFETY: a call without pointers on a descriptor that is open.
+    match outcome(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
 /// The user as whom this process acts, by number.
 pub fn effective_user() -> u32 {
     // SAFETY: it takes nothing, touches no memory and always succeeds.
@@ -474,6 +513,8 @@ pub(super) union Address {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) union Control {
+    /// A control message begins and ends at a multiple of a word; musl's header alone is content with less.
+    _aligned: [usize; 0],
     header: cmsghdr,
     v4: Control4,
     v6: Control6,

@@ -10,13 +10,16 @@ pub(crate) mod ask;
 pub(crate) mod bars;
 pub(crate) mod binary;
 pub(crate) mod case;
+pub(crate) mod certificates;
 pub(crate) mod compatibility;
 pub(crate) mod netns;
+pub(crate) mod notified;
 pub(crate) mod peers;
 pub(crate) mod present;
 pub(crate) mod raw;
 pub(crate) mod script;
 pub(crate) mod served;
+pub(crate) mod strace;
 pub(crate) mod upstream;
 pub(crate) mod world;
 

@@ -62,6 +62,8 @@ families! {
         "Datagrams that the kernel dropped because the receive buffers of a door were full.";
     COOKIES = Counter "plustwo_query_cookies_total" ["standing"]
         "Queries with a DNS cookie, by what the server cookie in it is worth.";
+    RECEIVE_ERRORS = Counter "plustwo_receive_errors_total" []
+        "Times that the system refused the UDP workers to receive, or to wait for it.";
     LATENCY = Histogram "plustwo_reply_latency_seconds" ["source"]
         "From the system's handing over a query to its taking the reply, by where the reply came from.";
     BATCHES = Counter "plustwo_udp_batches_total" [] "Batches of datagrams that the UDP workers received.";
@@ -115,6 +117,11 @@ families! {
     LAST_RELOAD_SUCCESSFUL = Gauge "plustwo_last_reload_successful" [] "Whether the last reload was taken up: 1, or 0.";
     GENERATION = Gauge "plustwo_generation" [] "The number of the configuration that is served, from 1.";
     GENERATION_AGE = Gauge "plustwo_generation_age_seconds" [] "How long the configuration has been served.";
+
+    WATCHDOG_QUERIES = Counter "plustwo_watchdog_queries_total" ["transport", "result"]
+        "Queries that the watchdog sent to doors of its own daemon, by what came of them.";
+    WATCHDOG_ROUNDS = Counter "plustwo_watchdog_rounds_total" ["result"]
+        "Rounds of the watchdog, by whether all threads and doors were well.";
 
     SNAPSHOT_NAMES = Gauge "plustwo_snapshot_names" [] "Names of all zones that are served.";
     SNAPSHOT_ZONES = Gauge "plustwo_snapshot_zones" ["kind"] "Zones that are served, by kind.";

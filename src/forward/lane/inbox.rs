@@ -1,7 +1,7 @@
 //! What other threads have for a lane: a bounded list, and a bell that is rung once until the lane has looked.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Order;
@@ -19,6 +19,8 @@ pub(super) struct Inbox<W> {
     bell: Bell,
     /// How many orders wait, for those who only want to know whether there is room.
     orders: AtomicUsize,
+    /// Times that the lane has woken.
+    turns: AtomicU64,
 }
 
 /// What a lane takes out of its inbox at a time.
@@ -57,7 +59,22 @@ impl<W> Contents<W> {
 impl<W> Inbox<W> {
     /// An empty inbox.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { contents: Mutex::default(), bell: Bell::new()?, orders: AtomicUsize::new(0) })
+        Ok(Self {
+            contents: Mutex::default(),
+            bell: Bell::new()?,
+            orders: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
+        })
+    }
+
+    /// The lane has woken; only the lane says so.
+    pub(super) fn note_turn(&self) {
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often the lane has woken.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// The bell that says that something is here.

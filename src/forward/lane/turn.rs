@@ -140,12 +140,13 @@ impl<A: Audience> Lane<A> {
     /// Sleeps until something happens, and receives it.
     fn wait(&mut self, incoming: &mut Incoming) {
         let next = self.timers.next_at().into_iter().chain(self.sockets.sweep_at()).min();
-        let happened = self.events.wait(next.map(|at| at.since(self.now))).unwrap_or_else(|error| {
-            tracing::error!(%error, "epoll failed");
+        let happened = self.events.wait(next.map(|at| at.since(self.now))).unwrap_or_else(|_| {
+            self.shared().counters.wait_failed.add();
             std::thread::sleep(WAIT_REST);
             0
         });
         self.now = self.clock.now();
+        self.lanes.0.inboxes[self.index].note_turn();
         for index in 0..happened {
             match self.events.number(index) {
                 BELL => {
@@ -337,7 +338,13 @@ impl<A: Audience> Lane<A> {
             let Some(socket) = self.sockets.of_event(event) else { return };
             let received = match self.sockets.receive(socket, incoming) {
                 Ok(received) => received,
-                Err(error) => return self.give_up(socket, super::sockets::reason(&error)),
+                Err(error) => {
+                    let why = super::sockets::reason(&error);
+                    if why == Unsent::NoSocket {
+                        self.shared().counters.no_socket.add();
+                    }
+                    return self.give_up(socket, why);
+                }
             };
             self.touch(socket, incoming, received);
             for slot in 0..received {

@@ -368,7 +368,7 @@ async fn a_client_that_vanishes_frees_its_seat() {
     let mut client = bench.connect().await;
     client.send(&[b"later", b"now"]).await;
     assert_eq!(client.receive().await, b"now");
-    socket2::SockRef::from(&client.0).set_linger(Some(Duration::ZERO)).unwrap();
+    SockRef::from(&client.0).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     bench.until(|counts| counts.broken == 1 && bench.streams.open() == 0).await;
 }

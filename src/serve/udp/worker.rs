@@ -30,14 +30,13 @@ use crate::snapshot::protection::Rates;
 use crate::snapshot::publish::Published;
 use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
 use crate::udp::events::Events;
-use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, shut_for_receiving};
+use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, refuse_arrivals, shut_for_receiving};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::io;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,13 +51,16 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     count: usize,
     doors: OpenDoors,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
 }
+
+/// When workers are to have ended, once they have been told to.
+type Stop = OnceLock<Nanos>;
 
 impl Workers {
     /// Starts one thread for each worker, which serves its sockets of the doors.
     pub fn start(server: &Server, doors: &OpenDoors, workers: usize) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(Stop::new());
         let mut started = Self { threads: Vec::new(), count: workers, doors: doors.clone(), stop };
         for index in 0..workers {
             let worker = Worker::new(server.clone(), index, doors.clone(), Arc::clone(&started.stop))?;
@@ -66,7 +68,7 @@ impl Workers {
             match thread {
                 Ok(thread) => started.threads.push(thread),
                 Err(error) => {
-                    started.stop();
+                    started.stop(server.precisely());
                     return Err(error);
                 }
             }
@@ -74,11 +76,15 @@ impl Workers {
         Ok(started)
     }
 
-    /// Answers what has arrived, then ends the threads.
-    pub fn stop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+    /// Answers what has arrived, then ends the threads. What comes from now on is dropped, so that there is an end to it;
+    /// what is left at `until` is not answered.
+    pub fn stop(&mut self, until: Nanos) {
+        // Told before, they go on until then.
+        let _ = self.stop.set(until);
         let table = self.doors.table();
         for socket in (0..self.count).flat_map(|worker| table.receiving(worker)).flatten() {
+            // Where the system refuses, what comes is answered as long as there is time.
+            let _ = refuse_arrivals(&socket);
             // It cannot fail on a socket that is open; and if it did, the next datagram would wake the worker.
             let _ = shut_for_receiving(&socket);
         }
@@ -92,7 +98,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(Nanos(0));
     }
 }
 
@@ -107,8 +113,10 @@ struct Worker {
     complained: u64,
     /// The sockets of the doors that receive, by place.
     sockets: Vec<Option<Arc<UdpSocket>>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     waiting: WaitingPlace,
+    /// For the next change of the doors: by then the system may have no descriptor left.
+    spare: Option<Box<Events>>,
     batch: Batch,
     /// Datagrams of the batch that is being answered; 0 between two batches.
     at_work: usize,
@@ -164,7 +172,7 @@ impl Default for BatchWork {
 }
 
 impl Worker {
-    fn new(server: Server, index: usize, doors: OpenDoors, stop: Arc<AtomicBool>) -> io::Result<Self> {
+    fn new(server: Server, index: usize, doors: OpenDoors, stop: Arc<Stop>) -> io::Result<Self> {
         let reader = server.publisher.reader();
         let (work, orders) = (BatchWork::default(), server.lanes.orders());
         let (sockets, waiting) = (Vec::new(), WaitingPlace::AtDoor(0));
@@ -178,6 +186,7 @@ impl Worker {
             sockets,
             stop,
             waiting,
+            spare: None,
             batch,
             at_work: 0,
             work,
@@ -206,12 +215,15 @@ impl Worker {
                 WaitingPlace::AtDoor(door)
             }
             _ => {
-                let events = Events::new()?;
+                let events = match self.spare.take() {
+                    Some(events) => events,
+                    None => Box::new(Events::new()?),
+                };
                 events.watch_bell(self.doors.bell(self.index), BELL)?;
                 for (door, socket) in open {
                     events.watch(socket, door as u64)?;
                 }
-                WaitingPlace::ForEvents(Box::new(events), Vec::with_capacity(BATCH))
+                WaitingPlace::ForEvents(events, Vec::with_capacity(BATCH))
             }
         };
         // Nothing fails from here on: until here the doors of before are served.
@@ -222,6 +234,10 @@ impl Worker {
             }
         }
         (self.sockets, self.waiting) = (sockets, waiting);
+        if self.spare.is_none() {
+            // Where there is none now, the next change asks again.
+            self.spare = Events::new().ok().map(Box::new);
+        }
         self.batch = Batch::new(if has_wildcard { PacketInfo::PerDatagram } else { PacketInfo::Absent });
         self.taken_up = version;
         self.doors.taken_up(self.index, version);
@@ -239,9 +255,10 @@ impl Worker {
         }
     }
 
-    /// Receives and answers batches until the doors are shut and their queues empty.
+    /// Receives and answers batches until the doors are shut and their queues empty, or the time for that is over.
     fn serve(&mut self) {
         loop {
+            self.counters().turns.increment();
             if let Err(error) = self.take_up_doors() {
                 // Tried again with the next batch, and said once.
                 let version = self.doors.version();
@@ -250,22 +267,31 @@ impl Worker {
                     tracing::error!(worker = self.index, %error, "cannot take up other doors yet");
                 }
             }
-            let is_stopping = self.stop.load(Ordering::Acquire);
+            if let Some(until) = self.stop.get().copied() {
+                let refused = self.counters().receive_failed.get();
+                let received: usize = (0..self.sockets.len()).map(|door| self.serve_door(door, Wait::Poll)).sum();
+                // What the system refuses to hand over now is no empty queue.
+                let is_empty = received == 0 && self.counters().receive_failed.get() == refused;
+                if is_empty || self.server.precisely() >= until {
+                    break;
+                }
+                continue;
+            }
             let received = match self.waiting {
                 WaitingPlace::AtDoor(door) => self.serve_door(door, Wait::Block),
-                WaitingPlace::ForEvents(..) if is_stopping => {
-                    (0..self.sockets.len()).map(|door| self.serve_door(door, Wait::Poll)).sum()
-                }
                 WaitingPlace::ForEvents(..) => self.serve_ready(),
             };
             if received == 0 {
-                if is_stopping {
-                    break;
-                }
                 // Whoever has nothing to answer lets go of what is not served any more: it may be large.
                 self.reader.current();
             }
         }
+    }
+
+    /// Its counters.
+    #[inline]
+    fn counters(&self) -> &WorkerCounters {
+        &self.server.counters[self.index]
     }
 
     /// Waits for some doors to have something, and serves them; how many datagrams there were.
@@ -273,8 +299,8 @@ impl Worker {
         let WaitingPlace::ForEvents(events, ready) = &mut self.waiting else { return 0 };
         match events.wait(None) {
             Ok(count) => ready.extend((0..count).map(|index| events.number(index))),
-            Err(error) => {
-                tracing::error!(%error, "epoll failed");
+            Err(_) => {
+                self.server.counters[self.index].receive_failed.increment();
                 std::thread::sleep(RECEIVE_REST);
             }
         }
@@ -294,9 +320,9 @@ impl Worker {
         let Some(Some(socket)) = self.sockets.get(door) else { return 0 };
         let received = match self.batch.receive(socket, wait) {
             Ok(received) => received,
-            Err(error) => {
+            Err(_) => {
                 // The kernel lacks memory, or worse: a worker that tried again at once would make it no better.
-                tracing::debug!(%error, "receiving failed");
+                self.counters().receive_failed.increment();
                 std::thread::sleep(RECEIVE_REST);
                 return 0;
             }

@@ -266,3 +266,19 @@ fn datagrams_that_find_the_receive_buffer_full_are_counted_by_the_kernel() {
     let drops = receive_drops(&door).unwrap();
     assert!((100..200).contains(&drops), "{drops}");
 }
+
+#[test]
+fn what_arrives_after_arrivals_are_refused_is_dropped_and_what_was_there_is_not() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let doors = open(address);
+        let door = &doors.udp[0][0];
+        let client = client(address);
+        client.send_to(b"early", doors.addresses[0]).unwrap();
+        refuse_arrivals(door).unwrap();
+        client.send_to(b"late", doors.addresses[0]).unwrap();
+        let mut batch = Batch::new(PacketInfo::Absent);
+        assert_eq!(batch.receive(door, Wait::Poll).unwrap(), 1);
+        assert_eq!(batch.datagram(0).octets, b"early");
+        assert_eq!(batch.receive(door, Wait::Poll).unwrap(), 0);
+    }
+}
