@@ -5,13 +5,16 @@ use plustwo::aws::region::{self, Code, Continent, Coordinates};
 use plustwo::aws::routing_policy::{Area, FailoverRole};
 use plustwo::aws::{
     AliasTarget, Compat, EndpointKind, EndpointState, HealthCheckIndex, HealthCheckKind, HostedZone, HostnameType,
-    Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, PeeringStatus, RecordData, RecordSet, Routing,
-    RoutingPolicy, RuleAction, VpcIndex,
+    LoggedVpcs, Model, MonitoredEndpoint, MonitoredHost, MonitoringProtocol, PeeringStatus, RecordData, RecordSet,
+    Routing, RoutingPolicy, RuleAction, VpcIndex,
 };
-use plustwo::config::{self, Bootstrap, Configuration, Loaded, LogLevel, Surroundings};
+use plustwo::config::{
+    self, Bootstrap, Configuration, DnstapSettings, Loaded, LogFilter, LogLevel, LogOutput, QueryLogSettings,
+    Surroundings,
+};
 use plustwo::dns::cookie::CookieSecret;
 use plustwo::dns::text::{DisplayRdata, Escapes, parse_folded_name};
-use plustwo::dns::{Name, Rtype, TargetGroup, TargetOrder, TargetProtocol};
+use plustwo::dns::{Name, Rcode, Rtype, TargetGroup, TargetOrder, TargetProtocol};
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -372,7 +375,7 @@ fn settings_are_read() {
                 [cache]\nmax_memory = '1 GiB'\nmax_ttl = 600\nfailure_ttl = 30\nserve_stale = 259200\n\
                 prefetch = false\nfile = 'state/cache'\n[limits]\n\
                 tcp_connections = 10\ntcp_connections_per_client = 2\ntcp_idle_seconds = 3\nin_flight = 20\n\
-                in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\n[log]\nlevel = 'DEBUG'\n\
+                in_flight_per_client = 4\nin_flight_per_target = 5\nupstream_sockets = 16\nquery_log_memory = '2 MiB'\n[log]\nlevel = 'DEBUG'\n\
                 [protection]\nresponses_per_second = 7\nerrors_per_second = 0\nslip = 3\nipv4_prefix = 32\nipv6_prefix = 48\n\
                 exempt = ['192.0.2.0/24', '::ffff:10.0.0.0/104', '0.0.0.0/0']\n[cookies]\nsecret_file = 'cookie-secrets'\n\
                 [admin]\nsocket = 'run/admin'\nhttp = '[::1]:9353'\n";
@@ -395,6 +398,7 @@ fn settings_are_read() {
     assert_eq!((limits.tcp_connections, limits.tcp_connections_per_client, limits.tcp_idle.as_secs()), (10, 2, 3));
     assert_eq!((limits.in_flight, limits.in_flight_per_client), (20, 4));
     assert_eq!((limits.in_flight_per_target, limits.upstream_sockets), (5, 16));
+    assert_eq!(limits.query_log_octets, 2 << 20);
     assert_eq!((limits.tcp_connections_per_prefix, limits.in_flight_per_prefix), (5, 10), "half of the whole");
     let protection = &settings.protection;
     assert_eq!((protection.responses_per_second, protection.errors_per_second, protection.slip), (7, 0, 3));
@@ -405,6 +409,45 @@ fn settings_are_read() {
     let secret = |first: u8, last: u8, secret: &CookieSecret| (secret.0[0], secret.0[15]) == (first, last);
     let [first, second] = &settings.cookies.secrets[..] else { panic!("{:?}", settings.cookies) };
     assert!(secret(0xe5, 0xcf, first) && secret(0x44, 0x62, second), "in the order of the file");
+}
+
+#[test]
+fn logs_of_queries_are_read() {
+    let vpcs = "[[vpc]]\nid = 'vpc-a'\nname = 'a'\nregion = 'us-west-2'\nowner_id = '444455556666'\nlisten = ['127.0.0.2']\n\
+                [[vpc]]\nid = 'vpc-b'\nregion = 'us-west-2'\n";
+    let read = |logs: &str| configuration(&format!("version = 1\n{logs}\n{vpcs}"), &["192.0.2.53"]);
+    let Configuration { model, settings, .. } = read("");
+    assert!(model.query_log.is_none() && settings.query_log.output.is_none() && settings.dnstap.socket.is_none());
+    assert_eq!(model.vpcs[0].owner_id.as_deref(), Some("444455556666"));
+
+    let Configuration { model, settings, .. } = read(
+        "[query_log]\noutput = 'file:logs/q'\naccount_id = '111122223333'\nvpcs = ['a', 'vpc-b']\n\
+         sources = ['STALE', 'forward']\nrcodes = ['servfail']\nnames = ['Corp.example']\nsample_rate = '0.25'\n",
+    );
+    let config = model.query_log.expect("it is on");
+    assert_eq!((&*config.account_id, config.dnstap), ("111122223333", LoggedVpcs::None));
+    assert_eq!(config.query_log, LoggedVpcs::Some(vec![VpcIndex(0), VpcIndex(1)]));
+    let QueryLogSettings { output, filter } = settings.query_log;
+    assert_eq!(output, Some(LogOutput::File("logs/q".into())));
+    assert_eq!((filter.sources, filter.rcodes), (vec!["stale", "forward"], vec![Rcode::SERVFAIL]));
+    assert_eq!((strings(&filter.names), filter.sample_rate.rate()), (vec!["corp.example.".to_owned()], 0.25));
+
+    let Configuration { model, settings, .. } =
+        read("query_log = { output = 'stdout' }\ndnstap = { output = 'unix:/run/d' }\n");
+    let config = model.query_log.expect("it is on");
+    assert_eq!(
+        (&*config.account_id, config.query_log, config.dnstap),
+        ("000000000000", LoggedVpcs::All, LoggedVpcs::All)
+    );
+    assert_eq!(settings.query_log.output, Some(LogOutput::Stdout));
+    let DnstapSettings { socket, client_queries, client_responses, filter } = settings.dnstap;
+    assert_eq!((socket, client_queries, client_responses), (Some("/run/d".into()), true, true));
+    assert_eq!(filter, LogFilter::default());
+    assert_eq!(filter.sample_rate.rate(), 1.0);
+
+    let Configuration { settings, .. } = read("query_log = { output = 'unix:q', sample_rate = 0 }\n");
+    assert_eq!(settings.query_log.output, Some(LogOutput::Socket("q".into())));
+    assert_eq!(settings.query_log.filter.sample_rate.rate(), 0.0);
 }
 
 /// One client may have more than half; then its prefix has as much.

@@ -21,6 +21,8 @@ const WORLD: &str = r#"version = 1
 region = "us-west-2"
 [upstream]
 targets = ["192.0.2.53"]
+[query_log]
+output = "file:/dev/null"
 [[vpc]]
 id = "vpc-a"
 cidrs = ["10.0.0.0/16"]

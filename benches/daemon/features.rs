@@ -31,8 +31,8 @@ const FEATURES: &[Feature] = &[
 ];
 
 const ADMIN: &str = "\n[admin]\nsocket = \"admin.sock\"\n";
-const LOG_ALL: &str = "\n[query_log]\nfile = \"queries.log\"\n";
-const LOG_SAMPLE: &str = "\n[query_log]\nfile = \"queries.log\"\nsample_rate = 0.01\n";
+const LOG_ALL: &str = "\n[query_log]\noutput = \"file:queries.log\"\n";
+const LOG_SAMPLE: &str = "\n[query_log]\noutput = \"file:queries.log\"\nsample_rate = 0.01\n";
 
 /// What each feature was found to cost.
 pub(crate) struct Costs(Vec<Row>);

@@ -6,12 +6,13 @@
 pub(crate) mod worlds;
 
 use ipnet::IpNet;
+use plustwo::aws::{LoggedVpcs, Model, QueryLogConfig};
 use plustwo::dns::cookie::{CookieSecret, CookieSecrets, SentCookie, SentServerCookie};
 use plustwo::dns::{Rcode, Rtype};
 use plustwo::serve::server::Server;
 use plustwo::serve::wall_clock::WallClock;
-use plustwo::snapshot::Protection;
 use plustwo::snapshot::protection::{Rate, Rates};
+use plustwo::snapshot::{Protection, Snapshot};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::net::IpAddr;
@@ -194,16 +195,16 @@ impl Workload {
         let cached = |index: usize| format!("host{index}.outside.example");
         let mut snapshot = if case.asked == Asked::Cached {
             let upstream = worlds::Upstream::start();
-            let snapshot = worlds::snapshot(&worlds::model(vpcs, vec![upstream.address]));
+            let snapshot = snapshot(worlds::model(vpcs, vec![upstream.address]));
             let all: Vec<String> = (0..names).map(cached).collect();
             worlds::fill_cache(&forwarder, &snapshot, &all);
             snapshot
         } else if let Asked::Sets(sets) = case.asked {
-            worlds::snapshot(&worlds::routed_model(names, sets))
+            snapshot(worlds::routed_model(names, sets))
         } else if case.asked == Asked::Authorities {
-            worlds::snapshot(&worlds::authorities_model(names))
+            snapshot(worlds::authorities_model(names))
         } else {
-            worlds::snapshot(&worlds::sized_model(names, vpcs))
+            snapshot(worlds::sized_model(names, vpcs))
         };
         let secrets = CookieSecrets::new(CookieSecret([7; 16]), &[]);
         snapshot.protection = case.guard.protection(&secrets);
@@ -271,6 +272,13 @@ impl Workload {
         assert_eq!(u16::from(reply[3] & 0x0f), self.rcode.0, "the rcode");
         assert_eq!(u16::from_be_bytes([reply[6], reply[7]]), self.answers, "answers");
     }
+}
+
+/// What is served of a model. Whatever is logged is everybody's; nothing is, unless a bench turns it on.
+fn snapshot(model: Model) -> Snapshot {
+    let account_id = "000000000000".into();
+    let query_log = QueryLogConfig { account_id, query_log: LoggedVpcs::All, dnstap: LoggedVpcs::None };
+    worlds::snapshot(&Model { query_log: Some(query_log), ..model })
 }
 
 /// What a bench is to do.

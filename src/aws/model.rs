@@ -2,7 +2,7 @@
 
 use super::{
     Compat, HealthCheck, HealthCheckIndex, HostedZone, InboundEndpoint, Instance, NetworkInterface, Profile,
-    ResolverRule, Vpc, VpcEndpoint, VpcPeering,
+    QueryLogConfig, ResolverRule, Vpc, VpcEndpoint, VpcPeering,
 };
 use crate::dns::TargetGroup;
 use ipnet::IpNet;
@@ -45,6 +45,8 @@ pub struct Model {
     pub resolver_rules: Vec<ResolverRule>,
     /// Profiles.
     pub profiles: Vec<Profile>,
+    /// What is logged of whom; none: nothing.
+    pub query_log: Option<QueryLogConfig>,
 }
 
 /// Doors that belong to no VPC.

@@ -12,6 +12,8 @@ pub struct Vpc {
     pub name: Option<Box<str>>,
     /// The region, as `ap-northeast-2`.
     pub region: Box<str>,
+    /// `OwnerId`: the account that it belongs to, if the file says; decides nothing.
+    pub owner_id: Option<Box<str>>,
     /// Its CIDR blocks: clients of shared doors in these ranges ask as this VPC.
     pub cidrs: Vec<IpNet>,
     /// Its subnets, as far as anything asks which Availability Zone a client is in.

@@ -28,7 +28,7 @@ and inbound endpoints over UDP and TCP, and forwards everything else.
 Without a command it runs; without --config it serves the built-in example world on loopback ports.
 
 Exit codes: 0 fine, 1 the file or the machine stands in the way (every reason is printed), 2 wrong usage.
-Signals: SIGTERM and SIGINT answer what is in flight and leave, the second one at once; SIGHUP reads the file again, as does any change of it or of a file it names.";
+Signals: SIGTERM and SIGINT answer what is in flight and leave, the second one at once; SIGHUP reads the file again, as does any change of it or of a file it names; SIGUSR1 opens the query log's file anew.";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,7 @@ mod endpoint;
 mod health_check;
 mod hosted_zone;
 mod profile;
+mod query_log;
 mod routing_policy;
 mod same_az;
 mod zone;
@@ -55,6 +56,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
     let delegated = |kind, group| contexts.of_delegation(&mut of_model, kind, group);
     let Authorities { tables: authorities, layers, of_views } =
         claims.build(upstream, &autodefined, &same_az_views, delegated);
+    let (log_names, logs_of_vpcs) = query_log::compile(model);
     let views = of_views.into_iter().map(|tables| {
         let vpc = model.vpc(tables.vpc);
         View {
@@ -69,6 +71,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             has_reverse_zones: vpc.has_reverse_zones(),
             otherwise: upstream,
             dns64: tables.ingress == Ingress::Inside && vpc.dns64,
+            logs: logs_of_vpcs[tables.vpc.0 as usize],
         }
     });
     let mut views: Vec<View> = views.collect();
@@ -96,6 +99,7 @@ pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, se
             SoaInNegativeAnswers::First => Some(NegativeAnswers::default()),
         },
         contexts: of_model.contexts.into(),
+        log_names,
         protection: Protection::default(),
         sizes: Sizes { vpcs: model.vpcs.len(), endpoints: model.endpoints.len(), rules: model.resolver_rules.len() },
     }
@@ -129,32 +133,39 @@ pub fn door_addresses(model: &Model) -> Vec<SocketAddr> {
 fn doors(model: &Model, same_az_views: &SameAzViews<'_>, slots: &mut CounterSlots) -> Vec<Door> {
     let allow = |prefixes: &[ipnet::IpNet]| PrefixMap::new(prefixes.iter().map(|prefix| (*prefix, ())));
     let mut doors = Vec::new();
-    let mut add =
-        |addresses: &[SocketAddr], kind: DoorKind, prefixes: &[ipnet::IpNet], subnets: &PrefixMap<ViewIndex>| {
-            doors.extend(addresses.iter().map(|address| Door {
-                address: *address,
-                kind,
-                slot: slots.of_door(*address),
-                allow: allow(prefixes),
-                subnets: subnets.clone(),
-            }));
-        };
+    let mut add = |addresses: &[SocketAddr],
+                   kind: DoorKind,
+                   prefixes: &[ipnet::IpNet],
+                   subnets: &PrefixMap<ViewIndex>,
+                   inbound_endpoint: Option<&str>| {
+        doors.extend(addresses.iter().map(|address| Door {
+            address: *address,
+            kind,
+            slot: slots.of_door(*address),
+            allow: allow(prefixes),
+            subnets: subnets.clone(),
+            inbound_endpoint: inbound_endpoint.map(Box::from),
+        }));
+    };
     let none = PrefixMap::new([]);
     let default = model.shared.default_vpc.map(|vpc| view_index(vpc, Ingress::Inside));
-    add(&model.shared.listen, DoorKind::Shared { default }, &model.shared.allow, &none);
+    add(&model.shared.listen, DoorKind::Shared { default }, &model.shared.allow, &none, None);
     for (index, vpc) in (0..).map(VpcIndex).zip(&model.vpcs) {
         let view = view_index(index, Ingress::Inside);
         let subnets: Vec<_> = same_az_views.subnets(index).collect();
         match subnets.is_empty() {
-            true => add(&vpc.listen, DoorKind::View(view), &vpc.allow, &none),
-            false => add(&vpc.listen, DoorKind::BySubnet { otherwise: view }, &vpc.allow, &PrefixMap::new(subnets)),
+            true => add(&vpc.listen, DoorKind::View(view), &vpc.allow, &none, None),
+            false => {
+                let kind = DoorKind::BySubnet { otherwise: view };
+                add(&vpc.listen, kind, &vpc.allow, &PrefixMap::new(subnets), None);
+            }
         }
     }
     let mut of_dns64 = (same_az_views.end()..).map(ViewIndex);
     for endpoint in &model.inbound_endpoints {
         let own = if endpoint.dns64 { of_dns64.next() } else { None };
         let view = own.unwrap_or_else(|| view_index(endpoint.vpc, Ingress::ViaInbound));
-        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow, &none);
+        add(&endpoint.listen, DoorKind::View(view), &endpoint.allow, &none, Some(&endpoint.id));
     }
     doors
 }
@@ -192,6 +203,7 @@ mod tests {
             dns_hostnames: true,
             autodefined_reverse: true,
             dns64: false,
+            owner_id: None,
         }
     }
 

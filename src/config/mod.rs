@@ -7,7 +7,10 @@ pub mod settings;
 mod v1;
 
 pub use diagnostic::{DIAGNOSTICS_KEPT_MAX, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Place, Severity, render};
-pub use settings::{AdminSettings, Bootstrap, CacheSettings, Limits, LogLevel, Settings, TlsRoots, UpstreamSettings};
+pub use settings::{
+    AdminSettings, Bootstrap, CacheSettings, DnstapSettings, Limits, LogFilter, LogLevel, LogOutput, QueryLogSettings,
+    Settings, TlsRoots, UpstreamSettings,
+};
 
 use crate::aws::Model;
 use std::collections::BTreeMap;

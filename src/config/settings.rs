@@ -1,7 +1,7 @@
 //! Settings of the process itself; each default and range has its one home here.
 
-use crate::dns::Ttl;
 use crate::dns::cookie::CookieSecret;
+use crate::dns::{Name, Rcode, Ttl};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +29,83 @@ pub struct Settings {
     pub watch: bool,
     /// Where operators are answered.
     pub admin: AdminSettings,
+    /// Where a line a query goes.
+    pub query_log: QueryLogSettings,
+    /// Where a frame a message goes.
+    pub dnstap: DnstapSettings,
+}
+
+/// Where a line a query goes, and which queries have one. Whose they are stands in
+/// [`Model::query_log`](crate::aws::Model::query_log).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryLogSettings {
+    /// Where lines go; none: nowhere. Relative paths count from the configuration's folder, which whoever loaded it has
+    /// put before them.
+    pub output: Option<LogOutput>,
+    /// Which queries.
+    pub filter: LogFilter,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    /// To the end of a file.
+    File(PathBuf),
+    /// To whoever reads what the process says.
+    Stdout,
+    /// To whoever listens at a Unix socket, as a stream.
+    Socket(PathBuf),
+}
+
+/// Where dnstap's frames go, and which messages have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnstapSettings {
+    /// The Unix socket that a receiver listens at; none: nowhere. Relative paths as in [`QueryLogSettings`].
+    pub socket: Option<PathBuf>,
+    /// Whether there are messages of type CLIENT_QUERY.
+    pub client_queries: bool,
+    /// Whether there are messages of type CLIENT_RESPONSE.
+    pub client_responses: bool,
+    /// Which queries.
+    pub filter: LogFilter,
+}
+
+/// Which queries a log has. Each list has what is wanted; an empty one wants everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    /// How many of those that the rest of this lets through.
+    pub sample_rate: SampleRate,
+    /// Where replies came from, each a word of [`LOG_SOURCES`].
+    pub sources: Vec<&'static str>,
+    /// What replies say.
+    pub rcodes: Vec<Rcode>,
+    /// What was asked for: these names and all below them.
+    pub names: Vec<Name>,
+}
+
+/// A part of all queries, in billionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleRate(u32);
+
+impl SampleRate {
+    /// All of them.
+    pub const ALL: Self = Self(1_000_000_000);
+
+    /// A rate from 0 (none) to 1 (all); none for any other number.
+    pub fn new(rate: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&rate).then(|| Self((rate * f64::from(Self::ALL.0)).round() as u32))
+    }
+
+    /// From 0 to 1.
+    pub fn rate(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::ALL.0)
+    }
+}
+
+impl Default for SampleRate {
+    fn default() -> Self {
+        Self::ALL
+    }
 }
 
 /// Where operators are answered. All of it is off where neither is said, here or by the service manager.
@@ -115,6 +192,8 @@ pub struct Limits {
     pub in_flight_per_target: usize,
     /// Sockets for questions over UDP, over all targets.
     pub upstream_sockets: usize,
+    /// Octets that wait for the thread which writes the query log and dnstap, over all threads that answer.
+    pub query_log_octets: u64,
 }
 
 /// How many replies a second go to one prefix over UDP, from each UDP worker.
@@ -243,6 +322,36 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
 pub const SERVER_COOKIES: bool = true;
 /// `[limits] upstream_sockets`: each takes a port of its own, of which an address has 65,535.
 pub const UPSTREAM_SOCKETS: Range = Range { default: 1000, min: 16, max: 60_000 };
+/// `[limits] query_log_memory` in octets: 64 MiB; from 1 MiB to 64 GiB.
+pub const QUERY_LOG_OCTETS: Range = Range { default: 64 << 20, min: 1 << 20, max: 64 << 30 };
+/// `[dnstap] client_queries` and `client_responses`.
+pub const DNSTAP_MESSAGES: bool = true;
+/// Entries of each list of a log's filter at most.
+pub const LOG_FILTER_ENTRIES_MAX: usize = 1000;
+/// The words of `sources`: those of `plustwo_replies_total`.
+pub const LOG_SOURCES: [&str; 10] = [
+    "hosted_zone",
+    "private_name",
+    "endpoint_name",
+    "built_in",
+    "autodefined",
+    "cache",
+    "stale",
+    "forward",
+    "refused",
+    "malformed",
+];
+/// The words of `rcodes`: all that we ever reply.
+pub const LOG_RCODES: [(&str, Rcode); 8] = [
+    ("NOERROR", Rcode::NOERROR),
+    ("FORMERR", Rcode::FORMERR),
+    ("SERVFAIL", Rcode::SERVFAIL),
+    ("NXDOMAIN", Rcode::NXDOMAIN),
+    ("NOTIMP", Rcode::NOTIMP),
+    ("REFUSED", Rcode::REFUSED),
+    ("BADVERS", Rcode::BADVERS),
+    ("BADCOOKIE", Rcode::BADCOOKIE),
+];
 /// `[server] watch`.
 pub const WATCH: bool = true;
 /// `[log] level`.
@@ -260,6 +369,19 @@ impl Default for Settings {
             log_level: LOG_LEVEL,
             watch: WATCH,
             admin: AdminSettings::default(),
+            query_log: QueryLogSettings::default(),
+            dnstap: DnstapSettings::default(),
+        }
+    }
+}
+
+impl Default for DnstapSettings {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            client_queries: DNSTAP_MESSAGES,
+            client_responses: DNSTAP_MESSAGES,
+            filter: LogFilter::default(),
         }
     }
 }
@@ -341,6 +463,7 @@ impl Default for Limits {
             in_flight_per_prefix: share_of_prefix(IN_FLIGHT.default as usize, IN_FLIGHT_PER_CLIENT.default as usize),
             in_flight_per_target: IN_FLIGHT_PER_TARGET.default as usize,
             upstream_sockets: UPSTREAM_SOCKETS.default as usize,
+            query_log_octets: QUERY_LOG_OCTETS.default,
         }
     }
 }

@@ -5,8 +5,8 @@
 //! who is there, and a number for what it says; 12 octets for each name of a zone.
 
 use crate::aws::{
-    AliasTarget, HealthCheck, HealthCheckKind, HostedZone, Instance, Model, NetworkInterface, PeeringSide, RecordData,
-    RecordSet, Routing, VpcIndex, VpcPeering,
+    AliasTarget, HealthCheck, HealthCheckKind, HostedZone, Instance, LoggedVpcs, Model, NetworkInterface, PeeringSide,
+    QueryLogConfig, RecordData, RecordSet, Routing, VpcIndex, VpcPeering,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Debug, Write as _};
@@ -31,7 +31,7 @@ pub(super) struct Inventory {
     rules: BTreeMap<Box<str>, Item>,
     names: BTreeMap<Box<str>, Names>,
     /// Everything else that decides answers, by what it is called.
-    rest: [(&'static str, u64); 5],
+    rest: [(&'static str, u64); 6],
 }
 
 /// One thing that VPCs have, or profiles share.
@@ -82,6 +82,7 @@ impl Inventory {
                 ("shared doors", digest(&(&shared_doors.listen, &shared_doors.allow, default_vpc))),
                 ("health checks", digest(&Each(model.health_checks.iter().map(|check| says_check(model, check))))),
                 ("compat", digest(&model.compat)),
+                ("query log", digest_query_log(model)),
                 ("EC2", digest_ec2(model)),
             ],
             ..Self::default()
@@ -518,6 +519,20 @@ fn digest_ec2(model: &Model) -> u64 {
         (id, side(requester), side(accepter), status)
     });
     digest(&(Each(instances), Each(interfaces), Each(peerings)))
+}
+
+/// A number for what is logged of whom.
+fn digest_query_log(model: &Model) -> u64 {
+    let whose = |logged: &LoggedVpcs| match logged {
+        LoggedVpcs::None => (false, Vec::new()),
+        LoggedVpcs::All => (true, Vec::new()),
+        LoggedVpcs::Some(vpcs) => (false, vpcs.iter().map(|vpc| vpc_id(model, *vpc)).collect()),
+    };
+    let logged = model.query_log.as_ref().map(|config| {
+        let QueryLogConfig { account_id, query_log, dnstap } = config;
+        (account_id, whose(query_log), whose(dnstap))
+    });
+    digest(&logged)
 }
 
 /// What is written out one by one.

@@ -10,6 +10,7 @@ mod scrape;
 
 pub use family::{FAMILIES, Family, Kind};
 
+use super::query_log::{LogCounts, Loss};
 use super::watchdog::WatchdogCounts;
 use crate::dns::cookie::CookieStanding;
 use crate::forward::pool::{Condition, TargetReport};
@@ -45,6 +46,7 @@ struct Watched {
     streams_to_targets: StreamTargets,
     /// The sockets of each door. A door that is closed must not stay open for us.
     doors: DoorsWatch,
+    logs: Arc<LogCounts>,
     watchdog: Arc<WatchdogCounts>,
     reloads: [AtomicU64; ReloadResult::NAMED.len()],
     last_reload: AtomicU64,
@@ -84,12 +86,14 @@ impl Metrics {
         streams_to_targets: StreamTargets,
         doors: DoorsWatch,
         cache_file_failures: Option<Failures>,
+        logs: Arc<LogCounts>,
     ) -> Self {
         Self(Arc::new(Watched {
             server: server.clone(),
             streams,
             streams_to_targets,
             doors,
+            logs,
             watchdog: Arc::default(),
             reloads: Default::default(),
             last_reload: AtomicU64::new(ReloadResult::Success as u64),
@@ -133,6 +137,7 @@ impl Metrics {
         watched.tcp(out);
         watched.forwarding(out);
         watched.targets(out, snapshot);
+        watched.logs(out);
         watched.reloads(out, published.generation.0);
         watched.life(out);
         sizes(out, snapshot);
@@ -350,6 +355,23 @@ impl Watched {
         }
     }
 
+    /// The logs of queries.
+    fn logs(&self, out: &mut Scrape) {
+        let LogCounts { query_log, dnstap } = &*self.logs;
+        for (log, counts) in [("query_log", query_log), ("dnstap", dnstap)] {
+            out.counter(LOG_WRITTEN, &[log], counts.written());
+            out.counter(LOG_BYTES, &[log], counts.octets());
+            for (why, reason) in Loss::NAMED {
+                out.counter(LOG_LOST, &[log, reason], counts.lost_because(why));
+            }
+            if let Some(is_up) = counts.is_up() {
+                out.count(LOG_UP, &[log], usize::from(is_up));
+            }
+        }
+        // Before it is told apart for which of them it is.
+        out.counter(LOG_LOST, &["all", "buffer_full"], self.server.query_log.lost());
+    }
+
     /// What the watchdog saw.
     fn life(&self, out: &mut Scrape) {
         for (transport, result, number) in self.watchdog.queries() {
@@ -428,7 +450,7 @@ fn slots_with_doors(snapshot: &Snapshot) -> BTreeSet<u16> {
 }
 
 /// How queries come in, in a word.
-fn ingress_text(ingress: Ingress) -> &'static str {
+pub(super) fn ingress_text(ingress: Ingress) -> &'static str {
     match ingress {
         Ingress::Inside => "inside",
         Ingress::ViaInbound => "inbound",

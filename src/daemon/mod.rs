@@ -14,6 +14,7 @@ mod memory;
 pub mod metrics;
 mod open_files;
 mod port_holder;
+mod query_log;
 mod refused_door;
 mod run;
 mod source;
@@ -32,6 +33,7 @@ use admin::AdminError;
 use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
 use metrics::{Metrics, ReloadResult};
+use query_log::QueryLogWriter;
 
 use crate::aws::partition::Partition;
 use crate::aws::{Model, RuleAction};
@@ -92,6 +94,7 @@ pub struct Daemon {
     lanes: LaneThreads<Waiter>,
     streams_to_targets: StreamTargets,
     cache_file: Option<CacheFile>,
+    query_log: QueryLogWriter,
     metrics: Metrics,
     prober: Prober,
     runtime: Runtime,
@@ -136,6 +139,7 @@ impl Daemon {
         let server = Server::new(Publisher::new(snapshot), forwarder, lanes, in_flight, workers, clock);
         let cache_file = settings.cache.file.as_deref().map(|path| CacheFile::start(path, &server));
         let cache_file = cache_file.transpose().map_err(StartError::Runtime)?;
+        let query_log = QueryLogWriter::start(&server, settings).map_err(StartError::Runtime)?;
         let streams_to_targets = streams_to_targets(configuration, runtime.handle())?;
         let setup = LaneSetup { streams: streams_to_targets.clone(), clock };
         let waiters = |lane| Waiters::new(&server, lane, &open_doors);
@@ -160,6 +164,7 @@ impl Daemon {
             streams_to_targets.clone(),
             open_doors.watch(),
             cache_file.as_ref().map(CacheFile::failures),
+            query_log.counts(),
         );
         Ok(Self {
             server,
@@ -168,6 +173,7 @@ impl Daemon {
             lanes,
             streams_to_targets,
             cache_file,
+            query_log,
             metrics,
             prober,
             runtime,
@@ -242,6 +248,7 @@ impl Daemon {
         let places = next.places.clone();
         self.doors.close(&next, &mut self.streams, Duration::from_secs(DRAIN_SECONDS_MAX));
         let generation = self.server.publisher.publish(snapshot);
+        self.query_log.take_up(settings);
         // One that has nothing to do holds the snapshot of before until it is woken.
         self.doors.ring();
         // After the new table is there: what is seen of a check that it does not know would be lost.
@@ -250,6 +257,11 @@ impl Daemon {
         self.take_up_protection(settings);
         self.addresses = places.into_iter().filter_map(|door| self.doors.address(door)).collect();
         Ok(Reloaded { generation, doors_opened: opened, doors_closed: closed })
+    }
+
+    /// Opens the query log's file anew: it has been moved.
+    pub fn reopen_query_log(&self) {
+        self.query_log.reopen();
     }
 
     /// Says in the log where replies are limited in another way, or cookies made with other secrets; the snapshot has it
@@ -339,6 +351,7 @@ impl Daemon {
         if let Some(file) = self.cache_file {
             file.stop();
         }
+        self.query_log.stop();
         self.runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }

@@ -38,7 +38,8 @@ pub struct Options {
     pub last_good: bool,
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reloads. The error is what to print before leaving with code 1.
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 opens the query log's file anew. The error is what to print
+/// before leaving with code 1.
 pub fn run(options: &Options) -> Result<(), String> {
     keep_large_blocks_apart();
     log::start();
@@ -319,6 +320,7 @@ struct Signals {
     hang_up: Signal,
     /// Nobody waits for it: a file that may not grow any more (`ulimit -f`) is an error of whoever writes it, and no end.
     _file_too_large: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -328,6 +330,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             _file_too_large: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -339,7 +342,7 @@ impl Signals {
         commands: Option<&mut mpsc::Receiver<Command>>,
         asked: &mut Vec<oneshot::Sender<ReloadReport>>,
     ) -> Wish {
-        let Self { terminate, interrupt, hang_up, .. } = self;
+        let Self { terminate, interrupt, hang_up, reopen, .. } = self;
         let changed = async {
             match watch {
                 Some(watch) => watch.changed().await,
@@ -350,6 +353,7 @@ impl Signals {
             () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
             _ = hang_up.recv() => Wish::Reload,
+            _ = reopen.recv() => Wish::Reopen,
             () = changed => Wish::Reload,
             command = next_command(commands) => match command {
                 Command::Reload(report) => {
@@ -408,6 +412,8 @@ const COMMANDS_WAITING_MAX: usize = 8;
 enum Wish {
     Sweep,
     Reload,
+    /// The query log's file is to be opened anew.
+    Reopen,
     Leave(&'static str),
 }
 
@@ -439,6 +445,7 @@ impl Serving {
             waiting = left;
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
+                Wish::Reopen => self.daemon.reopen_query_log(),
                 Wish::Reload => {
                     let asked = std::mem::take(&mut control.asked);
                     match control.load_again(&self.source, self.last_good.is_some()) {

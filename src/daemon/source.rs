@@ -2,7 +2,7 @@
 
 use super::files::{FILE_OCTETS_MAX, FileRead, Named};
 use super::memory::Room;
-use crate::config::{self, Configuration, Loaded, Surroundings};
+use crate::config::{self, Configuration, Loaded, LogOutput, Surroundings};
 use crate::dns::target::DNS_PORT;
 use std::cell::RefCell;
 use std::fmt;
@@ -135,7 +135,13 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 /// Puts the folder before the paths of files that are written.
 pub(super) fn put_before(folder: &Path, configuration: &mut Configuration) {
     let settings = &mut configuration.settings;
-    for file in [settings.cache.file.as_mut(), settings.admin.socket.as_mut()].into_iter().flatten() {
+    let of_lines = match &mut settings.query_log.output {
+        Some(LogOutput::File(path) | LogOutput::Socket(path)) => Some(path),
+        Some(LogOutput::Stdout) | None => None,
+    };
+    let files =
+        [settings.cache.file.as_mut(), settings.admin.socket.as_mut(), of_lines, settings.dnstap.socket.as_mut()];
+    for file in files.into_iter().flatten() {
         *file = folder.join(&*file);
     }
 }

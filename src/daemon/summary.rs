@@ -247,6 +247,7 @@ mod tests {
             dns_hostnames: true,
             autodefined_reverse: true,
             dns64: true,
+            owner_id: None,
         };
         model.vpcs.push(vpc);
         model.profiles.push(Profile {

@@ -4,10 +4,12 @@
 //! (no query sees two), and each round either completes the reply or learns one more thing. Datagrams are answered on
 //! the lane that learned what they waited for, streams on their own tasks.
 
+use super::arrival::Arrival;
 use super::counters::{Counter, ReplySource, When, WorkerCounters};
 use super::handle::{self, Fetched, LookedUp, Miss, Outcome, Reply, Scratch, Slot, Surroundings};
 use super::in_flight::Permit;
 use super::open_doors::{DoorTable, OpenDoors};
+use super::query_log::{Logger, Noted, Record};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::udp::worker::count_reply;
@@ -154,6 +156,7 @@ pub struct Waiters {
     permits: Vec<Permit>,
     /// Whence the replies of this turn are, and when their queries came.
     timed: Vec<(ReplySource, Nanos)>,
+    logger: Logger,
     work: Work,
 }
 
@@ -183,6 +186,7 @@ impl Waiters {
             spare: Vec::new(),
             permits: Vec::new(),
             timed: Vec::new(),
+            logger: server.lane_logger(lane),
             work: Work::default(),
         }
     }
@@ -198,7 +202,7 @@ impl Waiters {
             further.fetched.push(Fetched { miss: further.asking.clone(), result: outcome.clone() });
         }
         let answers = self.room_for(waiting.door);
-        let Self { server, collected, work, .. } = self;
+        let Self { server, collected, logger, work, .. } = self;
         let answers = &mut collected[answers].1;
         let mut round = Round::Done(None);
         answers.push(waiting.client, waiting.local, |out| {
@@ -210,7 +214,10 @@ impl Waiters {
                 work.refuse(server, &waiting, now, out, Refusal::Internal)
             });
             match round {
-                Round::Done(Some(reply)) => reply.octets,
+                Round::Done(Some(reply)) => {
+                    log(server, logger, &waiting, &reply, out);
+                    reply.octets
+                }
                 Round::Done(None) | Round::Miss(_) => 0,
             }
         });
@@ -259,11 +266,13 @@ impl Waiters {
     /// Answers a datagram with a refusal.
     fn refuse(&mut self, waiting: Waiting, now: Millis, why: Refusal) {
         let index = self.room_for(waiting.door);
-        let Self { server, collected, work, .. } = self;
+        let Self { server, collected, logger, work, .. } = self;
         let mut round = Round::Done(None);
         collected[index].1.push(waiting.client, waiting.local, |out| {
             round = work.refuse(server, &waiting, now, out, why);
-            if let Round::Done(Some(reply)) = round { reply.octets } else { 0 }
+            let Round::Done(Some(reply)) = round else { return 0 };
+            log(server, logger, &waiting, &reply, out);
+            reply.octets
         });
         if let Round::Done(reply) = round {
             self.count(reply, waiting.received);
@@ -319,6 +328,26 @@ impl Waiters {
                 self.counters().send_failed.add(answers.len() as u64);
             }
         }
+    }
+}
+
+/// Says to the query log, if there is one, what a datagram was told, which is at the beginning of `out` and about to leave.
+fn log(server: &Server, logger: &mut Logger, waiting: &Waiting, reply: &Reply, out: &[u8]) {
+    let log = &server.query_log;
+    if !log.is_on() {
+        return;
+    }
+    let Waiting { published, message, door, client, local, received, .. } = waiting;
+    let arrival = Arrival { door: *door, client: *client, local: *local };
+    let noted = Noted::new(reply, ReplySource::of(reply, When::Later));
+    let arrived = (*received, server.precisely().since(*received));
+    let messages = (message.octets(), &out[..reply.octets]);
+    let record = Record::of(published, &arrival, Transport::Udp, arrived, noted, messages);
+    logger.begin(log, published.generation);
+    let wanted_by = logger.wanted(published.snapshot.logs(record.view), noted);
+    if !wanted_by.is_none() {
+        logger.push(log, Record { wanted_by, ..record });
+        logger.hand_over(log, published);
     }
 }
 
@@ -460,7 +489,7 @@ pub struct WaitingMessage {
 
 impl WaitingMessage {
     /// Asks what is missing until the reply is complete; the reply, and what it says. None: no reply is owed.
-    pub async fn answer(mut self, first: Miss) -> Option<(Vec<u8>, Reply)> {
+    pub async fn answer(&mut self, first: Miss) -> Option<(Vec<u8>, Reply)> {
         let mut fetched = Vec::with_capacity(1);
         let mut miss = first;
         for _ in 0..ROUNDS_MAX {

@@ -9,6 +9,7 @@ pub mod handle;
 pub mod in_flight;
 pub mod later;
 pub mod open_doors;
+pub mod query_log;
 pub mod rate_limit;
 pub mod refusal;
 pub mod server;

@@ -3,6 +3,7 @@
 use super::counters::WorkerCounters;
 use super::in_flight::InFlight;
 use super::later::Waiter;
+use super::query_log::{Logger, QueryLog};
 use crate::forward::clock::Clock;
 use crate::forward::lane::Lanes;
 use crate::forward::{Forwarder, Millis, Nanos};
@@ -25,6 +26,8 @@ pub struct Shared {
     pub in_flight: InFlight,
     /// One set of counters a UDP worker, then one a lane, then one for all streams.
     pub counters: Box<[WorkerCounters]>,
+    /// Where what is said of each query goes: a buffer a UDP worker, then one a lane, then one for all streams.
+    pub query_log: QueryLog,
     workers: usize,
     clock: Clock,
 }
@@ -48,7 +51,8 @@ impl Server {
         clock: Clock,
     ) -> Self {
         let counters = (0..=workers + lanes.count()).map(|_| WorkerCounters::default()).collect();
-        Self(Arc::new(Shared { publisher, forwarder, lanes, in_flight, counters, workers, clock }))
+        let query_log = QueryLog::new(workers + lanes.count());
+        Self(Arc::new(Shared { publisher, forwarder, lanes, in_flight, counters, query_log, workers, clock }))
     }
 
     /// The moment, on the clock of the cache: TTLs never see the wall clock.
@@ -66,6 +70,11 @@ impl Server {
     /// The counters of the UDP workers.
     pub fn udp_counters(&self) -> &[WorkerCounters] {
         &self.counters[..self.workers]
+    }
+
+    /// What a lane logs with.
+    pub fn lane_logger(&self, lane: usize) -> Logger {
+        Logger::new(self.workers + lane)
     }
 
     /// The counters of a lane.

@@ -1,9 +1,10 @@
 //! What streams say to each message: the same engine as over UDP, without its size limit.
 
 use super::arrival::Arrival;
-use super::counters::{Counter, When};
+use super::counters::{Counter, ReplySource, When};
 use super::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Source, Surroundings};
 use super::later::{self, WaitingMessage};
+use super::query_log::{Noted, Record};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::stream::{Answer, StreamAnswer};
@@ -11,6 +12,7 @@ use super::udp::worker::count_reply;
 use super::wall_clock::WallClock;
 use crate::dns::reply::Transport;
 use crate::forward::Nanos;
+use crate::snapshot::publish::Published;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -72,7 +74,7 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     if let Outcome::Miss(miss) = outcome {
         if let Some(permit) = server.in_flight.admit(client) {
             counters.cache_misses.increment_shared();
-            let waiting = WaitingMessage {
+            let mut waiting = WaitingMessage {
                 server: server.clone(),
                 published: Arc::clone(&published),
                 message: message.to_vec(),
@@ -81,10 +83,12 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
                 arrived: now,
                 permit,
             };
-            let server = server.clone();
+            let (server, arrival) = (server.clone(), *arrival);
             return StreamAnswer::Later(Box::pin(async move {
                 let (octets, reply) = waiting.answer(miss).await?;
-                count(&server, &reply, When::Later, received);
+                let source = count(&server, &reply, When::Later, received);
+                let WaitingMessage { published, message, .. } = &waiting;
+                log(&server, published, &arrival, (message, &octets), Noted::new(&reply, source), received);
                 Some(octets)
             }));
         }
@@ -94,7 +98,9 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
     match outcome {
         Outcome::Reply(done) => {
             reply.extend_from_slice(&kept.out[..done.octets]);
-            count(server, &done, When::AtOnce, received);
+            let source = count(server, &done, When::AtOnce, received);
+            let messages = (message, &kept.out[..done.octets]);
+            log(server, &published, arrival, messages, Noted::new(&done, source), received);
             let may_ask = done.source != Source::Refused(Refusal::NotAllowed);
             if may_ask { StreamAnswer::Now } else { StreamAnswer::NowThenClose }
         }
@@ -106,8 +112,26 @@ fn one(server: &Server, kept: &mut Kept, message: &[u8], arrival: &Arrival, repl
 }
 
 /// Counts a reply to a message that was received then.
-fn count(server: &Server, reply: &Reply, when: When, received: Nanos) {
+fn count(server: &Server, reply: &Reply, when: When, received: Nanos) -> ReplySource {
     let counters = server.shared_counters();
     let source = count_reply(counters, reply, when, Counter::add_shared);
     counters.latencies.add(source, server.precisely().since(received), Counter::add_shared);
+    source
+}
+
+/// Says to the query log, if there is one, what a message and its reply were.
+fn log(
+    server: &Server,
+    published: &Arc<Published>,
+    arrival: &Arrival,
+    (query, reply): (&[u8], &[u8]),
+    noted: Noted,
+    received: Nanos,
+) {
+    if server.query_log.is_on() {
+        let took_nanos = server.precisely().since(received);
+        let arrived = (received, took_nanos);
+        let record = Record::of(published, arrival, Transport::Tcp, arrived, noted, (query, reply));
+        server.query_log.log_stream(published, noted, record);
+    }
 }

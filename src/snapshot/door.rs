@@ -37,6 +37,8 @@ pub struct Door {
     pub allow: PrefixMap<()>,
     /// The views of the VPC's subnets, where they are known: see [`DoorKind::BySubnet`].
     pub subnets: PrefixMap<ViewIndex>,
+    /// The inbound endpoint that it belongs to: its id.
+    pub inbound_endpoint: Option<Box<str>>,
 }
 
 /// Which view a door gives.

@@ -20,6 +20,7 @@ pub mod prefix;
 pub mod probe;
 pub mod protection;
 pub mod publish;
+pub mod query_log;
 pub mod routing_policy;
 pub mod targets;
 pub mod view;
@@ -35,6 +36,7 @@ pub use prefix::PrefixMap;
 pub use probe::{HttpRequest, Probe, ProbeHost, ProbeRequest, ProbeTls};
 pub use protection::Protection;
 pub use publish::{Generation, Publisher, Reader};
+pub use query_log::{LogNames, LoggedVpc, Logs};
 pub use routing_policy::{Policy, PolicyIndex, PolicyKind, PolicySet, PolicyTable, RegionIndex};
 pub use targets::{ContextId, ContextIndex, ForwardContext};
 pub use view::{Ingress, VIEW_SLOTS, VPCS_COUNTED_APART, View, ViewIndex, ViewSlot};
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub negative_answers: Option<NegativeAnswers>,
     /// Rules' targets and the upstream.
     pub contexts: Box<[ForwardContext]>,
+    /// What the query log says of VPCs.
+    pub log_names: LogNames,
     /// How replies are kept from being abused: put here by who publishes, for the model knows nothing of it.
     pub protection: Protection,
     /// How much it was made of.
@@ -193,6 +197,12 @@ impl Snapshot {
     #[inline]
     pub fn door_slot(&self, door: DoorIndex) -> DoorSlot {
         self.doors.get(door.0 as usize).and_then(Option::as_ref).map_or(DoorSlot(DOORS_COUNTED_APART), |door| door.slot)
+    }
+
+    /// Which logs have the queries of a view, or those that belong to none.
+    #[inline]
+    pub fn logs(&self, view: Option<ViewIndex>) -> Logs {
+        view.map_or(self.log_names.unclaimed, |view| self.view(view).logs)
     }
 
     /// Octets of the data in memory: names, records, tables, zones and views.

@@ -2,6 +2,7 @@
 
 use super::authority::{Authority, AuthorityTable};
 use super::autodefined::NetworksIndex;
+use super::query_log::Logs;
 use super::routing_policy::RegionIndex;
 
 /// Which of [`super::Snapshot::views`].
@@ -59,4 +60,6 @@ pub struct View {
     pub otherwise: Authority,
     /// Whether IPv6 addresses are made of IPv4 ones where a name has none.
     pub dns64: bool,
+    /// Which logs have its queries.
+    pub logs: Logs,
 }

@@ -88,6 +88,7 @@ pub(crate) fn vpc(index: usize) -> Vpc {
         dns_hostnames: true,
         autodefined_reverse: true,
         dns64: false,
+        owner_id: None,
     }
 }
 

@@ -11,21 +11,28 @@ use std::path::PathBuf;
 /// Settles `[admin]`.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> AdminSettings {
     AdminSettings {
-        socket: tables.admin_socket.as_ref().and_then(|text| socket(text, reading)),
+        socket: tables
+            .admin_socket
+            .as_ref()
+            .and_then(|text| socket_path(text, (LABEL, "socket", "/run/plustwo/admin.sock"), reading)),
         http: tables.admin_http.as_ref().and_then(|text| http(text, reading)),
     }
 }
 
-/// The path of a Unix socket.
-fn socket<'t>(text: &Text<'t>, reading: &mut Reading<'t>) -> Option<PathBuf> {
+/// The path of a Unix socket; says so where it cannot be one.
+pub(super) fn socket_path<'t>(
+    text: &Text<'t>,
+    (label, key, example): (&str, &str, &str),
+    reading: &mut Reading<'t>,
+) -> Option<PathBuf> {
     let (is_path, octets) = (!text.value.is_empty() && !text.value.ends_with('/'), text.value.len());
     if is_path && !text.value.contains('\0') && octets <= SOCKET_PATH_OCTETS_MAX {
         return Some(PathBuf::from(&*text.value));
     }
-    let problem = format!("`socket` {} is not the path of a socket", quoted(&text.value));
+    let problem = format!("`{key}` {} is not the path of a socket", quoted(&text.value));
     let rule = format!("a file's path of at most {SOCKET_PATH_OCTETS_MAX} octets (unix(7))");
-    let hint = "write a path, absolute or from the configuration's folder: \"/run/plustwo/admin.sock\"";
-    reading.report(reading.error(text.at, LABEL, problem).rule(rule).hint(hint));
+    let hint = format!("write a path, absolute or from the configuration's folder: {example:?}");
+    reading.report(reading.error(text.at, label, problem).rule(rule).hint(hint));
     None
 }
 

@@ -8,6 +8,7 @@ use super::ec2_tables::{
 use super::endpoint_tables::{
     EndpointAssociationTable, EndpointServiceTable, read_endpoint_association, read_endpoint_service,
 };
+use super::query_log::{DNSTAP, DnstapTable, QUERY_LOG, QueryLogTable, read_dnstap, read_query_log};
 use super::resolver_tables::{ProfileTable, ResolverRuleTable, read_profile, read_resolver_rule};
 use super::source::{At, Reading};
 use super::table::{Lists, OneOrMany, Table, Text, TextOrTable};
@@ -22,6 +23,8 @@ pub(super) struct Document<'t> {
     pub(super) upstream: UpstreamTable<'t>,
     pub(super) compat: CompatTable<'t>,
     pub(super) settings: SettingsTables<'t>,
+    pub(super) query_log: QueryLogTable<'t>,
+    pub(super) dnstap: DnstapTable<'t>,
     pub(super) vpcs: Vec<VpcTable<'t>>,
     pub(super) resolver_configs: Vec<ResolverConfigTable<'t>>,
     pub(super) vpc_peerings: Vec<VpcPeeringTable<'t>>,
@@ -106,6 +109,7 @@ pub(super) struct SettingsTables<'t> {
     pub(super) in_flight_per_prefix: Option<At<u64>>,
     pub(super) in_flight_per_target: Option<At<u64>>,
     pub(super) upstream_sockets: Option<At<u64>>,
+    pub(super) query_log_memory: Option<Text<'t>>,
     pub(super) protection: ProtectionTable<'t>,
     pub(super) cookies_enabled: Option<At<bool>>,
     pub(super) cookie_secret_file: Option<Text<'t>>,
@@ -133,6 +137,7 @@ pub(super) struct VpcTable<'t> {
     pub(super) id: Option<Text<'t>>,
     pub(super) name: Option<Text<'t>>,
     pub(super) region: Option<Text<'t>>,
+    pub(super) owner_id: Option<Text<'t>>,
     pub(super) cidrs: Option<Texts<'t>>,
     /// By Availability Zone in the order of the file.
     pub(super) subnets: Option<At<Lists<'t>>>,
@@ -293,12 +298,18 @@ impl<'t> Document<'t> {
         let compat = top.table(reading, "compat", COMPAT.into());
         let compat = compat.map(|table| read_compat(table, reading)).unwrap_or_default();
         read_settings(&mut top, reading, &mut settings);
+        let query_log = top.table(reading, "query_log", QUERY_LOG.into());
+        let query_log = query_log.map(|table| read_query_log(table, reading)).unwrap_or_default();
+        let dnstap = top.table(reading, "dnstap", DNSTAP.into());
+        let dnstap = dnstap.map(|table| read_dnstap(table, reading)).unwrap_or_default();
         let document = Self {
             region: top.text(reading, "region"),
             server,
             upstream,
             compat,
             settings,
+            query_log,
+            dnstap,
             vpcs: each(&mut top, reading, "vpc", "[[vpc]]", read_vpc),
             resolver_configs: each(&mut top, reading, "resolver_config", "[[resolver_config]]", read_resolver_config),
             vpc_peerings: each(&mut top, reading, "vpc_peering", "[[vpc_peering]]", read_vpc_peering),
@@ -426,6 +437,7 @@ fn read_settings<'t>(top: &mut Table<'t>, reading: &mut Reading<'t>, settings: &
         settings.in_flight_per_prefix = table.number(reading, "in_flight_per_prefix");
         settings.in_flight_per_target = table.number(reading, "in_flight_per_target");
         settings.upstream_sockets = table.number(reading, "upstream_sockets");
+        settings.query_log_memory = table.text(reading, "query_log_memory");
         table.finish(reading);
     }
     if let Some(mut table) = top.table(reading, "protection", "[protection]".into()) {
@@ -464,6 +476,7 @@ fn read_vpc<'t>(mut table: Table<'t>, reading: &mut Reading<'t>) -> VpcTable<'t>
         id,
         name,
         region: table.text(reading, "region"),
+        owner_id: table.text(reading, "owner_id"),
         cidrs: table.texts(reading, "cidrs"),
         subnets: read_lists(&mut table, reading, "subnets"),
         clients: table.texts(reading, "clients"),

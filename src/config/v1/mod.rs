@@ -27,6 +27,7 @@ mod network_interface;
 mod private_name;
 mod profile;
 mod protection;
+mod query_log;
 mod record_set;
 mod resolver_config;
 mod resolver_rule;
@@ -147,8 +148,10 @@ fn settle<'t>(
     builder.settle_delegations(&document.resolver_rules);
     if let Some(file) = &document.settings.cache_file {
         // When all files are known that are read.
-        settings.cache.file = cache_file::settle(file, file_name, &builder.further_files, &mut builder.reading);
+        settings.cache.file =
+            cache_file::settle(file, &cache_file::CACHE, file_name, &builder.further_files, &mut builder.reading);
     }
+    (settings.query_log, settings.dnstap) = builder.settle_logs(&document, file_name, settings.cache.file.as_deref());
     let door_places = builder.door_places();
     (Configuration { model: builder.model, settings, door_places }, builder.reading)
 }

@@ -8,14 +8,15 @@ use super::table::Text;
 use crate::config::diagnostic::{nearest, quoted};
 use crate::config::settings::{
     CACHE_FAILURE_TTL_SECONDS, CACHE_MAX_MEMORY_OCTETS, CACHE_MAX_TTL_SECONDS, CACHE_PREFETCH,
-    CACHE_SERVE_STALE_SECONDS, CacheSettings, CookieSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT, IN_FLIGHT_PER_TARGET,
-    LOG_LEVEL, Limits, LogLevel, PER_PREFIX, ProtectionSettings, Range, Settings, TCP_CONNECTIONS,
-    TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS, UpstreamSettings, WATCH, WORKERS, parse_octets,
-    share_of_prefix, ttl,
+    CACHE_SERVE_STALE_SECONDS, CacheSettings, CookieSettings, DnstapSettings, IN_FLIGHT, IN_FLIGHT_PER_CLIENT,
+    IN_FLIGHT_PER_TARGET, LOG_LEVEL, Limits, LogLevel, PER_PREFIX, ProtectionSettings, QUERY_LOG_OCTETS,
+    QueryLogSettings, Range, Settings, TCP_CONNECTIONS, TCP_CONNECTIONS_PER_CLIENT, TCP_IDLE_SECONDS, UPSTREAM_SOCKETS,
+    UpstreamSettings, WATCH, WORKERS, parse_octets, share_of_prefix, ttl,
 };
 use std::time::Duration;
 
-/// Settles what decides no answer, but for `[upstream]`, `[protection]`, `[cookies]` and the cache's file.
+/// Settles what decides no answer, but for `[upstream]`, `[protection]`, `[cookies]`, the cache's file and the
+/// logs of queries.
 pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Settings {
     Settings {
         workers: in_range(tables.workers, WORKERS, "[server]", "workers", reading) as usize,
@@ -31,11 +32,14 @@ pub(super) fn settle<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>)
             .unwrap_or(LOG_LEVEL),
         watch: tables.watch.map_or(WATCH, |watch| watch.value),
         admin: admin::settle(tables, reading),
+        query_log: QueryLogSettings::default(),
+        dnstap: DnstapSettings::default(),
     }
 }
 
 fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSettings {
-    let max_memory = max_memory(tables.max_memory.as_ref(), reading);
+    let max_memory =
+        memory(tables.max_memory.as_ref(), (CACHE_MAX_MEMORY_OCTETS, "1024 GiB"), ("[cache]", "max_memory"), reading);
     let mut seconds = |value, range, key| in_range(value, range, "[cache]", key, reading);
     let max_ttl = seconds(tables.max_ttl, CACHE_MAX_TTL_SECONDS, "max_ttl");
     CacheSettings {
@@ -47,6 +51,9 @@ fn cache<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> CacheSet
 }
 
 fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits {
+    let query_log_memory = tables.query_log_memory.as_ref();
+    let query_log_octets =
+        memory(query_log_memory, (QUERY_LOG_OCTETS, "64 GiB"), ("[limits]", "query_log_memory"), reading);
     let mut limit = |value, range, key| in_range(value, range, "[limits]", key, reading) as usize;
     let tcp_connections = limit(tables.tcp_connections, TCP_CONNECTIONS, "tcp_connections");
     let tcp_connections_per_client =
@@ -72,6 +79,7 @@ fn limits<'t>(tables: &SettingsTables<'t>, reading: &mut Reading<'t>) -> Limits 
         ),
         in_flight_per_target: limit(tables.in_flight_per_target, IN_FLIGHT_PER_TARGET, "in_flight_per_target"),
         upstream_sockets: limit(tables.upstream_sockets, UPSTREAM_SOCKETS, "upstream_sockets"),
+        query_log_octets,
     };
     let shares = [
         (tables.tcp_connections_per_client, "client", "tcp_connections", tcp_connections_per_client, tcp_connections),
@@ -119,18 +127,22 @@ pub(super) fn in_range(value: Option<At<u64>>, range: Range, label: &str, key: &
     range.default
 }
 
-/// `[cache] max_memory` in octets.
-fn max_memory<'t>(text: Option<&Text<'t>>, reading: &mut Reading<'t>) -> u64 {
-    let range = CACHE_MAX_MEMORY_OCTETS;
+/// An amount of memory in octets, from 1 MiB to so much.
+fn memory<'t>(
+    text: Option<&Text<'t>>,
+    (range, most): (Range, &str),
+    (label, key): (&str, &str),
+    reading: &mut Reading<'t>,
+) -> u64 {
     let Some(text) = text else { return range.default };
     let problem = match parse_octets(&text.value) {
         Some(octets) if (range.min..=range.max).contains(&octets) => return octets,
         Some(_) => "is out of range",
         None => "is not an amount of memory",
     };
-    let problem = format!("`max_memory` {} {problem}", quoted(&text.value));
-    let hint = "write a whole number and B, KiB, MiB or GiB, from 1 MiB to 1024 GiB: \"64 MiB\"";
-    reading.report(reading.error(text.at, "[cache]", problem).hint(hint));
+    let problem = format!("`{key}` {} {problem}", quoted(&text.value));
+    let hint = format!("write a whole number and B, KiB, MiB or GiB, from 1 MiB to {most}: \"64 MiB\"");
+    reading.report(reading.error(text.at, label, problem).hint(hint));
     range.default
 }
 

@@ -64,6 +64,7 @@ impl<'t> Builder<'t, '_> {
                 id: table.id.as_ref().map_or_else(Box::default, |id| id.value.as_ref().into()),
                 name: table.name.as_ref().map(|name| name.value.as_ref().into()),
                 region,
+                owner_id: table.owner_id.as_ref().map(|owner| self.account_id(owner, &table.label, "owner_id")),
                 cidrs,
                 subnets,
                 clients,

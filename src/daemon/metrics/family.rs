@@ -106,6 +106,13 @@ families! {
     TARGET_STATE = Gauge "plustwo_upstream_state" ["target", "state"]
         "1 for the state that an upstream target is in, 0 for the others.";
 
+    LOG_WRITTEN = Counter "plustwo_query_log_records_total" ["log"]
+        "Lines of the query log and frames of dnstap that were written.";
+    LOG_BYTES = Counter "plustwo_query_log_bytes_total" ["log"] "Their octets.";
+    LOG_LOST = Counter "plustwo_query_log_lost_total" ["log", "reason"]
+        "Lines and frames that were lost, by reason; those lost before they were told apart under all.";
+    LOG_UP = Gauge "plustwo_query_log_up" ["log"] "Whether what is logged can be written: 1, or 0.";
+
     RELOADS = Counter "plustwo_reloads_total" ["result"] "Reloads of the configuration, by result.";
     LAST_RELOAD_SUCCESSFUL = Gauge "plustwo_last_reload_successful" [] "Whether the last reload was taken up: 1, or 0.";
     GENERATION = Gauge "plustwo_generation" [] "The number of the configuration that is served, from 1.";

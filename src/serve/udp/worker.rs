@@ -22,6 +22,7 @@ use crate::serve::counters::{AddTo, Counter, ReplySource, When, WorkerCounters};
 use crate::serve::handle::{self, LookedUp, Outcome, Reply, Scratch, Slot, Surroundings};
 use crate::serve::later::{self, Further, KeptMessage, Waiter, Waiting};
 use crate::serve::open_doors::OpenDoors;
+use crate::serve::query_log::{Logger, Noted, Record};
 use crate::serve::rate_limit::{Judgement, RateLimiter, ReplyKind};
 use crate::serve::server::Server;
 use crate::serve::wall_clock::WallClock;
@@ -122,6 +123,7 @@ struct Worker {
     work: BatchWork,
     /// What this batch has for the lanes; empty between two batches.
     orders: Orders<Waiter>,
+    logger: Logger,
     reader: Reader,
 }
 
@@ -140,11 +142,18 @@ pub struct BatchWork {
     /// Which slots of this batch wait for others, and for what if not for the very name asked; empty between two
     /// batches.
     misses: Vec<(usize, Option<handle::Miss>)>,
-    /// Replies of this batch by source; none between two batches.
-    replies: [u32; ReplySource::COUNT],
+    told: Told,
     random: SmallRng,
     /// How many replies have gone where.
     limiter: RateLimiter,
+}
+
+/// What this batch was told.
+struct Told {
+    /// Replies by source; none between two batches.
+    by_source: [u32; ReplySource::COUNT],
+    /// What each slot was told, for the query log.
+    noted: [Noted; BATCH],
 }
 
 impl Default for BatchWork {
@@ -153,7 +162,7 @@ impl Default for BatchWork {
             slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
             scratch: Scratch::default(),
             misses: Vec::with_capacity(BATCH),
-            replies: [0; ReplySource::COUNT],
+            told: Told { by_source: [0; ReplySource::COUNT], noted: [Noted::default(); BATCH] },
             // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
             // upstreams come from a CSPRNG elsewhere.
             random: SmallRng::from_os_rng(),
@@ -182,6 +191,7 @@ impl Worker {
             at_work: 0,
             work,
             orders,
+            logger: Logger::new(index),
             reader,
         };
         worker.take_up_doors()?;
@@ -331,7 +341,9 @@ impl Worker {
         let report = self.batch.send(socket);
         counters.send_failed.add(report.failed as u64);
         self.at_work = 0;
-        shared.time(&mut self.work, self.server.precisely());
+        let ended = self.server.precisely();
+        shared.time(&mut self.work, ended);
+        shared.log(&mut self.logger, &self.work, &mut self.batch, received, ended);
         received
     }
 }
@@ -381,7 +393,60 @@ impl Batched<'_> {
     /// Counts how long the replies of the batch took, now that they have left.
     #[inline]
     pub fn time(&self, work: &mut BatchWork, ended: Nanos) {
-        self.counters.latencies.take_batch(&mut work.replies, ended.since(self.began));
+        self.counters.latencies.take_batch(&mut work.told.by_source, ended.since(self.began));
+    }
+
+    /// Says what became of the batch to the query log, if there is one, now that the replies have left.
+    #[inline]
+    pub fn log(
+        &self,
+        logger: &mut Logger,
+        work: &BatchWork,
+        batch: &mut impl Datagrams,
+        received: usize,
+        ended: Nanos,
+    ) {
+        if self.server.query_log.is_on() {
+            self.log_all(logger, work, batch, received, ended);
+        }
+    }
+
+    #[inline(never)]
+    fn log_all(
+        &self,
+        logger: &mut Logger,
+        work: &BatchWork,
+        batch: &mut impl Datagrams,
+        received: usize,
+        ended: Nanos,
+    ) {
+        let (log, snapshot) = (&self.server.query_log, &self.published.snapshot);
+        let took_nanos = ended.since(self.began);
+        logger.begin(log, self.published.generation);
+        for (index, (noted, slot)) in work.told.noted.iter().zip(&work.slots[..received]).enumerate() {
+            let octets = usize::from(noted.octets);
+            let view = handle::view(slot);
+            let wanted_by = if octets > 0 { logger.wanted(snapshot.logs(view), *noted) } else { continue };
+            if wanted_by.is_none() {
+                continue;
+            }
+            let (datagram, reply) = batch.exchange(index);
+            let record = Record {
+                wanted_by,
+                noted: *noted,
+                transport: Transport::Udp,
+                door: self.door,
+                view,
+                client: datagram.client,
+                local: datagram.local,
+                received: self.began,
+                took_nanos,
+                reply: &reply[..octets],
+                query: whole(&datagram),
+            };
+            logger.push(log, record);
+        }
+        logger.hand_over(log, self.published);
     }
 
     /// Works the stages on the first `received` datagrams, at most [`BATCH`]; what others have to be asked is put into
@@ -396,6 +461,7 @@ impl Batched<'_> {
     ) {
         let snapshot = &self.published.snapshot;
         let slots = &mut work.slots[..received];
+        work.told.noted[..received].fill(Noted::default());
         let (mut view, mut queries_of_view) = (None, 0);
         let rates = snapshot.protection.rates.as_ref();
         // A bit for each slot whose client is not exempt from them.
@@ -466,7 +532,7 @@ impl Batched<'_> {
                 batch.set_reply(index, 0);
                 continue;
             }
-            self.reply(&mut work.replies, batch, index, outcome);
+            self.reply(&mut work.told, batch, index, outcome);
         }
         if !work.misses.is_empty() {
             self.order(work, batch, &around, &lookups, orders);
@@ -510,17 +576,12 @@ impl Batched<'_> {
 
     /// Takes what has been decided for a slot.
     #[inline(always)]
-    fn reply(
-        &self,
-        replies: &mut [u32; ReplySource::COUNT],
-        batch: &mut impl Datagrams,
-        index: usize,
-        outcome: Outcome,
-    ) {
+    fn reply(&self, told: &mut Told, batch: &mut impl Datagrams, index: usize, outcome: Outcome) {
         let octets = match outcome {
             Outcome::Reply(reply) => {
                 let source = count_reply(self.counters, &reply, When::AtOnce, Counter::add);
-                replies[source as usize] += 1;
+                told.by_source[source as usize] += 1;
+                told.noted[index] = Noted::new(&reply, source);
                 reply.octets
             }
             Outcome::Silent | Outcome::Miss(_) => {
@@ -564,7 +625,7 @@ impl Batched<'_> {
                 let pick = around.pick.wrapping_add(PICK_STEP.wrapping_mul(index as u32));
                 let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context, pick));
                 let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
-                self.reply(&mut work.replies, batch, index, outcome);
+                self.reply(&mut work.told, batch, index, outcome);
                 continue;
             };
             self.counters.cache_misses.increment();
