@@ -34,6 +34,8 @@ const HOMES: &[(Word, &[&str])] = &[
         Word::Prefix("hickory_"),
         &["src/dns/text.rs", "src/dns/text/", "src/forward/streams/bootstrap.rs", "src/cli/query.rs"],
     ),
+    (Word::Prefix("clap_complete"), &["src/cli/generate.rs", "src/cli/generate/"]),
+    (Word::Prefix("clap_mangen"), &["src/cli/generate.rs", "src/cli/generate/"]),
     (Word::Prefix("hyper"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
     (Word::Prefix("http_body_util"), &["src/daemon/admin.rs", "src/daemon/admin/"]),
     (Word::Keyword("notify"), &["src/daemon/watch.rs"]),

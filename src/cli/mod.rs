@@ -1,6 +1,7 @@
 //! Words and exit codes: 0 fine, 1 problems, 2 usage.
 
 mod admin;
+mod generate;
 mod query;
 
 use crate::config::{self, Severity};
@@ -39,6 +40,8 @@ enum Verb {
     Query(query::Query),
     #[command(flatten)]
     Ask(admin::Question),
+    /// Writes the man pages, and completions for bash, zsh and fish
+    Generate(generate::Generate),
 }
 
 /// Which configuration.
@@ -104,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Check(configured) => check(&configured.source()),
         Verb::Query(asked) => query::query(&asked),
         Verb::Ask(question) => admin::ask(question),
+        Verb::Generate(asked) => generate::generate(&asked),
     }
 }
 

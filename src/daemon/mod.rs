@@ -412,3 +412,38 @@ fn forward_limits(settings: &Settings, sockets_max: usize) -> ForwardLimits {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Surroundings, load};
+
+    /// The domains that the upstream of a configuration is probed at, in presentation form.
+    fn probed(text: &str) -> Vec<String> {
+        let surroundings = Surroundings {
+            read_file: &|path| Err(path.to_owned()),
+            system_nameservers: &|| Ok(Vec::new()),
+            is_own_address: &|_| false,
+        };
+        let text = format!("version = 1\n[upstream]\ntargets = [\"192.0.2.1\"]\n{text}");
+        let loaded = load("plustwo.toml", &text, &surroundings);
+        let configuration = loaded.configuration.unwrap_or_else(|| panic!("{:#?}", loaded.diagnostics));
+        upstream_domains(&configuration.model).iter().map(ToString::to_string).collect()
+    }
+
+    const VPC: &str = "[[vpc]]\nid = \"vpc-0a\"\nregion = \"ap-northeast-2\"\nlisten = [\"127.0.0.1:5300\"]\n";
+
+    #[test]
+    fn an_upstream_is_probed_where_names_of_services_are() {
+        let china = VPC.replace("vpc-0a", "vpc-0b").replace("ap-northeast-2", "cn-north-1").replace("5300", "5301");
+        let domains = probed(&(VPC.to_owned() + &china));
+        assert_eq!(domains, [".", "ap-northeast-2.amazonaws.com.", "cn-north-1.amazonaws.com.cn."]);
+    }
+
+    #[test]
+    fn what_a_rule_claims_is_not_probed_at_the_upstream() {
+        let rule = "[[resolver_rule]]\nid = \"rslvr-rr-1\"\ndomain = \"amazonaws.com\"\naction = \"forward\"\n\
+                    targets = [\"192.0.2.2\"]\nvpcs = [\"vpc-0a\"]\n";
+        assert_eq!(probed(&(VPC.to_owned() + rule)), ["."]);
+    }
+}

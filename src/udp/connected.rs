@@ -22,7 +22,7 @@ use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 use libc::{c_uint, iovec, mmsghdr};
 
 use super::segment::{self, SegmentControl};
-use super::sys::BATCH;
+use super::sys::{self, BATCH};
 
 /// Octets of one datagram to be sent at most.
 pub const SENT_OCTETS_MAX: usize = 512;
@@ -126,14 +126,8 @@ impl Outgoing {
             let messages = self.address(sent..total);
             // SAFETY: the first `messages` headers lead to live parts and controls of `memory`, as `address` left them;
             // the kernel only reads them but for each header's `msg_len`; `&mut self` means that no reference is alive.
-            let count = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    addr_of_mut!((*self.memory.as_ptr()).headers).cast(),
-                    messages as c_uint,
-                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-                )
-            };
+            let count =
+                unsafe { sys::sendmmsg(socket, addr_of_mut!((*self.memory.as_ptr()).headers).cast(), messages) };
             match usize::try_from(count) {
                 // Neither progress nor an error is nothing to wait for.
                 Ok(0) => return Ok(total - sent),

@@ -11,13 +11,12 @@
 use std::io;
 use std::mem::{offset_of, zeroed};
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of_mut, null_mut};
 
 use libc::{c_uint, iovec, mmsghdr, sockaddr_in, socklen_t};
 
 use super::segment::{self, SegmentControl};
-use super::sys::{Address, BATCH, Control, SEND_WAITS_MAX, SendReport, reply_control, wait_for_room};
+use super::sys::{self, Address, BATCH, Control, SEND_WAITS_MAX, SendReport, reply_control, wait_for_room};
 
 /// Replies that leave together; allocates nothing after construction.
 // Invariant: runs <= parts <= BATCH; the runs lead to the first `parts` parts, one after the other, each to one at least.
@@ -164,14 +163,7 @@ impl Replies {
             // SAFETY: the headers from `sent` to `runs` were written by `write_headers`: they lead to parts and controls
             // of this value, which nobody else can reach, and to what the caller vouches for. The kernel only reads
             // that, but for each header's `msg_len`.
-            let count = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.headers.as_mut_ptr().add(sent),
-                    (self.runs - sent) as c_uint,
-                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-                )
-            };
+            let count = unsafe { sys::sendmmsg(socket, self.headers.as_mut_ptr().add(sent), self.runs - sent) };
             // A call that stops half-way returns the count before the stop; the next call meets the error itself.
             match usize::try_from(count) {
                 Ok(0) => {

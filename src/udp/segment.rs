@@ -16,6 +16,8 @@ pub(super) const MESSAGE_OCTETS_MAX: usize = 65_000;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct SegmentControl {
+    /// A control message begins and ends at a multiple of a word; musl's header alone is content with less.
+    _aligned: [usize; 0],
     header: cmsghdr,
     octets: u16,
 }

@@ -27,7 +27,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::{NonNull, addr_of, addr_of_mut, null_mut};
 
 use super::replies::Replies;
-use libc::{c_int, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
+use libc::{c_int, c_long, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// The most datagrams of one system call: 64 is where the measured cost per query levels out.
 pub const BATCH: usize = 64;
@@ -320,6 +320,20 @@ pub fn send_one(socket: &UdpSocket, client: SocketAddr, local: Option<IpAddr>, o
     }
 }
 
+/// Sends messages with one system call, as sendmmsg(2) says: how many, or −1 and the reason in `errno`. The call itself,
+/// because the function of that name in musl makes one call a message.
+///
+/// # Safety
+///
+/// `messages` leads to as many headers, and these to parts and controls of the lengths they state, all alive. The kernel
+/// reads them, and writes each header's `msg_len`.
+#[inline]
+pub(super) unsafe fn sendmmsg(socket: &UdpSocket, messages: *mut mmsghdr, count: usize) -> c_long {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the caller's promise is what the call asks for.
+    unsafe { libc::syscall(libc::SYS_sendmmsg, socket.as_raw_fd(), messages, count as c_uint, flags) }
+}
+
 /// Has the kernel drop what arrives at a door's socket from now on: what is queued by then has an end.
 ///
 /// [`shut_for_receiving`] does not do that: datagrams are queued at a socket that is shut, too.
@@ -499,6 +513,8 @@ pub(super) union Address {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) union Control {
+    /// A control message begins and ends at a multiple of a word; musl's header alone is content with less.
+    _aligned: [usize; 0],
     header: cmsghdr,
     v4: Control4,
     v6: Control6,

@@ -99,8 +99,11 @@ impl Forwarder {
         }
     }
 
-    /// The world that it starts in.
+    /// The world that it starts in; none, with a loud word, where a program is not on this machine.
     pub(crate) fn world(self) -> Option<World> {
+        if self.tools().iter().any(|tool| need_tool(tool).is_none()) {
+            return None;
+        }
         match self {
             // It brings links up, and leaves alone those that are.
             Self::NetworkManager => World::with_an_uplink_that_is_down(),
@@ -108,16 +111,13 @@ impl Forwarder {
         }
     }
 
-    /// Starts it with its recipe; none, with a loud word, where it is not on this machine.
-    pub(crate) fn start(self, world: &World) -> Option<Running> {
+    /// Starts it with its recipe.
+    pub(crate) fn start(self, world: &World) -> Running {
         self.start_with(world, |_, recipe| recipe)
     }
 
     /// The same, with the files of its recipe changed: by name and text.
-    pub(crate) fn start_with(self, world: &World, change: impl Fn(&str, String) -> String) -> Option<Running> {
-        if self.tools().iter().any(|tool| need_tool(tool).is_none()) {
-            return None;
-        }
+    pub(crate) fn start_with(self, world: &World, change: impl Fn(&str, String) -> String) -> Running {
         for (file, path) in self.recipe() {
             let text = recipe(file);
             let first = text.lines().next().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Forwarder {
             run("resolvectl dns uplink 192.0.2.53");
             run("resolvectl default-route uplink yes");
         }
-        Some(Running { address: self.address(), program, _beside: beside })
+        Running { address: self.address(), program, _beside: beside }
     }
 
     /// What an init would have made: a bus, folders, users.

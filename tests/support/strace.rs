@@ -19,6 +19,9 @@ pub(crate) fn need_strace() -> Option<PathBuf> {
     Some(strace)
 }
 
+/// How long a thread may take to begin.
+const NAMED_WITHIN: Duration = Duration::from_secs(30);
+
 /// A fault that is being injected. Dropped, it is over.
 pub(crate) struct Fault {
     strace: Program,
@@ -28,8 +31,16 @@ pub(crate) struct Fault {
 impl Fault {
     /// Injects this, as strace(1) says it (`recvmmsg:error=ENOBUFS`), in all threads of this name.
     pub(crate) fn inject(strace: &PathBuf, program: &Program, thread: &str, fault: &str) -> Self {
-        let threads = threads(program, thread);
-        assert!(!threads.is_empty(), "no thread is called {thread}");
+        let until = Instant::now() + NAMED_WITHIN;
+        // A thread takes its name itself, once it runs.
+        let threads = loop {
+            let found = threads(program, thread);
+            if !found.is_empty() {
+                break found;
+            }
+            assert!(Instant::now() < until, "no thread is called {thread}");
+            std::thread::yield_now();
+        };
         let call = fault.split(':').next().expect("a system call first");
         let mut command = Command::new(strace);
         command.args(["-e", &format!("trace={call}"), "-e", "signal=none", "-e", &format!("inject={fault}")]);

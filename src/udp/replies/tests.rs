@@ -1,6 +1,7 @@
 use super::*;
 use crate::udp::sys::{REPLY_OCTETS, encode_address};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 /// From linux/udp.h.
