@@ -393,8 +393,11 @@ fn who_does_not_read_what_was_asked_for_holds_it_up_no_longer() {
         .collect();
     let (code, said, _) = served.command(&["healthcheck"]);
     assert_eq!((code, &*said), (0, "ready\n"));
-    let mut told = String::new();
-    // The first of them has been sent away by then, with a part of what there was to tell.
-    let _ = (&deaf[0]).read_to_string(&mut told);
-    assert!(told.len() < all.len(), "{} of {} octets", told.len(), all.len());
+    // Some have been sent away by then, with a part of what there was to tell.
+    let is_cut = |mut deaf: &UnixStream| {
+        let mut told = String::new();
+        let _ = deaf.read_to_string(&mut told);
+        told.len() < all.len()
+    };
+    assert!(deaf.iter().any(is_cut), "all were told all");
 }

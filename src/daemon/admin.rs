@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 /// Connections that are served at a time at each listener; others wait until one ends.
@@ -282,9 +283,16 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 // The semaphore is never closed.
                 Ok(Err(_)) => return,
                 Err(_) => {
-                    if let Some((_, leave)) = silent.pop_front() {
-                        // It may have asked meanwhile; then it is answered.
-                        let _ = leave.send(());
+                    // What has arrived by now is looked at first: it may be we who were busy.
+                    yield_now().await;
+                    yield_now().await;
+                    silent.retain(|(_, leave)| !leave.is_closed());
+                    if let Some((since, leave)) = silent.pop_front() {
+                        if since.elapsed() < SILENT_FOR {
+                            silent.push_front((since, leave));
+                        } else {
+                            let _ = leave.send(());
+                        }
                     }
                 }
             }
