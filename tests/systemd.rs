@@ -6,6 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -431,8 +433,9 @@ fn all_that_the_daemon_does_it_may_do_under_the_unit() {
         let restricted = Restricted::new(folder, &filter);
         let write = |doors: &[&str], last: u8| {
             let text = format!(
-                "version = 1\nregion = \"eu-central-1\"\n[admin]\nhttp = \"127.0.0.9:9353\"\n[cache]\n\
-                 file = \"{here}/state/replies\"\n[upstream]\ntargets = [\"tls://dns.example\"]\n\
+                "version = 1\nregion = \"eu-central-1\"\n[admin]\nhttp = \"127.0.0.9:9353\"\n\
+                 [query_log]\noutput = \"file:{here}/log/query.log\"\n\
+                 [dnstap]\noutput = \"unix:{here}/tap.sock\"\n[cache]\nfile = \"{here}/state/replies\"\n[upstream]\ntargets = [\"tls://dns.example\"]\n\
                  tls_roots = \"authority.pem\"\nbootstrap = [\"127.0.0.8:53\"]\n\
                  [[vpc]]\nid = \"vpc-0a\"\nlisten = {doors:?}\n\
                  [[resolver_rule]]\nid = \"rslvr-rr-1\"\ndomain = \"rule.example\"\naction = \"forward\"\n\
@@ -449,6 +452,10 @@ fn all_that_the_daemon_does_it_may_do_under_the_unit() {
             std::fs::write(folder.join("next"), text).expect("a file can be written");
             std::fs::rename(folder.join("next"), folder.join("plustwo.toml")).expect("it can be renamed");
         };
+        // A receiver that accepts nothing: it is connected to, and waited for.
+        let tap = UnixListener::bind(folder.join("tap.sock")).expect("a socket");
+        let anyone = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.join("tap.sock"), anyone).expect("it is ours");
         // Enough names that their table stands on huge pages.
         let zone: String = (0..100_000).map(|name| format!("n{name} 60 A 10.1.0.1\n")).collect();
         std::fs::write(folder.join("zone"), zone).expect("a file can be written");
@@ -492,6 +499,7 @@ fn all_that_the_daemon_does_it_may_do_under_the_unit() {
             write(&["127.0.0.2:53", "127.0.0.3:53"], 3);
             program.signal("HUP");
             ready("generation 3 at 2 doors");
+            program.signal("USR1");
             asks(door, "now.corp.example", 3);
             let commands: [&[&str]; 9] = [
                 &["status"],
@@ -521,6 +529,9 @@ fn all_that_the_daemon_does_it_may_do_under_the_unit() {
         assert_eq!(status.code(), Some(0), "{status}: strace -f shows the call that is not allowed\n{said}");
         assert!(!said.contains("WARN"), "{said}");
         assert!(folder.join("state/replies").exists(), "the cache was saved: {said}");
+        let logged = std::fs::read_to_string(folder.join("log/query.log")).expect("a query log");
+        assert!(logged.contains("now.corp.example."), "{logged}\n{said}");
+        assert!(tap.accept().is_ok(), "dnstap was connected");
         assert!(
             std::fs::read_dir(folder.join("state")).expect("a folder").count() > 1,
             "and the last good configuration"
@@ -541,7 +552,6 @@ const NOBODY: &str = "65534";
 impl Restricted {
     /// A user with one right, folders of its own, and all else read-only.
     fn new(folder: &Path, filter: &Path) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
         let capabilities = values("CapabilityBoundingSet").join(" ").to_lowercase().replace("cap_", "+");
         assert_eq!(capabilities, values("AmbientCapabilities").join(" ").to_lowercase().replace("cap_", "+"));
