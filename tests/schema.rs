@@ -361,9 +361,18 @@ impl Narrower {
             Some("string") if schema.get("pattern").is_none() => {
                 let Some(words) = self.words.get(kind) else { return };
                 *schema = json!({ "enum": words });
+                // `file:/var/log/x` shows what a path after `file:` looks like; any other may stand there.
+                let (paths, words): (Vec<String>, Vec<String>) =
+                    words.iter().cloned().partition(|word| word.contains(":/"));
+                let schemes: Vec<&str> = paths.iter().filter_map(|path| Some(path.split_once(':')?.0)).collect();
+                if !schemes.is_empty() {
+                    let pattern = format!("^({}):.", schemes.join("|"));
+                    *schema = json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": pattern }] });
+                    return;
+                }
                 if self.ignores_case[kind] {
                     *schema =
-                        json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": in_any_case(words) }] });
+                        json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": in_any_case(&words) }] });
                 }
             }
             Some("integer" | "number") => {
@@ -430,8 +439,8 @@ fn readme_rows() -> BTreeMap<String, (String, String)> {
         } else {
             format!("{head}.{key}")
         };
-        let marks: Vec<char> =
-            format!("{default}{meaning}").chars().filter(|mark| footnotes.contains_key(&mark.to_string())).collect();
+        let cells = format!("{default} {meaning}");
+        let marks = cells.split(|character| !is_mark(character)).filter(|mark| footnotes.contains_key(*mark));
         let plain = |cell: &str| cell.chars().filter(|character| !is_mark(*character)).collect::<String>();
         let mut meaning = plain(meaning);
         if let Some(default) =
@@ -447,7 +456,7 @@ fn readme_rows() -> BTreeMap<String, (String, String)> {
             }
         }
         for mark in marks {
-            meaning = format!("{meaning}. {}", footnotes[&mark.to_string()]);
+            meaning = format!("{meaning}. {}", footnotes[mark]);
         }
         if !meaning.is_empty() {
             rows.insert(kind, (plain(default), meaning));

@@ -35,7 +35,7 @@ struct Phase {
     reloads: (u32, u64),
 }
 
-/// Measures plustwo for `seconds` with a reload each second: at half of what it can do, and at all of it.
+/// Measures plustwo for `seconds` with a reload each second: at a quarter of what it can do, and at all of it.
 pub(crate) fn measure(tools: &Path, folder: &Path, scale: Scale, seconds: u32) -> Result<Reloads, String> {
     println!("\nreloads, {}", World::Large.title(scale));
     let files = Files::write(World::Large, scale, &folder.join("worlds").join(World::Large.name()))?;
@@ -48,7 +48,7 @@ pub(crate) fn measure(tools: &Path, folder: &Path, scale: Scale, seconds: u32) -
     let before = server.memory();
     let fastest = ask(CALM).run(&server, Core::Other, None)?.rate;
     let mut phases = Vec::new();
-    for (title, rate) in [("half of the rate", Some(fastest / 2.0)), ("as fast as it goes", None)] {
+    for (title, rate) in [("a quarter of the rate", Some(fastest / 4.0)), ("as fast as it goes", None)] {
         let both = |length: Duration| -> Result<(Reading, Reading), String> {
             let generator = ask(length);
             let whole_seconds = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
