@@ -310,6 +310,23 @@ fn every_way_of_answering_has_its_line() {
 }
 
 #[test]
+fn a_cookie_without_a_question_has_one_line_however_it_comes() {
+    let mut site = Site::new();
+    let program = site.serve(TO_FILE);
+    let [door, ..] = site.doors;
+    // With a server cookie that is not ours.
+    let head = [0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 28, 0, 10, 0, 24];
+    let query = [&head[..], &[1; 24]].concat();
+    ask::over_udp(LOOPBACK, door, &query).expect("a reply over UDP");
+    ask::over_tcp(LOOPBACK, door, &query).expect("a reply over TCP");
+    for line in site.lines("query.log", 2) {
+        assert_eq!((&line["rcode"], &line["vpc_id"]), (&json!("BADCOOKIE"), &json!("vpc-a")), "{line:#?}");
+        assert_eq!(line["query_name"], "");
+    }
+    drop(program);
+}
+
+#[test]
 fn the_commands_of_the_page_read_it() {
     let Some(_) = need_tool("jq") else { return };
     let mut site = Site::new();

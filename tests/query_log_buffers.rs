@@ -16,10 +16,12 @@ use plustwo::serve::later::Waiter;
 use plustwo::serve::query_log::{Logger, Pending, SNAPSHOTS_MAX, Selection, Selections};
 use plustwo::serve::server::Server;
 use plustwo::serve::udp::worker::{BatchWork, Batched, Datagrams};
+use plustwo::snapshot::publish::Published;
 use plustwo::snapshot::{DoorIndex, Logs};
 use plustwo::udp::sys::{REPLY_OCTETS, Received};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
@@ -85,10 +87,15 @@ impl Worker {
 
     /// Answers and logs a batch.
     fn answer(&mut self, batch: &mut Memory) {
+        let published = self.server.publisher.current();
+        self.answer_with(batch, &published);
+    }
+
+    /// Answers and logs a batch with this snapshot.
+    fn answer_with(&mut self, batch: &mut Memory, published: &Arc<Published>) {
         let Self { server, work, orders, logger } = self;
-        let published = server.publisher.current();
         let (counters, began) = (&server.counters[0], server.precisely());
-        let batched = Batched { server, published: &published, counters, door: DoorIndex(0), began };
+        let batched = Batched { server, published, counters, door: DoorIndex(0), began };
         let received = batch.messages.len();
         batched.answer(work, batch, received, orders);
         let ended = server.precisely();
@@ -173,19 +180,23 @@ fn queries_of_other_vpcs_and_of_none_are_not_copied() {
 
 #[test]
 fn a_full_buffer_costs_whole_batches_which_are_counted() {
+    const BATCHES: u64 = 1000;
     let mut worker = Worker::new(&model(LoggedVpcs::All));
     let log = &worker.server.query_log;
-    // Two batches and a little.
-    let (mut taken, octets_max) = (Pending::with_room(1 << 16), 1100 * (log.buffers() + 1));
-    log.start(EVERYTHING, octets_max);
+    // As little as there is: room for one batch of the longest, which is many of these.
+    let octets_each = log.octets_each(0);
+    let mut taken = Pending::with_room(octets_each);
+    log.start(EVERYTHING, 0);
     let mut batch = Memory::new(messages());
-    for _ in 0..5 {
+    for _ in 0..BATCHES {
         worker.answer(&mut batch);
     }
     let written = worker.taken(&mut taken).len() as u64;
     assert_eq!(written % 4, 0);
-    assert!(taken.octets() <= octets_max && written > 0, "{written}");
-    assert_eq!(written + worker.server.query_log.lost(), 5 * 4);
+    assert!(taken.octets() <= octets_each && written > 0, "{written}");
+    let lost = worker.server.query_log.lost();
+    assert!(lost > 0);
+    assert_eq!(written + lost, BATCHES * 4);
 }
 
 #[test]
@@ -205,6 +216,26 @@ fn each_record_comes_with_the_snapshot_that_it_is_of_and_few_snapshots_wait() {
     assert!(worker.server.publisher.sweep() >= SNAPSHOTS_MAX, "they are held");
     taken.clear();
     assert_eq!(worker.server.publisher.sweep(), 0);
+}
+
+#[test]
+fn snapshots_that_take_turns_count_once() {
+    let mut worker = Worker::new(&model(LoggedVpcs::All));
+    worker.server.query_log.start(EVERYTHING, 1 << 20);
+    let old = worker.server.publisher.current();
+    worker.server.publisher.publish(worlds::snapshot(&model(LoggedVpcs::All)));
+    let new = worker.server.publisher.current();
+    let (mut batch, mut taken) = (Memory::new(messages()), Pending::with_room(1 << 16));
+    let rounds = SNAPSHOTS_MAX + 2;
+    for _ in 0..rounds {
+        for published in [&old, &new] {
+            worker.answer_with(&mut batch, published);
+        }
+    }
+    worker.server.query_log.take(0, &mut taken);
+    let generations: Vec<u64> = taken.records().map(|(published, _)| published.generation.0).collect();
+    assert_eq!(generations, [[1; 4], [2; 4]].as_flattened().repeat(rounds));
+    assert_eq!(worker.server.query_log.lost(), 0);
 }
 
 #[test]

@@ -36,6 +36,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Octets of lines or frames that are handed over at a time.
 const CHUNK_OCTETS: usize = 64 << 10;
+/// How long what is to be logged waits for the thread to open where it goes, unless the thread is held up.
+const OPEN_WITHIN: Duration = Duration::from_millis(200);
 /// How long stopping waits for the thread: a disk that hangs, or a reader of stdout that stands still, must not keep the
 /// daemon from ending.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -61,8 +63,8 @@ pub(super) struct LogCounts {
 
 /// What the thread is told.
 enum Order {
-    /// Write there from now on.
-    Settings(Box<(QueryLogSettings, DnstapSettings)>),
+    /// Write there from now on, and say once that can be.
+    Settings(Box<(QueryLogSettings, DnstapSettings)>, Sender<()>),
     /// Files have been moved: open them anew.
     Reopen,
     /// Write what is left, say so, and end.
@@ -101,8 +103,11 @@ impl QueryLogWriter {
         if !is_on {
             self.server.query_log.stop();
         }
-        self.tell(Order::Settings(Box::new((query_log.clone(), dnstap.clone()))));
+        let (opened, is_open) = channel();
+        self.tell(Order::Settings(Box::new((query_log.clone(), dnstap.clone())), opened));
         if is_on {
+            // What is said for a log that the thread does not have yet would be passed over.
+            let _ = is_open.recv_timeout(OPEN_WITHIN);
             self.server.query_log.start(selections, self.octets_max);
         }
     }
@@ -212,9 +217,13 @@ impl Writer {
             };
             match order {
                 Err(RecvTimeoutError::Timeout) => is_behind = self.take_all(),
-                Ok(Order::Settings(settings)) => {
+                Ok(Order::Settings(settings, opened)) => {
+                    let (query_log, dnstap) = *settings;
+                    self.open_new(&query_log, &dnstap);
+                    // Nobody waits any more where it took too long.
+                    let _ = opened.send(());
                     self.take_all();
-                    self.take_up(settings.0, settings.1);
+                    self.take_up(query_log, dnstap);
                 }
                 Ok(Order::Reopen) => {
                     if let Some(Lines { output: Output::File(file), .. }) = &mut self.query_log {
@@ -229,6 +238,13 @@ impl Writer {
         self.take_up(QueryLogSettings::default(), DnstapSettings::default());
         // Nobody waits any more where it took too long.
         done.map(|done| done.send(()));
+    }
+
+    /// Opens what other settings want and was off; what is on stays as it is, for what was left for it.
+    fn open_new(&mut self, query_log: &QueryLogSettings, dnstap: &DnstapSettings) {
+        let query_log = self.query_log.as_ref().map_or(query_log, |lines| &lines.settings).clone();
+        let dnstap = self.dnstap.as_ref().map_or(dnstap, |frames| &frames.settings).clone();
+        self.take_up(query_log, dnstap);
     }
 
     /// Opens and closes what other settings want.
@@ -275,9 +291,11 @@ impl Writer {
             tracing::error!("writing the query log panicked, and goes on; this is a bug, please report it");
             self.taken = Pending::with_room(self.room);
             if let Some(lines) = &mut self.query_log {
+                self.counts.query_log.lost(lines.count, Loss::OutputFailed);
                 (lines.out, lines.count) = (String::new(), 0);
             }
             if let Some(frames) = &mut self.dnstap {
+                self.counts.dnstap.lost(frames.count, Loss::OutputFailed);
                 (frames.out, frames.count) = (Vec::new(), 0);
             }
             false
@@ -327,9 +345,8 @@ impl Writer {
             && record.wanted_by.has(Logs::QUERY_LOG)
             && is_named(&lines.settings.filter.names, name)
         {
-            let reply = message.as_ref().map_err(|_| record.reply);
             let question = question.zip(name);
-            lines.push(snapshot, record, question, reply, received.as_secs());
+            lines.push(snapshot, record, question, message.as_ref().ok(), received.as_secs());
             if lines.out.len() >= CHUNK_OCTETS {
                 lines.hand_over(&self.counts.query_log);
             }
@@ -371,7 +388,7 @@ impl Lines {
         snapshot: &Snapshot,
         record: &Record<'_>,
         question: Option<(Question<'_>, &FoldedName)>,
-        reply: Result<&Message<'_>, &[u8]>,
+        reply: Option<&Message<'_>>,
         received_at: u64,
     ) {
         let names = &snapshot.log_names;
@@ -391,6 +408,7 @@ impl Lines {
             transport: record.transport,
             instance: vpc.and_then(|vpc| vpc.instances.get(&record.client.ip())).map(|id| &**id),
             resolver_endpoint: inbound_endpoint,
+            rcode: record.noted.rcode(),
             source: ReplySource::NAMED[source as usize].1,
             refusal: refusal.map(|refusal| Refusal::NAMED[refusal as usize].1),
             zone,

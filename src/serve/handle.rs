@@ -44,8 +44,8 @@ pub struct Slot {
 enum State {
     Malformed(Malformed),
     NoView(NoView),
-    /// There is no question, only a cookie.
-    CookieAlone,
+    /// There is no question, only a cookie; with the view of who asks.
+    CookieAlone(ViewIndex),
     /// Too many replies go to the client's prefix.
     Limited(Judgement),
     Located {
@@ -219,7 +219,7 @@ fn begin_malformed(
     }
     match snapshot.view_for(door, client) {
         Err(no_view) => State::NoView(no_view),
-        Ok(_) => State::CookieAlone,
+        Ok(view) => State::CookieAlone(view),
     }
 }
 
@@ -252,7 +252,7 @@ pub fn reply_kind(slot: &Slot) -> Option<ReplyKind> {
         return None;
     }
     match slot.state {
-        State::Located { .. } | State::CookieAlone => Some(ReplyKind::Answer),
+        State::Located { .. } | State::CookieAlone(_) => Some(ReplyKind::Answer),
         State::NoView(_) => Some(ReplyKind::Error),
         State::Malformed(malformed) => malformed.reply().map(|_| ReplyKind::Error),
         State::Limited(_) => None,
@@ -271,7 +271,7 @@ pub fn limit(slot: &mut Slot, judgement: Judgement) {
 #[inline]
 pub fn view(slot: &Slot) -> Option<ViewIndex> {
     match slot.state {
-        State::Located { view, .. } => Some(view),
+        State::Located { view, .. } | State::CookieAlone(view) => Some(view),
         _ => None,
     }
 }
@@ -355,7 +355,7 @@ pub fn complete(
         State::Malformed(malformed) => return reply_to_malformed(malformed, message, out),
         State::NoView(NoView::NotAllowed) => return refuse(query, around, message, out, Refusal::NotAllowed),
         State::NoView(NoView::Unclaimed) => return refuse(query, around, message, out, Refusal::Unclaimed),
-        State::CookieAlone => return reply_with_cookie_alone(query, around, message, out),
+        State::CookieAlone(_) => return reply_with_cookie_alone(query, around, message, out),
         State::Limited(Judgement::Slip) => return slip(query, around, message, out),
         State::Limited(_) => return Outcome::Dropped,
         State::Located { view, located } => (view, located),

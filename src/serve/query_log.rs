@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 /// Snapshots that the records of one buffer may be of; records of one more are lost. A writer that is stuck must not keep
 /// every snapshot of an operator who edits on.
-pub const SNAPSHOTS_MAX: usize = 4;
+pub const SNAPSHOTS_MAX: usize = 8;
 /// How often a buffer is tried before its worker goes on.
 const TRIES: usize = 32;
 /// What a worker can stage: a batch of the longest queries and replies.
@@ -126,6 +126,11 @@ impl Noted {
         ReplySource::NAMED[usize::from(self.source)].0
     }
 
+    /// Its rcode, of which a header has only the low bits.
+    pub fn rcode(self) -> Rcode {
+        Rcode(self.rcode)
+    }
+
     /// Why it refuses, if it does.
     pub fn refusal(self) -> Option<Refusal> {
         Refusal::NAMED.get(usize::from(self.refusal)).map(|(refusal, _)| *refusal)
@@ -160,7 +165,7 @@ impl QueryLog {
     }
 
     /// Logs this from each thread's next batch on. What waits for the writer takes so many octets at most, over all
-    /// threads, and as many as one thread's again while the writer is at work.
+    /// threads, with as many as one thread's while the writer is at work; more only where a batch needs it.
     pub fn start(&self, selections: Selections, octets_max: usize) {
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let each = self.octets_each(octets_max);
@@ -192,9 +197,10 @@ impl QueryLog {
         self.state.store(((number + 1) << 1) | on, Ordering::Release);
     }
 
-    /// Octets that one buffer holds where all hold so many: as many again are the writer's.
+    /// Octets that one buffer holds where all hold so many: as many again are the writer's. One that could not take a
+    /// whole batch would lose every one, so it holds that in any case.
     pub fn octets_each(&self, octets_max: usize) -> usize {
-        octets_max / (self.buffers.len() + 1)
+        (octets_max / (self.buffers.len() + 1)).max(STAGED_OCTETS)
     }
 
     /// How many buffers there are.
@@ -234,8 +240,7 @@ impl QueryLog {
             buffer.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        record.write(&mut pending.octets);
-        pending.end();
+        record.write(&mut pending.octets, published.generation);
     }
 }
 
@@ -265,8 +270,9 @@ struct LogBuffer {
 #[derive(Default)]
 pub struct Pending {
     octets: Vec<u8>,
-    /// Each with the octet at which its records end.
-    of_snapshots: Vec<(Arc<Published>, usize)>,
+    /// Each once, and each with a tag of its own: after a reload, threads go over to the new one at different times, so
+    /// that records of two take turns.
+    of_snapshots: Vec<Arc<Published>>,
 }
 
 impl Pending {
@@ -282,11 +288,9 @@ impl Pending {
 
     /// Each record with the snapshot that it is of, in the order in which they were staged.
     pub fn records(&self) -> impl Iterator<Item = (&Arc<Published>, Record<'_>)> {
-        let mut from = 0;
-        self.of_snapshots.iter().flat_map(move |(published, end)| {
-            let octets = self.octets.get(from..*end).unwrap_or_default();
-            from = *end;
-            Record::read_all(octets).map(move |record| (published, record))
+        Record::read_all(&self.octets).filter_map(|(tag, record)| {
+            let published = self.of_snapshots.iter().find(|published| record::tag(published.generation) == tag)?;
+            Some((published, record))
         })
     }
 
@@ -301,23 +305,17 @@ impl Pending {
         self.of_snapshots.clear();
     }
 
-    /// Records of this snapshot follow; false where there are too many others.
+    /// Records of this snapshot follow; false where there are too many others, or one whose records look the same.
     fn begin(&mut self, published: &Arc<Published>) -> bool {
-        if self.of_snapshots.last().is_some_and(|(last, _)| last.generation == published.generation) {
-            return true;
+        let tag = record::tag(published.generation);
+        if let Some(of_tag) = self.of_snapshots.iter().find(|other| record::tag(other.generation) == tag) {
+            return of_tag.generation == published.generation;
         }
         let has_room = self.of_snapshots.len() < SNAPSHOTS_MAX.min(self.of_snapshots.capacity());
         if has_room {
-            self.of_snapshots.push((Arc::clone(published), self.octets.len()));
+            self.of_snapshots.push(Arc::clone(published));
         }
         has_room
-    }
-
-    /// That was all of them for now.
-    fn end(&mut self) {
-        if let Some((_, end)) = self.of_snapshots.last_mut() {
-            *end = self.octets.len();
-        }
     }
 }
 
@@ -347,7 +345,6 @@ impl LogBuffer {
                 return self.lose(staged);
             }
             pending.octets.extend_from_slice(&staged.octets);
-            pending.end();
             staged.octets.clear();
             staged.records = 0;
             return;
@@ -436,7 +433,7 @@ impl Logger {
         })
     }
 
-    /// Stages a record; its query is left out where nobody wants it.
+    /// Stages a record of the snapshot that was begun with; its query is left out where nobody wants it.
     #[inline]
     pub fn push(&mut self, log: &QueryLog, record: Record<'_>) {
         let is_query_wanted = self.selections.wants_queries || record.noted.source() == ReplySource::Malformed;
@@ -445,7 +442,8 @@ impl Logger {
             log.buffers[self.buffer].lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        record.write(&mut self.staged.octets);
+        let Some(generation) = self.staged.generation else { return };
+        record.write(&mut self.staged.octets, generation);
         self.staged.records += 1;
     }
 

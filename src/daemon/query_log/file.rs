@@ -5,8 +5,8 @@ use super::counts::{Loss, OutputCounts};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often what failed is tried again, and how often it is looked whether the path still leads to the file.
@@ -52,6 +52,8 @@ impl FileOutput {
         (self.retry_at, self.is_torn) = (None, false);
         match opened {
             Ok(file) => {
+                // As a crash leaves it, or a disk that was full.
+                self.is_torn = self.path.as_ref().is_some_and(|path| ends_mid_line(path, &file));
                 self.file = Some(file);
                 counts.set_up(true);
             }
@@ -149,8 +151,19 @@ impl FileOutput {
     }
 
     fn called(&self) -> std::path::Display<'_> {
-        self.path.as_deref().unwrap_or_else(|| std::path::Path::new("stdout")).display()
+        self.path.as_deref().unwrap_or_else(|| Path::new("stdout")).display()
     }
+}
+
+/// Whether a file that stands there ends in the middle of a line; one that cannot be read does not.
+fn ends_mid_line(path: &Path, file: &File) -> bool {
+    let is_file = |metadata: &Metadata| metadata.is_file();
+    let Some(last_at) = file.metadata().ok().filter(is_file).and_then(|metadata| metadata.len().checked_sub(1)) else {
+        return false;
+    };
+    // What lines are added to cannot be read.
+    let mut last = [b'\n'];
+    File::open(path).and_then(|file| file.read_exact_at(&mut last, last_at)).is_ok() && last != [b'\n']
 }
 
 fn count_lines(octets: &[u8]) -> u64 {
@@ -230,5 +243,19 @@ mod tests {
         output.is_torn = true;
         output.write(b"last\n", 1, &told);
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "whole\nnext\n\nlast\n");
+    }
+
+    #[test]
+    fn a_line_that_a_crash_has_cut_off_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (path, told) = (folder.path().join("log"), OutputCounts::default());
+        for (before, after) in [("whole\nbegun", "whole\nbegun\nnext\n"), ("whole\n", "whole\nnext\n"), ("", "next\n")]
+        {
+            std::fs::write(&path, before).expect("a file can be written");
+            let mut output = FileOutput::open(Some(path.clone()), &told);
+            output.write(b"next\n", 1, &told);
+            assert_eq!(std::fs::read_to_string(&path).expect("it is there"), after);
+        }
+        assert_eq!(counts(&told), (3, 0, Some(true)));
     }
 }

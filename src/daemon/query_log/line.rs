@@ -36,6 +36,8 @@ pub(super) struct LoggedQuery<'l> {
     pub(super) instance: Option<&'l str>,
     /// The inbound endpoint that the query came in by.
     pub(super) resolver_endpoint: Option<&'l str>,
+    /// The rcode of the reply.
+    pub(super) rcode: Rcode,
     /// Where the reply came from, in the words of the metrics.
     pub(super) source: &'l str,
     /// Why it refuses, in the words of the metrics.
@@ -82,12 +84,12 @@ impl<'m> Question<'m> {
 }
 
 /// Writes the line of a query, its newline included: with what the reply says where it is a whole message, else with the
-/// question, if there is one, and with the rcode alone.
+/// question, if there is one.
 pub(super) fn write_line(
     out: &mut String,
     query: &LoggedQuery<'_>,
     question: Option<Question<'_>>,
-    reply: Result<&Message<'_>, &[u8]>,
+    reply: Option<&Message<'_>>,
 ) {
     out.push_str("{\"version\":\"");
     out.push_str(VERSION);
@@ -104,12 +106,8 @@ pub(super) fn write_line(
         }
         None => out.push_str(",\"query_name\":\"\",\"query_type\":\"\",\"query_class\":\"\""),
     }
-    let rcode = match reply {
-        Ok(message) => message.rcode(),
-        Err(octets) => Rcode(octets.get(3).map_or(0, |flags| (flags & 0x0f).into())),
-    };
-    put(out, format_args!(",\"rcode\":\"{rcode}\",\"answers\":["));
-    if let Ok(message) = reply {
+    put(out, format_args!(",\"rcode\":\"{}\",\"answers\":[", query.rcode));
+    if let Some(message) = reply {
         push_answers(out, message);
     }
     // The port is a string there, and a number nowhere.
@@ -137,10 +135,7 @@ pub(super) fn write_line(
         put(out, format_args!(",\"plustwo_door\":\"{door}\""));
     }
     text(out, "plustwo_ingress", query.ingress);
-    let is_truncated = match reply {
-        Ok(message) => message.truncated(),
-        Err(_) => false,
-    };
+    let is_truncated = reply.is_some_and(Message::truncated);
     let micros = query.took_nanos / 1000;
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
     put(
@@ -293,6 +288,7 @@ mod tests {
             transport: Transport::Udp,
             instance: None,
             resolver_endpoint: None,
+            rcode: Rcode::NOERROR,
             source: "hosted_zone",
             refusal: None,
             zone: Some("Z0"),
@@ -318,7 +314,8 @@ mod tests {
     fn line(query: &LoggedQuery<'_>, reply: &[u8]) -> String {
         let mut out = String::new();
         let message = Message::parse(reply).expect("it is sound");
-        write_line(&mut out, query, Some(Question::of(&message)), Ok(&message));
+        let query = LoggedQuery { rcode: message.rcode(), ..*query };
+        write_line(&mut out, &query, Some(Question::of(&message)), Some(&message));
         let value: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
         assert!(value.is_object() && out.ends_with("}\n") && out.matches('\n').count() == 1, "{out}");
         out
@@ -402,27 +399,30 @@ mod tests {
 
     #[test]
     fn a_query_that_cannot_be_read_has_a_line_without_a_question_or_with_what_can_be_read_of_it() {
-        let refused = LoggedQuery { vpc_id: "", region: "", source: "malformed", zone: None, ..query() };
+        let rcode = Rcode::FORMERR;
+        let refused = LoggedQuery { vpc_id: "", region: "", rcode, source: "malformed", zone: None, ..query() };
         // Two questions, of which the first is whole.
         let two = b"\x00\x07\x01\x00\x00\x02\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x1c\x00\x01\x01b";
         // A name that is a pointer, one that is cut off, no question, and no header.
         let none: [&[u8]; 4] =
             [b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", &two[..14], &[0; 12], b""];
-        let reply = [0, 7, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];
-        let line = |octets: &[u8]| {
+        let line = |refused: &LoggedQuery<'_>, octets: &[u8]| {
             let mut out = String::new();
-            write_line(&mut out, &refused, Question::first(octets), Err(&reply));
+            write_line(&mut out, refused, Question::first(octets), None);
             serde_json::from_str::<serde_json::Value>(&out).expect("it is JSON")
         };
-        let found = line(two);
+        let found = line(&refused, two);
         assert_eq!((&found["query_name"], &found["query_type"]), (&"a.".into(), &"AAAA".into()));
         for octets in none {
-            let found = line(octets);
+            let found = line(&refused, octets);
             for key in ["query_name", "query_type", "query_class", "vpc_id", "region"] {
                 assert_eq!(found[key], "", "{octets:?}");
             }
             assert_eq!((&found["rcode"], &found["answers"]), (&"FORMERR".into(), &serde_json::json!([])));
         }
+        // One that no header has room for.
+        let found = line(&LoggedQuery { rcode: Rcode::BADCOOKIE, ..refused }, &[0; 12]);
+        assert_eq!(found["rcode"], "BADCOOKIE");
     }
 
     proptest! {
@@ -442,8 +442,8 @@ mod tests {
             for octets in [octets, changed] {
                 let mut out = String::new();
                 match Message::parse(&octets) {
-                    Ok(message) => write_line(&mut out, &query(), Some(Question::of(&message)), Ok(&message)),
-                    Err(_) => write_line(&mut out, &query(), Question::first(&octets), Err(&octets)),
+                    Ok(message) => write_line(&mut out, &query(), Some(Question::of(&message)), Some(&message)),
+                    Err(_) => write_line(&mut out, &query(), Question::first(&octets), None),
                 }
                 let line = out.strip_suffix('\n').expect("a line ends");
                 prop_assert!(line.bytes().all(|octet| (0x20..0x7f).contains(&octet)), "{line:?}");

@@ -16,8 +16,10 @@ pub(super) const WAITING_OCTETS_MAX: usize = 4 << 20;
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long a receiver of frame streams may take to accept what it is offered.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(5);
-/// How long each step of ending a connection may take.
-const END_WITHIN: Duration = Duration::from_millis(500);
+/// How long ending a connection may take in all: a reader that takes a little now and then must not hold up the thread.
+const END_WITHIN: Duration = Duration::from_secs(1);
+/// How often a reader is tried meanwhile.
+const END_TRY_EVERY: Duration = Duration::from_millis(1);
 
 /// What is said before and after what is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,27 +159,23 @@ impl SocketOutput {
         }
     }
 
-    /// Sends what waits and takes leave, each step for a little while at most.
+    /// Sends what waits and takes leave, for a little while at most.
     pub(super) fn end(mut self, counts: &OutputCounts) {
-        let _ = self.go_on(counts);
-        let is_accepted = |connection: &Connection| connection.accept_until.is_none();
-        if let Some(mut connection) = self.connection.take().filter(is_accepted)
-            && connection.wait_for_each_step().is_ok()
+        let until = Instant::now() + END_WITHIN;
+        let mut works = self.go_on(counts).is_ok();
+        let is_accepted = self.connection.as_ref().is_some_and(|connection| connection.accept_until.is_none());
+        while works && is_accepted && !self.waiting.is_empty() && Instant::now() < until {
+            std::thread::sleep(END_TRY_EVERY);
+            works = self.go_on(counts).is_ok();
+        }
+        if works
+            && is_accepted
+            && self.waiting.is_empty()
+            && self.framing == Framing::FrameStream
+            && let Some(mut connection) = self.connection.take()
         {
-            let mut sent = connection.sent;
-            while let Some(chunk) = self.waiting.front() {
-                if connection.stream.write_all(&chunk.octets[sent..]).is_err() {
-                    break;
-                }
-                counts.wrote(chunk.count, chunk.octets.len());
-                sent = 0;
-                self.waiting.pop_front();
-            }
-            if self.waiting.is_empty() && self.framing == Framing::FrameStream {
-                let said = connection.stream.write_all(&frame_stream::control(Control::Stop));
-                // FINISH says that all has been read: the receiver closes then, or says nothing.
-                let _ = said.and_then(|()| connection.stream.read(&mut [0; 64]));
-            }
+            // All has been sent; whether the receiver says so is its affair.
+            let _ = connection.take_leave(until);
         }
         counts.lost(self.waiting.iter().map(|chunk| chunk.count).sum(), Loss::OutputFailed);
     }
@@ -206,10 +204,18 @@ impl Connection {
         }
     }
 
-    fn wait_for_each_step(&self) -> io::Result<()> {
+    /// Says STOP, and waits for FINISH.
+    fn take_leave(&mut self, until: Instant) -> io::Result<()> {
+        let left = || match until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::Error::from(ErrorKind::TimedOut)),
+            left => Ok(Some(left)),
+        };
         self.stream.set_nonblocking(false)?;
-        self.stream.set_write_timeout(Some(END_WITHIN))?;
-        self.stream.set_read_timeout(Some(END_WITHIN))
+        self.stream.set_write_timeout(left()?)?;
+        self.stream.write_all(&frame_stream::control(Control::Stop))?;
+        // FINISH says that all has been read: the receiver closes then, or says nothing.
+        self.stream.set_read_timeout(left()?)?;
+        self.stream.read(&mut [0; 64]).map(drop)
     }
 }
 
@@ -266,6 +272,33 @@ mod tests {
         let read = read.join().expect("it does not panic");
         assert_eq!(read, told.written());
         assert_eq!(given, told.written() + lost(&told).iter().sum::<u64>());
+    }
+
+    #[test]
+    fn a_reader_that_takes_a_little_now_and_then_does_not_hold_up_the_end() {
+        const CHUNKS: u64 = 60;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (path, told) = (folder.path().join("socket"), OutputCounts::default());
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let mut output = SocketOutput::open(path, Framing::Lines, &told);
+        let chunk = "0123456\n".repeat(8192);
+        for _ in 0..CHUNKS {
+            output.write(chunk.as_bytes(), 8192, &told);
+        }
+        let mut reader = listener.accept().expect("a connection").0;
+        let read = std::thread::spawn(move || {
+            // All of it would take three seconds.
+            let mut octets = [0; 32 << 10];
+            while reader.read(&mut octets).is_ok_and(|count| count > 0) {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+        });
+        let began = Instant::now();
+        output.end(&told);
+        assert!(began.elapsed() < 2 * END_WITHIN, "{:?}", began.elapsed());
+        assert!(told.lost_because(Loss::OutputFailed) > 0);
+        assert_eq!(told.written() + lost(&told).iter().sum::<u64>(), CHUNKS * 8192);
+        read.join().expect("it does not panic");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::dns::reply::Transport;
 use crate::forward::Nanos;
 use crate::serve::arrival::Arrival;
 use crate::serve::counters::ReplySource;
-use crate::snapshot::publish::Published;
+use crate::snapshot::publish::{Generation, Published};
 use crate::snapshot::{DoorIndex, Logs, ViewIndex};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -44,8 +44,16 @@ const IS_TCP: u8 = 1;
 const CLIENT_IS_IPV6: u8 = 2;
 const HAS_LOCAL: u8 = 4;
 const LOCAL_IS_IPV6: u8 = 8;
+/// Those from here on are the tag.
+const TAG_AT: u32 = 4;
 /// What stands where there is no view.
 const NO_VIEW: u32 = u32::MAX;
+
+/// What records of this generation carry, to be found by among the few that a buffer has.
+#[inline]
+pub(super) fn tag(generation: Generation) -> u8 {
+    generation.0 as u8 & (u8::MAX >> TAG_AT)
+}
 
 impl<'r> Record<'r> {
     /// That of a query, whose view is looked for again, and its reply; no log wants it yet.
@@ -73,12 +81,12 @@ impl<'r> Record<'r> {
         HEAD_OCTETS + self.reply.len() + self.query.len()
     }
 
-    /// Writes it behind others.
+    /// Writes it behind others, as one of this generation.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, generation: Generation) {
         let (client, client_is_ipv6) = address_octets(self.client.ip());
         let (local, local_is_ipv6) = self.local.map_or(([0; 16], false), address_octets);
-        let mut flags = if self.transport == Transport::Tcp { IS_TCP } else { 0 };
+        let mut flags = tag(generation) << TAG_AT | if self.transport == Transport::Tcp { IS_TCP } else { 0 };
         for (is_set, bit) in
             [(client_is_ipv6, CLIENT_IS_IPV6), (self.local.is_some(), HAS_LOCAL), (local_is_ipv6, LOCAL_IS_IPV6)]
         {
@@ -103,8 +111,8 @@ impl<'r> Record<'r> {
         out.extend_from_slice(self.query);
     }
 
-    /// The records in octets that [`Self::write`] wrote, in order.
-    pub(super) fn read_all(mut octets: &'r [u8]) -> impl Iterator<Item = Self> {
+    /// The records in octets that [`Self::write`] wrote, in order, each with its [`tag`].
+    pub(super) fn read_all(mut octets: &'r [u8]) -> impl Iterator<Item = (u8, Self)> {
         std::iter::from_fn(move || {
             let (head, _) = octets.split_first_chunk::<HEAD_OCTETS>()?;
             let (record, rest) = octets.split_at_checked(word(head, 0) as usize)?;
@@ -113,7 +121,7 @@ impl<'r> Record<'r> {
         })
     }
 
-    fn read(head: &[u8; HEAD_OCTETS], messages: &'r [u8]) -> Option<Self> {
+    fn read(head: &[u8; HEAD_OCTETS], messages: &'r [u8]) -> Option<(u8, Self)> {
         let (reply, query) = messages.split_at_checked(word(head, 4) as usize)?;
         let [wanted_by, flags, source, refusal] = [head[8], head[9], head[10], head[11]];
         let half = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
@@ -124,7 +132,7 @@ impl<'r> Record<'r> {
         if usize::from(source) >= ReplySource::COUNT {
             return None;
         }
-        Some(Self {
+        let record = Self {
             wanted_by: Logs::from_bits(wanted_by),
             noted: Noted { octets: 0, rcode: half(12), source, refusal },
             transport: if has(IS_TCP) { Transport::Tcp } else { Transport::Udp },
@@ -136,7 +144,8 @@ impl<'r> Record<'r> {
             took_nanos: long(head, 32),
             reply,
             query,
-        })
+        };
+        Some((flags >> TAG_AT, record))
     }
 }
 

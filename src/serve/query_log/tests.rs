@@ -30,14 +30,14 @@ fn a_record_is_read_as_it_was_written() {
                     reply: &[1; 300],
                     query: if number > 0 { b"query" } else { b"" },
                 };
-                record.write(&mut octets);
-                written.push(format!("{:?}", Record { noted: Noted { octets: 0, ..record.noted }, ..record }));
+                record.write(&mut octets, Generation(16 + 15));
+                written.push(format!("{:?}", (15, Record { noted: Noted { octets: 0, ..record.noted }, ..record })));
             }
         }
     }
     let read: Vec<String> = Record::read_all(&octets).map(|record| format!("{record:?}")).collect();
     assert_eq!(read, written);
-    let first = Record::read_all(&octets).next().expect("a record");
+    let (_, first) = Record::read_all(&octets).next().expect("a record");
     assert_eq!((first.noted.source(), first.noted.refusal()), (ReplySource::Refused, Some(Refusal::RoundLimit)));
     // What is cut off is no record.
     assert_eq!(Record::read_all(&octets[..first.octets() - 1]).count(), 0);
@@ -61,8 +61,8 @@ fn an_address_that_is_mapped_is_logged_as_what_it_is() {
         query: b"",
     };
     let mut octets = Vec::new();
-    record.write(&mut octets);
-    let read = Record::read_all(&octets).next().expect("a record");
+    record.write(&mut octets, Generation(1));
+    let (_, read) = Record::read_all(&octets).next().expect("a record");
     assert_eq!(read.client, "192.0.2.1:53".parse().expect("an address"));
 }
 

@@ -28,7 +28,7 @@ use crate::serve::server::Server;
 use crate::serve::wall_clock::WallClock;
 use crate::snapshot::protection::Rates;
 use crate::snapshot::publish::Published;
-use crate::snapshot::{DoorIndex, NodeTable, Reader, ViewIndex};
+use crate::snapshot::{ContextIndex, DoorIndex, NodeTable, Reader, ViewIndex};
 use crate::udp::events::Events;
 use crate::udp::sys::{BATCH, Batch, PacketInfo, REPLY_OCTETS, Received, Wait, refuse_arrivals, shut_for_receiving};
 use rand::rngs::SmallRng;
@@ -142,6 +142,8 @@ pub struct BatchWork {
     /// Which slots of this batch wait for others, and for what if not for the very name asked; empty between two
     /// batches.
     misses: Vec<(usize, Option<handle::Miss>)>,
+    /// Those of them that limits do not allow, each with whom it would be asked of; empty between two batches.
+    refused: Vec<(usize, Option<handle::Miss>, ContextIndex)>,
     told: Told,
     random: SmallRng,
     /// How many replies have gone where.
@@ -162,6 +164,7 @@ impl Default for BatchWork {
             slots: std::iter::repeat_with(Slot::default).take(BATCH).collect(),
             scratch: Scratch::default(),
             misses: Vec::with_capacity(BATCH),
+            refused: Vec::with_capacity(BATCH),
             told: Told { by_source: [0; ReplySource::COUNT], noted: [Noted::default(); BATCH] },
             // Picks where a multi-value answer starts and by chance among the sets of a routing policy, no more; ids for
             // upstreams come from a CSPRNG elsewhere.
@@ -607,7 +610,7 @@ impl Batched<'_> {
         let mut admission = self.server.in_flight.admission();
         for (index, miss) in work.misses.drain(..) {
             let slot = &work.slots[index];
-            let (datagram, out) = batch.exchange(index);
+            let datagram = batch.datagram(index);
             let message = whole(&datagram);
             let client = datagram.client.ip().to_canonical();
             let (context, question) = match &miss {
@@ -621,11 +624,7 @@ impl Batched<'_> {
             };
             let permit = if lanes.has_room(&question) { admission.admit(client) } else { None };
             let Some(permit) = permit else {
-                self.counters.in_flight_limit.increment();
-                let pick = around.pick.wrapping_add(PICK_STEP.wrapping_mul(index as u32));
-                let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context, pick));
-                let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
-                self.reply(&mut work.told, batch, index, outcome);
+                work.refused.push((index, miss, context));
                 continue;
             };
             self.counters.cache_misses.increment();
@@ -641,6 +640,18 @@ impl Batched<'_> {
                 further: miss.map(Further::begins),
             };
             lanes.add(orders, Order::new(question, group, client, around.now, Waiter::Datagram(waiting)));
+        }
+        // Writing replies takes its time, for which all workers would wait.
+        drop(admission);
+        for (index, miss, context) in work.refused.drain(..) {
+            self.counters.in_flight_limit.increment();
+            let slot = &work.slots[index];
+            let pick = around.pick.wrapping_add(PICK_STEP.wrapping_mul(index as u32));
+            let miss = miss.unwrap_or_else(|| handle::first_miss(slot, context, pick));
+            let (datagram, out) = batch.exchange(index);
+            let message = whole(&datagram);
+            let outcome = handle::complete_at_limit(slot, &mut work.scratch, around, miss, message, out);
+            self.reply(&mut work.told, batch, index, outcome);
         }
     }
 }
