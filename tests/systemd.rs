@@ -85,12 +85,17 @@ struct Served {
 }
 
 impl Served {
-    /// Starts it with so many workers and doors, and perhaps a watchdog.
+    /// Starts it with so many workers and doors of the loopback, and perhaps a watchdog.
     fn start(workers: usize, doors: usize, abstractly: bool, watchdog: Option<Duration>) -> Self {
+        Self::start_at(workers, &vec![LOOPBACK; doors], abstractly, watchdog)
+    }
+
+    /// The same with a door at each of some addresses.
+    fn start_at(workers: usize, addresses: &[IpAddr], abstractly: bool, watchdog: Option<Duration>) -> Self {
         let upstream = answering(&["www.public.example. 300 IN A 198.51.100.80"]);
         for attempt in 0..8 {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let doors: Vec<SocketAddr> = (0..doors).map(|_| free_port(LOOPBACK)).collect();
+            let doors: Vec<SocketAddr> = addresses.iter().map(|address| free_port(*address)).collect();
             write(folder.path(), workers, &doors, upstream.address());
             let notified = if abstractly {
                 Notified::abstractly(&format!("plustwo-test-{}-{attempt}", std::process::id()))
@@ -254,6 +259,35 @@ fn a_flood_that_fills_every_queue_ends_no_sign_of_life() {
 }
 
 #[test]
+fn replies_that_rate_limits_keep_back_end_no_sign_of_life() {
+    let served = Served::start(1, 1, false, Some(WATCHDOG));
+    // It has answered, and should go on to. From now on nobody has more than a reply a second here, not even we ourselves.
+    served.notified.wait_for("WATCHDOG");
+    let file = served.folder.path().join("plustwo.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let text = format!("{text}[protection]\nresponses_per_second = 1\nslip = 0\nexempt = []\n");
+    std::fs::write(&file, text).expect("a file can be written");
+    served.program.signal("HUP");
+    assert!(served.notified.wait_for("READY")["STATUS"].contains("generation 2 "));
+    let is_over = AtomicBool::new(false);
+    let (signs, longest) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let socket = ask::udp_client(LOOPBACK, served.doors[0]);
+            let query = Question::new("www.corp.example", "A").octets(7);
+            while !is_over.load(Ordering::Relaxed) {
+                let _ = socket.send(&query);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let signs = served.signs_of_life(WATCHDOG * 3);
+        is_over.store(true, Ordering::Relaxed);
+        signs
+    });
+    let said = served.program.said();
+    assert!(signs >= 4 && longest < WATCHDOG && !said.contains("watchdog"), "{signs}, {longest:?}:\n{said}");
+}
+
+#[test]
 fn a_worker_that_stands_still_ends_the_signs_of_life_and_nothing_else_does() {
     let Some(strace) = need_strace() else { return };
     let served = Served::start(2, 1, false, Some(WATCHDOG));
@@ -308,6 +342,28 @@ fn a_door_that_falls_silent_ends_the_signs_of_life_and_one_that_never_spoke_does
             assert!(signs >= 3 && longest < WATCHDOG, "{signs}, {longest:?}:\n{}", served.program.said());
             must("nft", "flush chain inet test arriving");
         }
+    });
+}
+
+/// Started anew it could not open that door, and nobody would be served any more.
+#[test]
+fn a_door_whose_address_is_taken_away_ends_no_sign_of_life() {
+    alone("a_door_whose_address_is_taken_away_ends_no_sign_of_life", || {
+        must("ip", "link set lo up");
+        must("ip", "addr add 192.0.2.1/32 dev lo");
+        must("ip", "addr add 2001:db8::1/128 dev lo nodad");
+        let addresses = [LOOPBACK, "192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        let served = Served::start_at(1, &addresses, false, Some(WATCHDOG));
+        // A round for each door and one more: each has answered then, and should go on to.
+        for _ in 0..=addresses.len() {
+            served.notified.wait_for("WATCHDOG");
+        }
+        must("ip", "addr del 192.0.2.1/32 dev lo");
+        must("ip", "addr del 2001:db8::1/128 dev lo");
+        let (signs, longest) = served.signs_of_life(WATCHDOG * 3);
+        assert!(signs >= 4 && longest < WATCHDOG, "{signs}, {longest:?}:\n{}", served.program.said());
+        assert!(!served.program.said().contains("the watchdog is not content"), "{}", served.program.said());
+        served.ask();
     });
 }
 

@@ -77,10 +77,15 @@ fn groups(mounted_at: &Path, own: &str) -> Vec<Limit> {
     let limit = |group: &Path| {
         let of = mounted_at.join(group);
         let number = |file: &str| text(of.join(file)).trim().parse::<u64>().ok();
-        let (max, current) = (number("memory.max")?, number("memory.current")?);
+        // Above the second it is not ended, but slowed down until it hardly goes on.
+        let limits =
+            [("memory.max", "MemoryMax= of its control group"), ("memory.high", "MemoryHigh= of its control group")];
+        let limits = limits.into_iter().filter_map(|(file, by)| Some((number(file)?, by)));
+        let (most, by) = limits.min_by_key(|(most, _)| *most)?;
+        let current = number("memory.current")?;
         let stat = text(of.join("memory.stat"));
         let files = ["active_file ", "inactive_file "].into_iter().filter_map(|word| kib(&stat, word)).sum();
-        Some(Limit { left: max.saturating_sub(current.saturating_sub(files)), by: "MemoryMax= of its control group" })
+        Some(Limit { left: most.saturating_sub(current.saturating_sub(files)), by })
     };
     Path::new(path).ancestors().filter_map(limit).collect()
 }
@@ -135,6 +140,12 @@ mod tests {
         assert_eq!(found(groups(root.path(), "0::/system.slice/plustwo.service\n")), [600]);
         write(own.parent().unwrap(), "5100", 5000, "");
         assert_eq!(found(groups(root.path(), "0::/system.slice/plustwo.service\n")), [600, 100]);
+        // The lower one of both counts, and says that it is the one.
+        for (high, left, by) in [("900", 500, "MemoryHigh="), ("max", 600, "MemoryMax="), ("1100", 600, "MemoryMax=")] {
+            fs::write(own.join("memory.high"), high).unwrap();
+            let nearest = groups(root.path(), "0::/system.slice/plustwo.service\n").swap_remove(0);
+            assert_eq!((nearest.left, nearest.by.contains(by)), (left, true), "{high}: {nearest:?}");
+        }
         assert!(groups(root.path(), "1:memory:/old\n").is_empty());
     }
 

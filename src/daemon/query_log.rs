@@ -41,7 +41,7 @@ const OPEN_WITHIN: Duration = Duration::from_millis(200);
 /// How long stopping waits for the thread: a disk that hangs, or a reader of stdout that stands still, must not keep the
 /// daemon from ending.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Where the name of the machine stands: the packaged unit hides the first.
+/// Where the name of the machine stands: a unit with `ProcSubset=pid` hides the first.
 const HOST_NAME_FILES: [&str; 2] = ["/proc/sys/kernel/hostname", "/etc/hostname"];
 
 /// The thread that writes.

@@ -5,7 +5,7 @@
 //! something stands still, and one round without counts for nothing by itself: a machine is busy now and then. What is load
 //! and no more is told from what stands still: a door whose kernel queue overflows while every worker makes turns is
 //! served, and so are streams while replies leave by others. A door that has never answered our own queries is not judged
-//! by them, for a firewall that drops them would have us ended again and again.
+//! by them, for a firewall that drops them would have us ended again and again; nor is one whose address is gone.
 
 use super::systemd::Systemd;
 use crate::serve::open_doors::{DoorsWatch, ReceivingDoor};
@@ -179,7 +179,12 @@ impl Rounds {
     fn failure_of_door(&mut self, door: &ReceivingDoor, way: Way, until: Instant) -> Option<String> {
         let address = reachable(door.address);
         let evidence = || match way {
-            Way::Udp => door.kernel_drops(),
+            // Replies that our own rate limits keep back, as ours may be among them, are work as well.
+            Way::Udp => {
+                let workers = self.watched.server.udp_counters().iter();
+                let limited = workers.map(|of| of.answers_rate_limited.get() + of.errors_rate_limited.get());
+                door.kernel_drops() + limited.sum::<u64>()
+            }
             Way::Tcp => {
                 let counts = self.watched.streams.counts();
                 counts.replies + counts.refused
@@ -209,7 +214,7 @@ impl Rounds {
         }
         let is_gone = || !self.watched.doors.receiving().iter().any(|other| other.address == door.address);
         // More is coming in than is taken: that is load, and it is being worked off.
-        if !is_judged || evidence() != before || is_gone() {
+        if !is_judged || evidence() != before || is_gone() || !is_address_here(address) {
             return None;
         }
         let (_, way) = Way::NAMED[way as usize];
@@ -247,6 +252,15 @@ fn reachable(door: SocketAddr) -> SocketAddr {
         _ => return door,
     };
     SocketAddr::new(loopback, door.port())
+}
+
+/// Whether this machine still lets an address be bound. Where it does not, as after `ip addr del`, nobody reaches the door,
+/// and started anew we could not even open it: the other doors would be gone as well.
+fn is_address_here(door: SocketAddr) -> bool {
+    let mut any_port = door;
+    // The scope of a link-local address stays.
+    any_port.set_port(0);
+    UdpSocket::bind(any_port).is_ok()
 }
 
 /// Asks once, as any client does.
