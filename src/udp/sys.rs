@@ -36,10 +36,10 @@ pub const QUERY_OCTETS: usize = 2048;
 /// Octets of one reply buffer: the 1232 of the largest UDP reply, rounded up.
 pub const REPLY_OCTETS: usize = 1280;
 
-/// How far threads of [`work_in_background`] step back (nice(2)): about a tenth of the share of others.
+/// How far threads of `work_in_background` step back (nice(2)): about a tenth of the share of others.
 const BACKGROUND_NICE: c_int = 10;
 
-/// Octets from which a block is one of [`keep_large_blocks_apart`].
+/// Octets from which a block is one of `keep_large_blocks_apart`.
 const LARGE_BLOCK_OCTETS: c_int = 256 * 1024;
 
 /// Whether the socket reports, per datagram, the local address it was sent to.
@@ -410,8 +410,8 @@ pub fn give_back_free_memory() {
     }
 }
 
-/// Lets other threads of this process go before the calling one wherever both want a core: [`BACKGROUND_NICE`] for it and
-/// for threads that it makes from now on.
+/// Lets other threads of this process go before the calling one, and before those that it makes from now on, wherever both
+/// want a core.
 ///
 /// Reading a million records takes a second of a core. A worker that is woken meanwhile must not wait for it: its share
 /// is ten times as large, and it gets the core at once.
