@@ -109,22 +109,36 @@ impl Site {
     /// The lines of a file once there are so many.
     fn lines(&self, file: &str, count: usize) -> Vec<Value> {
         let path = self.path(file);
-        wait_for(&format!("{count} lines"), || {
-            let text = fs::read_to_string(&path).unwrap_or_default();
+        let mut text = String::new();
+        let found = look_for(|| {
+            text = fs::read_to_string(&path).unwrap_or_default();
             let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             let lines: Vec<Value> = whole.map(read_line).collect();
             (lines.len() >= count).then_some(lines)
-        })
+        });
+        let counted =
+            || ["records_total", "lost_total"].map(|name| self.metrics_of(&format!("plustwo_query_log_{name}")));
+        found.unwrap_or_else(|| panic!("there are never {count} lines, but\n{text}\n{:?}", counted()))
     }
 
     /// The value of a series in a scrape; 0 where it is not there.
     fn metric(&self, series: &str) -> f64 {
+        let text = self.scrape();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// The lines of a metric in a scrape.
+    fn metrics_of(&self, name: &str) -> Vec<String> {
+        self.scrape().lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+    }
+
+    fn scrape(&self) -> String {
         let mut stream = UnixStream::connect(self.path("admin.sock")).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("UTF-8");
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().expect("a number"))
+        text
     }
 
     /// Waits until a series has at least this value.
@@ -143,13 +157,18 @@ impl Site {
 
 /// Waits until something is there.
 #[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    look_for(look).unwrap_or_else(|| panic!("there is never {what}"))
+}
+
+/// Looks until something is there, or patience ends.
+fn look_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= until {
             return found;
         }
-        assert!(Instant::now() < until, "there is never {what}");
         std::thread::sleep(POLL);
     }
 }

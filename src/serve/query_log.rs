@@ -2,13 +2,13 @@
 //! buffer for each UDP worker and each lane, and one for all streams.
 //!
 //! ```text
-//! worker ── a batch's records ──> Staged (its own) ── one try_lock a batch ──> LogBuffer ── swap ──> writer, every 50 ms
+//! worker ── a batch's records ──> Staged (its own) ── one lock a batch ──> LogBuffer ── swap ──> writer, every 50 ms
 //! ```
 //! A worker copies octets and nothing else: what a line says is worked out by the writer, from the reply and the snapshot
-//! that it was made of. A worker never waits: where the writer holds the buffer at that moment, which is as long as two
-//! pointers take to change places, its records stay staged for the next batch; where the buffer is full, because the disk
-//! is slow or gone, they are lost and counted. The writer is never woken, it looks: a wake-up would be a system call of
-//! the worker's.
+//! that it was made of. A worker waits for nobody but a writer that holds the buffer at that moment, which is as long as
+//! two pointers take to change places: records that were left for the next batch instead would wait for the next query,
+//! which may never come. Where the buffer is full, because the disk is slow or gone, they are lost and counted. The writer
+//! is never woken, it looks: a wake-up would be a system call of the worker's.
 
 mod record;
 
@@ -25,15 +25,12 @@ use arc_swap::ArcSwap;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use record::HEAD_OCTETS;
-use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Snapshots that the records of one buffer may be of; records of one more are lost. A writer that is stuck must not keep
 /// every snapshot of an operator who edits on.
 pub const SNAPSHOTS_MAX: usize = 8;
-/// How often a buffer is tried before its worker goes on.
-const TRIES: usize = 32;
 /// What a worker can stage: a batch of the longest queries and replies.
 const STAGED_OCTETS: usize = BATCH * (HEAD_OCTETS + QUERY_OCTETS + REPLY_OCTETS);
 
@@ -170,10 +167,11 @@ impl QueryLog {
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let each = self.octets_each(octets_max);
         for buffer in &self.buffers {
-            let mut pending = buffer.lock();
-            let missing = each.saturating_sub(pending.octets.len());
-            pending.octets.reserve_exact(missing);
-            pending.of_snapshots.reserve_exact(SNAPSHOTS_MAX);
+            if buffer.lock().octets.capacity() < each {
+                // Made before the lock is taken: who answers may want it.
+                let room = Pending::with_room(each);
+                buffer.lock().move_to(room);
+            }
         }
         self.selections.store(Arc::new(selections));
         self.turn(1);
@@ -188,7 +186,9 @@ impl QueryLog {
     pub fn free(&self) {
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         for buffer in self.buffers.iter().filter(|_| !self.is_on()) {
-            *buffer.lock() = Pending::default();
+            // What it held goes when the lock is given back.
+            let held = std::mem::take(&mut *buffer.lock());
+            drop(held);
         }
     }
 
@@ -305,6 +305,13 @@ impl Pending {
         self.of_snapshots.clear();
     }
 
+    /// Goes over to the room of another one, which is empty and has more.
+    fn move_to(&mut self, mut room: Self) {
+        room.octets.extend_from_slice(&self.octets);
+        room.of_snapshots.append(&mut self.of_snapshots);
+        *self = room;
+    }
+
     /// Records of this snapshot follow; false where there are too many others, or one whose records look the same.
     fn begin(&mut self, published: &Arc<Published>) -> bool {
         let tag = record::tag(published.generation);
@@ -325,30 +332,20 @@ impl LogBuffer {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands over what a thread has staged: all or nothing. Never waits.
+    /// Hands over what a thread has staged: all or nothing.
     fn hand_over(&self, staged: &mut Staged, published: &Arc<Published>) {
         if staged.octets.is_empty() {
             return;
         }
-        for _ in 0..TRIES {
-            let mut pending = match self.pending.try_lock() {
-                Ok(pending) => pending,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {
-                    spin_loop();
-                    continue;
-                }
-            };
-            let room = pending.octets.capacity() - pending.octets.len();
-            if staged.octets.len() > room || !pending.begin(published) {
-                drop(pending);
-                return self.lose(staged);
-            }
-            pending.octets.extend_from_slice(&staged.octets);
-            staged.octets.clear();
-            staged.records = 0;
-            return;
+        let mut pending = self.lock();
+        let room = pending.octets.capacity() - pending.octets.len();
+        if staged.octets.len() > room || !pending.begin(published) {
+            drop(pending);
+            return self.lose(staged);
         }
+        pending.octets.extend_from_slice(&staged.octets);
+        staged.octets.clear();
+        staged.records = 0;
     }
 
     fn lose(&self, staged: &mut Staged) {
@@ -399,7 +396,7 @@ impl Logger {
             self.take_up(log, state);
         }
         if self.staged.generation != Some(generation) {
-            // What could not be handed over with its own snapshot has none now.
+            // A batch that panicked has left something; it has no snapshot any more.
             log.buffers[self.buffer].lose(&mut self.staged);
             self.staged.generation = Some(generation);
         }
