@@ -9,10 +9,12 @@
 use super::files::FileRead;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -125,38 +127,54 @@ fn wait_for_quiet(hinted: &Receiver<()>) {
 /// The names in each folder that lead to files.
 type Ways = BTreeMap<PathBuf, BTreeSet<OsString>>;
 
+/// The folders among them as they are now: device and inode, where they are there.
+type Folders = Vec<Option<(u64, u64)>>;
+
 /// What the kernel has been asked to tell.
 #[derive(Default)]
 struct Watched {
     ways: Arc<Ways>,
+    folders: Folders,
     watcher: Option<RecommendedWatcher>,
+    /// Whether the kernel took all that it was asked for. What it lacks it may have the next time.
+    is_whole: bool,
+    /// Whether something happened to one of the folders themselves since.
+    is_moved: Arc<AtomicBool>,
     has_complained: bool,
 }
 
 impl Watched {
     /// Watches the ways to these files as they are now. A folder that was renamed is still watched under its new name, so
-    /// nothing is kept of what was watched before.
+    /// where the folders are others nothing is kept of what was watched before. Where they are the same, everything is:
+    /// asking the kernel anew costs milliseconds, and what happens in between is not told.
     fn update(&mut self, files: &[FileRead], hint: &SyncSender<()>) {
-        let mut ways = Ways::new();
-        for file in files {
-            for (folder, name) in way_to(&file.path) {
-                ways.entry(folder).or_default().insert(name);
-            }
+        let is_moved = self.is_moved.swap(false, Ordering::AcqRel);
+        let ways = ways_to(files);
+        let folders: Folders = ways.keys().map(|folder| identity(folder)).collect();
+        if self.is_whole && !is_moved && *self.ways == ways && self.folders == folders {
+            return;
         }
-        self.ways = Arc::new(ways);
-        self.watcher = None;
+        (self.ways, self.folders, self.watcher, self.is_whole) = (Arc::new(ways), folders, None, true);
         if self.ways.is_empty() {
             return;
         }
         match self.watcher_of_ways(hint) {
             Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => self.complain(&error.to_string()),
+            Err(error) => {
+                self.is_whole = false;
+                self.complain(&error.to_string());
+            }
         }
+        // What lacks again after that is said again.
+        self.has_complained &= !self.is_whole;
     }
 
     fn watcher_of_ways(&mut self, hint: &SyncSender<()>) -> notify::Result<RecommendedWatcher> {
-        let (ways, hint) = (Arc::clone(&self.ways), hint.clone());
+        let (ways, hint, is_moved) = (Arc::clone(&self.ways), hint.clone(), Arc::clone(&self.is_moved));
         let tell = move |event: notify::Result<notify::Event>| {
+            if event.as_ref().map_or(true, |event| concerns_folder(event, &ways)) {
+                is_moved.store(true, Ordering::Release);
+            }
             if event.map_or(true, |event| is_hint(&event, &ways)) {
                 // One that waits already says the same.
                 let _ = hint.try_send(());
@@ -166,10 +184,11 @@ impl Watched {
         let ways = Arc::clone(&self.ways);
         for folder in ways.keys().take(FOLDERS_MAX) {
             // One that is not there, or may not be read, comes to be seen by what happens to its name in the one above.
-            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
-                && matches!(error.kind, notify::ErrorKind::MaxFilesWatch)
-            {
-                self.complain(&error.to_string());
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                self.is_whole &= identity(folder).is_none();
+                if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
+                    self.complain(&error.to_string());
+                }
             }
         }
         Ok(watcher)
@@ -187,6 +206,17 @@ impl Watched {
     }
 }
 
+/// What tells a folder from another one of its name.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Whether something happened to a folder on the way, and not only to a file: it came, went, or was renamed.
+fn concerns_folder(event: &notify::Event, ways: &Ways) -> bool {
+    let is_its_own = !matches!(event.kind, EventKind::Access(_));
+    event.need_rescan() || is_its_own && event.paths.iter().any(|path| ways.contains_key(path))
+}
+
 /// Whether something happened on the way to a file. That somebody read one, as we do, is nothing.
 fn is_hint(event: &notify::Event, ways: &Ways) -> bool {
     match event.kind {
@@ -202,12 +232,33 @@ fn is_hint(event: &notify::Event, ways: &Ways) -> bool {
         })
 }
 
-/// The names that are looked up to get to a file, each with the folder in which; links are followed. It ends where
-/// something is not there.
-fn way_to(path: &Path) -> Vec<(PathBuf, OsString)> {
+/// The names that are looked up to get to these files.
+fn ways_to(files: &[FileRead]) -> Ways {
+    let mut ways = Ways::new();
+    let mut add = |way: Vec<(PathBuf, OsString)>| {
+        for (folder, name) in way {
+            ways.entry(folder).or_default().insert(name);
+        }
+    };
+    // Of a thousand files in one folder the way there is the same.
+    let mut ends: HashMap<&Path, PathBuf> = HashMap::new();
+    for file in files {
+        let (Some(folder), Some(name)) = (file.path.parent(), file.path.file_name()) else { continue };
+        let end = ends.entry(folder).or_insert_with(|| {
+            let (way, end) = way_to(PathBuf::from("/"), folder);
+            add(way);
+            end
+        });
+        add(way_to(end.clone(), Path::new(name)).0);
+    }
+    ways
+}
+
+/// The names that are looked up to get from a folder to a path, each with the folder in which, and where that is in the end;
+/// links are followed. It ends where something is not there.
+fn way_to(mut folder: PathBuf, path: &Path) -> (Vec<(PathBuf, OsString)>, PathBuf) {
     let mut way = Vec::new();
     let mut left: Vec<OsString> = names_of(path);
-    let mut folder = PathBuf::from("/");
     let mut links = 0;
     while let Some(name) = left.pop() {
         if name == ".." {
@@ -227,7 +278,7 @@ fn way_to(path: &Path) -> Vec<(PathBuf, OsString)> {
             _ => folder = next,
         }
     }
-    way
+    (way, folder)
 }
 
 /// The names of a path, the last one first.
@@ -259,13 +310,20 @@ mod tests {
         fs::write(at.join("..1/zone"), "").unwrap();
         symlink("..1", at.join("..data")).unwrap();
         symlink("..data/zone", at.join("zone")).unwrap();
-        let way = way_to(&at.join("zone"));
+        let (way, end) = way_to("/".into(), &at.join("zone"));
+        assert_eq!(end, at.join("..1/zone"));
+        // Found by its folder and from there on it is the same.
+        let mut whole = Ways::new();
+        for (folder, name) in way.clone() {
+            whole.entry(folder).or_default().insert(name);
+        }
+        assert_eq!(ways_to(&[FileRead::read(&at.join("zone"), Named::Configuration).0]), whole);
         let last: Vec<(&Path, &str)> =
             way.iter().rev().take(4).map(|(folder, name)| (&**folder, name.to_str().unwrap())).collect();
         assert_eq!(last, [(&*at.join("..1"), "zone"), (&at, "..1"), (&at, "..data"), (&at, "zone")]);
         assert_eq!(way[0].0, Path::new("/"));
         symlink("loop", at.join("loop")).unwrap();
-        assert!(way_to(&at.join("loop/x")).len() < LINKS_MAX + 20);
+        assert!(way_to("/".into(), &at.join("loop/x")).0.len() < LINKS_MAX + 20);
     }
 
     /// Whether a change is told before long.
