@@ -74,8 +74,13 @@ fn a_forwarded_question_allocates_little() {
     model.vpcs[0].listen = vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)];
     model.vpcs[0].allow = vec!["127.0.0.0/8".parse().expect("a prefix")];
     let settings = Settings { workers: 1, ..Settings::default() };
-    let daemon = Daemon::start(&Configuration { model, settings, door_places: DoorPlaces::default() })
-        .unwrap_or_else(|error| panic!("{error}"));
+    let daemon = Daemon::start(&Configuration {
+        model,
+        settings,
+        door_places: DoorPlaces::default(),
+        zones_of_files: Default::default(),
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
     let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     client.connect(daemon.door_addresses()[0]).expect("loopback");
     client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout that is not zero");

@@ -6,7 +6,7 @@ mod support;
 mod worlds;
 
 use ipnet::{IpNet, Ipv4Net};
-use plustwo::aws::{HostedZone, ResolverRule, RuleAction, VpcIndex};
+use plustwo::aws::{HostedZone, RecordSets, ResolverRule, RuleAction, VpcIndex};
 use plustwo::dns::{FoldedName, Rtype, TargetGroup};
 use plustwo::resolve::autodefined::Computed;
 use plustwo::resolve::{Ask, Chance, End, resolve};
@@ -138,7 +138,7 @@ fn snapshot(blocks: &[Ipv4Net], claims: &BTreeMap<String, Claimant>) -> plustwo:
                 id: format!("Z{index}").into(),
                 apex: worlds::name(suffix),
                 vpcs,
-                record_sets: Vec::new(),
+                record_sets: RecordSets::Here(Vec::new()),
                 delegations: Vec::new(),
                 falls_through: false,
             }),

@@ -51,7 +51,7 @@ fn strings<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
 
 fn set<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype) -> &'z RecordSet {
     let owner = name(owner);
-    let found = zone.record_sets.iter().find(|set| set.owner == owner && set.rtype == rtype);
+    let found = zone.record_sets.here().iter().find(|set| set.owner == owner && set.rtype == rtype);
     found.unwrap_or_else(|| panic!("no {rtype} {owner}"))
 }
 
@@ -597,7 +597,7 @@ fn an_endpoint_that_is_not_available_conflicts_with_nobody() {
 /// What a set with a routing policy says of it.
 fn routing<'z>(zone: &'z HostedZone, owner: &str, rtype: Rtype, identifier: &str) -> &'z Routing {
     let owner = name(owner);
-    let mut sets = zone.record_sets.iter().filter(|set| set.owner == owner && set.rtype == rtype);
+    let mut sets = zone.record_sets.here().iter().filter(|set| set.owner == owner && set.rtype == rtype);
     sets.find_map(|set| set.routing.as_deref().filter(|routing| &*routing.set_identifier == identifier))
         .unwrap_or_else(|| panic!("no {rtype} {owner}, {identifier}"))
 }
@@ -638,7 +638,7 @@ fn routing_policies_mean_what_they_say() {
     );
     assert!(set(zone, "s.corp.example.com", Rtype::A).routing.is_none());
     let evaluates = |owner: &str, rtype| {
-        let alias = zone.record_sets.iter().filter(|set| set.owner == name(owner) && set.rtype == rtype);
+        let alias = zone.record_sets.here().iter().filter(|set| set.owner == name(owner) && set.rtype == rtype);
         let alias = alias.filter_map(|set| match &set.data {
             RecordData::Alias { evaluate_target_health, .. } => Some(*evaluate_target_health),
             RecordData::Records { .. } => None,

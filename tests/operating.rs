@@ -270,6 +270,40 @@ fn a_reload_that_would_take_more_memory_than_there_is_is_refused() {
 }
 
 #[test]
+fn names_that_stay_are_not_put_together_anew_where_there_is_no_memory_for_that() {
+    let Some(_) = need_tool("prlimit") else { return };
+    let served = Operated::start(Start { settings: ALONE, ..Start::default() });
+    let string = "x".repeat(250);
+    let file = |names: u32| (0..names).map(|name| format!("n{name} 60 TXT {string}\n")).collect::<String>();
+    let table = |id: &str| {
+        format!("[[hosted_zone]]\nid = \"{id}\"\nname = \"{id}.test\"\nvpcs = [\"vpc-0a\"]\nfile = \"{id}\"\n")
+    };
+    fs::write(served.at("stays"), file(60_000)).expect("written");
+    fs::write(served.at("goes"), file(12_000)).expect("written");
+    // The times of files that are younger than this tell nothing: what is in them would be read, and there is no room.
+    std::thread::sleep(Duration::from_millis(1500));
+    let without = fs::read_to_string(served.at("plustwo.toml")).expect("it is there") + &table("stays");
+    replace(&served.at("plustwo.toml"), without.clone() + &table("goes"));
+    served.program.signal("HUP");
+    served.says("reloaded generation=2 ");
+    served.under_queries(|| {
+        let room = || fs::read_to_string(format!("/proc/{}/status", served.program.id())).expect("it runs");
+        let size = room().lines().find_map(|line| line.strip_prefix("VmSize:").map(str::to_owned)).expect("proc(5)");
+        let size = size.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10;
+        // Half of what the names that stay take.
+        limit(&served.program, "as", &(size + (8 << 20)).to_string());
+        replace(&served.at("plustwo.toml"), &without);
+        served.program.signal("HUP");
+        let said = served.says("reload refused");
+        assert!(said.contains("once more") && said.contains("MiB are left below its limit of address space"), "{said}");
+        assert_eq!((served.answer(), served.status()["generation"].as_u64()), (Some(1), Some(2)));
+        limit(&served.program, "as", "unlimited");
+        served.program.signal("HUP");
+        assert!(served.says("reloaded generation=3 ").contains("zones_read=0 "));
+    });
+}
+
+#[test]
 fn a_socket_that_another_one_has_made_meanwhile_stays() {
     let mut served = Operated::start(Start { settings: ALONE, ..Start::default() });
     // Somebody tidies up: who answers there cannot be reached any more, and serves on.
@@ -336,6 +370,23 @@ fn without_watches_files_are_looked_at_now_and_then() {
         replace(&served.at("zone"), zone(number));
         served.answers(number);
     }
+    // Once there are some again, the next look has them.
+    let Some(_) = need_tool("nsenter") else { return };
+    let id = served.program.id().to_string();
+    let raised = "echo 100 > /proc/sys/user/max_inotify_instances";
+    let status = Command::new("nsenter")
+        .args(["--target", &id, "--user", "--preserve-credentials", "sh", "-c", raised])
+        .status();
+    assert!(status.expect("it is there").success());
+    let watches = || {
+        let descriptors = fs::read_dir(format!("/proc/{id}/fdinfo")).expect("it runs");
+        let texts = descriptors.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum::<usize>()
+    };
+    assert_eq!(watches(), 0);
+    replace(&served.at("zone"), zone(4));
+    served.answers(4);
+    wait_until("the kernel tells again", || watches() > 0);
 }
 
 #[test]

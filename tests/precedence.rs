@@ -7,7 +7,7 @@
 mod worlds;
 
 use plustwo::aws::{
-    Delegation, HostedZone, NameServer, Profile, ProfileAssociation, ResolverRule, RuleAction, VpcIndex,
+    Delegation, HostedZone, NameServer, Profile, ProfileAssociation, RecordSets, ResolverRule, RuleAction, VpcIndex,
 };
 use plustwo::dns::{FoldedName, TargetGroup};
 use plustwo::snapshot::targets::ContextKind;
@@ -103,7 +103,7 @@ fn compiled(sources: &[Source]) -> Snapshot {
                     id: format!("zone {index} {suffix}").into(),
                     apex: worlds::name(suffix),
                     vpcs: vpcs.clone(),
-                    record_sets: Vec::new(),
+                    record_sets: RecordSets::Here(Vec::new()),
                     delegations: zone.delegates.iter().map(|labels| delegation(labels, suffix)).collect(),
                     falls_through: zone.falls_through,
                 });

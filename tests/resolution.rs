@@ -3,7 +3,7 @@
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use plustwo::aws::{HostedZone, VpcIndex};
+use plustwo::aws::{HostedZone, RecordSets, VpcIndex};
 use plustwo::dns::{FoldedName, Name, Rtype};
 use plustwo::resolve::{Ask, CNAME_CHAIN_MAX, Chance, End, resolve};
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ fn hosted_zone(zone: &Zone) -> HostedZone {
         id: "Z1".into(),
         apex: worlds::name(APEX),
         vpcs: vec![VpcIndex(0)],
-        record_sets,
+        record_sets: RecordSets::Here(record_sets),
         delegations: Vec::new(),
         falls_through: false,
     }

@@ -666,7 +666,8 @@ fn a_flip_reaches_the_next_answer_and_a_reload_sets_what_is_set_by_hand() {
     assert_eq!(answers(), primary);
     let mut configuration = world.at(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let zone = configuration.model.hosted_zones.iter_mut().find(|zone| &*zone.id == "ZFAILOVER").expect("it is there");
-    let secondary = zone.record_sets.iter_mut().find(|set| {
+    let plustwo::aws::RecordSets::Here(sets) = &mut zone.record_sets else { panic!("nothing is served yet") };
+    let secondary = sets.iter_mut().find(|set| {
         set.owner.to_string() == "up-up.failover.example.com."
             && set.routing.as_ref().is_some_and(|routing| &*routing.set_identifier == "2")
     });

@@ -63,7 +63,7 @@ fn check(model: &Model) {
     for zone in &model.hosted_zones {
         let mut types: HashMap<&Name, Vec<Rtype>> = HashMap::new();
         let mut routed: HashMap<(&Name, Rtype), Vec<&Routing>> = HashMap::new();
-        for set in &zone.record_sets {
+        for set in zone.record_sets.here() {
             assert!(set.owner.is_at_or_below(&zone.apex));
             match &set.routing {
                 None => types.entry(&set.owner).or_default().push(set.rtype),
@@ -75,7 +75,7 @@ fn check(model: &Model) {
                     assert!(*endpoint < model.endpoints.len());
                 }
                 RecordData::Alias { target: AliasTarget::SameZone(target), .. } => {
-                    assert!(zone.record_sets.iter().any(|other| other.owner == *target && other.rtype == set.rtype));
+                    assert!(zone.record_sets.here().iter().any(|other| other.owner == *target && other.rtype == set.rtype));
                 }
                 RecordData::Alias { target: AliasTarget::Forwarded(_), .. } => {}
             }

@@ -33,7 +33,7 @@ pub use endpoint_service::DnsNameState;
 pub use health_check::{
     HealthCheck, HealthCheckIndex, HealthCheckKind, MonitoredEndpoint, MonitoredHost, MonitoringProtocol,
 };
-pub use hosted_zone::HostedZone;
+pub use hosted_zone::{HostedZone, RecordSets};
 pub use inbound_endpoint::InboundEndpoint;
 pub use instance::{HostnameType, Instance, PrivateDnsNameOptions};
 pub use model::{Model, SharedDoors, VpcIndex};

@@ -74,7 +74,7 @@ struct NamesOfVpc {
 }
 
 /// Adds the autodefined zones and claims.
-pub(super) fn compile(model: &Model, zones: &mut ZonesBuilder, claims: &mut ClaimsByView<'_>) -> Autodefined {
+pub(super) fn compile(model: &Model, zones: &mut ZonesBuilder<'_>, claims: &mut ClaimsByView<'_>) -> Autodefined {
     let reverse_zones = std::array::from_fn(|octets| add_reverse_zone(zones, octets));
     let private_reverse = add_private_reverse_zones(zones);
     let mut regions: BTreeMap<&str, Region> = BTreeMap::new();
@@ -123,7 +123,7 @@ fn seen_by_vpc(model: &Model) -> Vec<Vec<VpcIndex>> {
 }
 
 /// Adds the names of a VPC that are stored. They stand once, whoever sees them.
-fn add_names(zones: &mut ZonesBuilder, region: &Region, addresses: &Addresses<'_>) -> NamesOfVpc {
+fn add_names(zones: &mut ZonesBuilder<'_>, region: &Region, addresses: &Addresses<'_>) -> NamesOfVpc {
     let mut add = |domain: &Name, names: Names| {
         let is_one = !names.is_empty();
         is_one.then(|| add_zone(zones, domain, Contents::Stored, names))
@@ -206,7 +206,7 @@ fn record(rtype: Rtype, rdata: &[u8]) -> EncodedRrset {
 fn add_region(
     name: &str,
     private_reverse: &[(Name, ZoneIndex)],
-    zones: &mut ZonesBuilder,
+    zones: &mut ZonesBuilder<'_>,
     claims: &mut ClaimsByView<'_>,
 ) -> Region {
     let (private_domain, public_domain) = (private_domain(name), public_domain(name));
@@ -225,14 +225,14 @@ fn add_region(
 }
 
 /// Adds a zone of IP names, with the name of the metadata service.
-fn add_private_zone(zones: &mut ZonesBuilder, domain: &Name) -> ZoneIndex {
+fn add_private_zone(zones: &mut ZonesBuilder<'_>, domain: &Name) -> ZoneIndex {
     let metadata = domain.child(METADATA_LABEL).expect("a short label");
     let names = Names::from([(metadata, vec![(Rtype::A, record(Rtype::A, &METADATA_ADDRESS.octets()))])]);
     add_zone(zones, domain, Contents::IpNames, names)
 }
 
 /// Adds `254.169.254.169.in-addr.arpa`.
-fn add_metadata_reverse_zone(zones: &mut ZonesBuilder, private_domain: &Name) -> (Name, ZoneIndex) {
+fn add_metadata_reverse_zone(zones: &mut ZonesBuilder<'_>, private_domain: &Name) -> (Name, ZoneIndex) {
     let apex = reverse_name(&METADATA_ADDRESS.octets());
     let target = private_domain.child(METADATA_LABEL).expect("a short label");
     let names = Names::from([(apex.clone(), vec![(Rtype::PTR, record(Rtype::PTR, target.as_wire()))])]);
@@ -242,14 +242,14 @@ fn add_metadata_reverse_zone(zones: &mut ZonesBuilder, private_domain: &Name) ->
 
 /// Adds the reverse zones of RFC 1918's blocks, in which there is nothing but what blocks of VPCs have (RFC 6303 section
 /// 4.1): what is above the zone of a block exists with it.
-fn add_private_reverse_zones(zones: &mut ZonesBuilder) -> Vec<(Name, ZoneIndex)> {
+fn add_private_reverse_zones(zones: &mut ZonesBuilder<'_>) -> Vec<(Name, ZoneIndex)> {
     let of_172 = (16..=31).map(|second| reverse_name(&[172, second]));
     let apexes = std::iter::once(reverse_name(&[10])).chain(of_172).chain([reverse_name(&[192, 168])]);
     apexes.map(|apex| (apex.clone(), add_zone(zones, &apex, Contents::ReverseNames, Names::new()))).collect()
 }
 
 /// Adds the zone that stands for all reverse zones of blocks with so many octets of an address in the apex.
-fn add_reverse_zone(zones: &mut ZonesBuilder, octets: usize) -> ZoneIndex {
+fn add_reverse_zone(zones: &mut ZonesBuilder<'_>, octets: usize) -> ZoneIndex {
     let apex = reverse_name(&[0; REVERSE_ZONE_OCTETS_MAX][..octets]);
     debug_assert_eq!(apex.label_count(), reverse_zone_labels(octets));
     add_zone(zones, &apex, Contents::ReverseNames, Names::new())
@@ -263,7 +263,7 @@ fn reverse_name(octets: &[u8]) -> Name {
 }
 
 /// Adds a zone of these names, with an SOA at its apex.
-fn add_zone(zones: &mut ZonesBuilder, apex: &Name, contents: Contents, mut names: Names) -> ZoneIndex {
+fn add_zone(zones: &mut ZonesBuilder<'_>, apex: &Name, contents: Contents, mut names: Names) -> ZoneIndex {
     let soa = route_53_soa();
     let at_apex = names.entry(apex.clone()).or_default();
     at_apex.push((Rtype::SOA, record(Rtype::SOA, &soa)));

@@ -15,7 +15,7 @@ struct BuiltIn {
 }
 
 /// Adds the built-in zones; returns their apexes.
-pub(super) fn compile(zones: &mut ZonesBuilder) -> Vec<(Name, ZoneIndex)> {
+pub(super) fn compile(zones: &mut ZonesBuilder<'_>) -> Vec<(Name, ZoneIndex)> {
     let soa = route_53_soa();
     let built_ins = [
         localhost(),

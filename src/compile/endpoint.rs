@@ -42,7 +42,7 @@ pub(super) fn address_rrsets(addresses: impl Iterator<Item = IpAddr>) -> Address
 pub(super) fn compile(
     index: usize,
     endpoint: &VpcEndpoint,
-    zones: &mut ZonesBuilder,
+    zones: &mut ZonesBuilder<'_>,
     policies: &mut PoliciesBuilder<'_>,
     claims: &mut ClaimsByView<'_>,
 ) {
@@ -98,15 +98,15 @@ pub(super) fn compile(
 type Addresses<'m> = (&'m [IpAddr], &'m [ZonalAddresses]);
 
 /// An endpoint whose names are being added.
-struct Adding<'a, 'm, 'v> {
+struct Adding<'a, 'b, 'm, 'v> {
     index: usize,
     endpoint: &'a VpcEndpoint,
-    zones: &'a mut ZonesBuilder,
+    zones: &'a mut ZonesBuilder<'b>,
     policies: &'a mut PoliciesBuilder<'m>,
     claims: &'a mut ClaimsByView<'v>,
 }
 
-impl Adding<'_, '_, '_> {
+impl Adding<'_, '_, '_, '_> {
     /// A name that AWS gave it: in every view.
     fn endpoint_name(
         &mut self,

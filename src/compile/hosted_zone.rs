@@ -6,21 +6,37 @@ use super::zone::{
     EncodedRrset, ROUTE_53_NAME_SERVERS, ROUTE_53_NS_TTL, ROUTE_53_SOA_TTL, ZoneHead, ZonesBuilder, route_53_soa,
 };
 use crate::aws::record_set::rdatas;
-use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet};
+use crate::aws::{EndpointKind, HostedZone, Model, RecordData, RecordSet, RecordSets};
 use crate::dns::{Name, Rtype};
-use crate::snapshot::{Contents, ZoneKind};
+use crate::snapshot::{Contents, ZoneIndex, ZoneKind};
 use std::net::IpAddr;
 
-/// Adds one zone: its data once, its claim in every associated VPC and profile.
+/// Adds one zone: its data once, if they are not as they are served; its claim in every associated VPC and profile.
 pub(super) fn compile<'m>(
     number: usize,
     zone: &'m HostedZone,
-    zones: &mut ZonesBuilder,
+    zones: &mut ZonesBuilder<'_>,
     policies: &mut PoliciesBuilder<'m>,
     claims: &mut ClaimsByView<'m>,
 ) {
+    let index = zones.of_hosted_zone(number);
+    match &zone.record_sets {
+        RecordSets::Here(sets) => add(index, zone, sets, zones, policies),
+        RecordSets::AsServed => {}
+    }
+    claims.hosted_zone(number, zone, index);
+}
+
+/// Adds the names of a zone.
+fn add<'m>(
+    index: ZoneIndex,
+    zone: &'m HostedZone,
+    sets: &'m [RecordSet],
+    zones: &mut ZonesBuilder<'_>,
+    policies: &mut PoliciesBuilder<'m>,
+) {
     // Sets of one owner stand together, and of these those of one type, which their identifiers will put in order.
-    let mut sets: Vec<&RecordSet> = zone.record_sets.iter().collect();
+    let mut sets: Vec<&RecordSet> = sets.iter().collect();
     sets.sort_unstable_by(|a, b| (&a.owner, a.rtype).cmp(&(&b.owner, b.rtype)));
     let mut zone_sets = ZoneSets::of(&sets);
     let mut encoded: Vec<(Rtype, EncodedRrset)> = Vec::with_capacity(sets.len() + 2);
@@ -49,9 +65,8 @@ pub(super) fn compile<'m>(
     let head = ZoneHead { kind: ZoneKind::HostedZone, apex: &zone.apex, id: &zone.id, soa, contents: Contents::Stored };
     let octets = encoded.iter().map(|(_, rrset)| rrset.octets.len() + 8).sum::<usize>()
         + names.iter().map(|(name, _)| name.as_wire().len() + 12).sum::<usize>();
-    zones.reserve(names.len(), octets);
-    let index = zones.add(&head, &names);
-    claims.hosted_zone(number, zone, index);
+    zones.reserve(octets);
+    zones.add_at(index, &head, &names);
 }
 
 /// Puts in what every private hosted zone is born with, where the operator gave none (R53:hosted-zones-private).

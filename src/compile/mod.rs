@@ -34,8 +34,21 @@ use zone::ZonesBuilder;
 
 /// Turns what cannot be wrong into what cannot be slow. Contexts and health are what outlives one snapshot.
 pub fn compile(model: &Model, contexts: &mut Contexts, health: &HealthStates, seed: HashSeed) -> Snapshot {
+    compile_after(None, model, contexts, health, seed)
+}
+
+/// The same in the place of a snapshot that is served, of the same seed: hosted zones that the model has
+/// [as they are served](crate::aws::RecordSets::AsServed) must be in it, and share their names with it.
+pub fn compile_after(
+    before: Option<&Snapshot>,
+    model: &Model,
+    contexts: &mut Contexts,
+    health: &HealthStates,
+    seed: HashSeed,
+) -> Snapshot {
+    assert!(before.is_none_or(|before| before.seed.0 == seed.0), "hashes of the one before start from the same");
     let mut policies = PoliciesBuilder::new(model);
-    let mut zones = ZonesBuilder::new(seed);
+    let mut zones = ZonesBuilder::new(seed, model, before);
     let mut claims = ClaimsByView::new(model, seed);
     let same_az_views = SameAzViews::of(model);
     let doors = doors(model, &same_az_views, &mut contexts.counter_slots);
@@ -177,8 +190,8 @@ mod tests {
     use crate::aws::record_set::push_rdata;
     use crate::aws::{
         DnsRecordIpType, EndpointKind, EndpointState, HostedZone, NetworkInterface, PeeringSide, PeeringStatus,
-        PrivateIpAddress, Profile, ProfileAssociation, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy,
-        RuleAction, Subnet, Vpc, VpcEndpoint, VpcPeering, ZonalAddresses,
+        PrivateIpAddress, Profile, ProfileAssociation, RecordData, RecordSet, RecordSets, ResolverRule, Routing,
+        RoutingPolicy, RuleAction, Subnet, Vpc, VpcEndpoint, VpcPeering, ZonalAddresses,
     };
     use crate::dns::TargetGroup;
     use crate::dns::{Name, Rtype, Ttl};
@@ -216,12 +229,12 @@ mod tests {
             id: format!("Z{index}").into(),
             apex: name(&format!("zone{index}.example")),
             vpcs: (0..vpcs).map(VpcIndex).collect(),
-            record_sets: vec![RecordSet {
+            record_sets: RecordSets::Here(vec![RecordSet {
                 owner: name(&format!("www.zone{index}.example")),
                 rtype: Rtype::A,
                 data: data.clone(),
                 routing: None,
-            }],
+            }]),
             delegations: Vec::new(),
             falls_through: false,
         };
@@ -313,7 +326,7 @@ mod tests {
             for (vpc, region) in model.vpcs.iter_mut().zip(regions.iter().cycle()) {
                 vpc.region = (*region).into();
             }
-            let template = model.hosted_zones[0].record_sets[0].clone();
+            let template = model.hosted_zones[0].record_sets.here()[0].clone();
             let set = |(identifier, name): (&str, &str)| RecordSet {
                 routing: Some(Box::new(Routing {
                     set_identifier: identifier.into(),
@@ -322,7 +335,8 @@ mod tests {
                 })),
                 ..template.clone()
             };
-            model.hosted_zones[0].record_sets = [("a", "us-east-1"), ("b", "eu-west-1")].map(set).to_vec();
+            model.hosted_zones[0].record_sets =
+                RecordSets::Here([("a", "us-east-1"), ("b", "eu-west-1")].map(set).to_vec());
             compiled(&model)
         };
         let regions = ["us-west-2", "eu-central-1", "ap-northeast-2"];
@@ -351,10 +365,11 @@ mod tests {
     #[test]
     fn a_name_with_one_address_takes_at_most_100_octets() {
         let mut model = shared(1, 1);
-        let template = model.hosted_zones[0].record_sets[0].clone();
+        let template = model.hosted_zones[0].record_sets.here()[0].clone();
         let sets = (0..10_000)
             .map(|index| RecordSet { owner: name(&format!("host{index}.zone0.example")), ..template.clone() });
-        model.hosted_zones[0].record_sets.extend(sets);
+        let RecordSets::Here(own) = &mut model.hosted_zones[0].record_sets else { panic!("nothing is served yet") };
+        own.extend(sets);
         let octets = compiled(&model).nodes.octets();
         assert!(octets <= 10_000 * 100, "{octets} octets for 10,000 names");
     }

@@ -147,7 +147,7 @@ fn each<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::Delegation;
+    use crate::aws::{Delegation, RecordSets};
 
     fn name(text: &str) -> Name {
         Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name")
@@ -159,7 +159,7 @@ mod tests {
             id: "Z1".into(),
             apex: name(apex),
             vpcs: Vec::new(),
-            record_sets: Vec::new(),
+            record_sets: RecordSets::Here(Vec::new()),
             delegations: delegated.map(delegation).into_iter().collect(),
             falls_through,
         }

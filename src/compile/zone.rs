@@ -1,8 +1,9 @@
 //! Zones and their names in the making: closest enclosers, empty non-terminals and wildcards settled beforehand.
 
-use crate::dns::{FoldedName, HashSeed, Name, Rtype, Ttl, reply};
+use crate::aws::{HostedZone, Model, RecordSets};
+use crate::dns::{HashSeed, Name, Rtype, Ttl, reply};
 use crate::snapshot::node::{HAS_WILDCARD_CHILD, NodeTableBuilder, alias_octets, policy_octets};
-use crate::snapshot::{Contents, NodeTable, PolicyIndex, Zone, ZoneIndex, ZoneKind};
+use crate::snapshot::{Contents, NodeTable, PolicyIndex, Snapshot, Zone, ZoneIndex, ZoneKind};
 use std::collections::HashMap;
 
 /// The name servers of every private hosted zone (R53:hosted-zones-private; TTL as observed).
@@ -69,62 +70,109 @@ pub(super) struct ZoneHead<'m> {
     pub(super) contents: Contents,
 }
 
-/// All zones in the making.
-pub(super) struct ZonesBuilder {
-    seed: HashSeed,
-    zones: Vec<Zone>,
-    nodes: NodeTableBuilder,
+/// All zones in the making: hosted zones, then the others as they come.
+pub(super) struct ZonesBuilder<'b> {
+    /// None: a hosted zone that is still to be added.
+    zones: Vec<Option<Zone>>,
+    /// The index of each hosted zone, in the order of the model.
+    of_hosted_zones: Vec<ZoneIndex>,
+    nodes: NodeTableBuilder<'b>,
 }
 
-impl ZonesBuilder {
-    pub(super) fn new(seed: HashSeed) -> Self {
-        Self { seed, zones: Vec::new(), nodes: NodeTableBuilder::default() }
+impl<'b> ZonesBuilder<'b> {
+    /// What the model has as it is served is taken over from the snapshot `before`, with the index that it has there if
+    /// there still is such an index: names say which zone they belong to, and are left alone if they need not be changed.
+    pub(super) fn new(seed: HashSeed, model: &Model, before: Option<&'b Snapshot>) -> Self {
+        let room = model.hosted_zones.len();
+        let were = served_indexes(model, before);
+        let mut is_free = vec![true; room];
+        for was in were.iter().flatten().filter(|was| (was.0 as usize) < room) {
+            is_free[was.0 as usize] = false;
+        }
+        let mut free = (0..).zip(is_free).filter_map(|(index, is_free)| is_free.then_some(ZoneIndex(index)));
+        let mut nodes = NodeTableBuilder::new(seed, before.map(|before| &before.nodes));
+        let mut zones = vec![None; room];
+        let mut index_of = |was: &Option<ZoneIndex>| {
+            let stays = was.filter(|was| (was.0 as usize) < room);
+            let is = stays.or_else(|| free.next()).expect("there are as many indexes as zones");
+            if let (Some(was), Some(before)) = (was, before) {
+                zones[is.0 as usize] = Some(before.zone(*was).clone());
+                nodes.keep(*was, is);
+            }
+            is
+        };
+        let of_hosted_zones = were.iter().map(&mut index_of).collect();
+        Self { zones, of_hosted_zones, nodes }
+    }
+
+    /// The index of a hosted zone by its number in the model.
+    pub(super) fn of_hosted_zone(&self, number: usize) -> ZoneIndex {
+        self.of_hosted_zones[number]
     }
 
     /// Room for the names of a large zone.
-    pub(super) fn reserve(&mut self, names: usize, octets: usize) {
-        self.nodes.reserve(names, octets);
+    pub(super) fn reserve(&mut self, octets: usize) {
+        self.nodes.reserve(octets);
+    }
+
+    /// Adds a zone that is no hosted zone.
+    pub(super) fn add(&mut self, head: &ZoneHead<'_>, names: &[(&Name, &[(Rtype, EncodedRrset)])]) -> ZoneIndex {
+        let index = ZoneIndex(u32::try_from(self.zones.len()).expect("fewer zones than 2^32"));
+        self.zones.push(None);
+        self.add_at(index, head, names);
+        index
     }
 
     /// Adds a zone from its names in any order, each once, with their RRsets. The apex exists even without records.
-    pub(super) fn add(&mut self, head: &ZoneHead<'_>, names: &[(&Name, &[(Rtype, EncodedRrset)])]) -> ZoneIndex {
-        let index = ZoneIndex(u32::try_from(self.zones.len()).expect("fewer zones than 2^32"));
+    pub(super) fn add_at(
+        &mut self,
+        index: ZoneIndex,
+        head: &ZoneHead<'_>,
+        names: &[(&Name, &[(Rtype, EncodedRrset)])],
+    ) {
         let apex_octets = head.apex.as_wire().len();
         let flags = NameFlags::of(head.apex, names.iter().map(|(name, _)| *name));
-        let mut folded = FoldedName::default();
-        let mut labels_max = 0;
+        let mut labels_max = head.apex.label_count();
         let mut rrsets: Vec<(Rtype, u16, &[u8])> = Vec::new();
         for (name, sets) in names {
-            folded.read(name.as_wire(), self.seed).expect("a Name is well-formed");
-            labels_max = labels_max.max(folded.label_count());
+            labels_max = labels_max.max(name.label_count());
             rrsets.clear();
             rrsets.extend(sets.iter().map(|(rtype, rrset)| (*rtype, rrset.count, &*rrset.octets)));
-            let hash = NodeTable::hash(index, folded.suffix_hash(folded.label_count()));
-            self.nodes.add(index, hash, name.as_wire(), flags.get(name.as_wire()), &rrsets);
+            self.nodes.add(index, name.as_wire(), flags.get(name.as_wire()), &rrsets);
         }
         for empty in &flags.empty_non_terminals {
-            folded.read(empty, self.seed).expect("a suffix of a Name is well-formed");
-            let hash = NodeTable::hash(index, folded.suffix_hash(folded.label_count()));
-            self.nodes.add(index, hash, empty, flags.get(empty), &[]);
+            self.nodes.add(index, empty, flags.get(empty), &[]);
         }
         let (soa_ttl, soa_rdata) = head.soa;
         let mut negative_soa = Vec::with_capacity(12 + soa_rdata.len());
         reply::template(&mut negative_soa, Rtype::SOA, negative_ttl(soa_ttl, soa_rdata), soa_rdata);
-        self.zones.push(Zone {
+        self.zones[index.0 as usize] = Some(Zone {
             kind: head.kind,
             apex_labels: head.apex.label_count() as u8,
-            labels_max: labels_max.max(head.apex.label_count()) as u8,
+            labels_max: labels_max as u8,
             apex_has_wildcard: flags.get(&head.apex.as_wire()[..apex_octets]) & HAS_WILDCARD_CHILD != 0,
             contents: head.contents,
             negative_soa: negative_soa.into(),
             id: head.id.into(),
         });
-        index
     }
 
     pub(super) fn build(self) -> (Box<[Zone]>, NodeTable) {
-        (self.zones.into(), self.nodes.build())
+        let zones = self.zones.into_iter().map(|zone| zone.expect("every hosted zone is added or kept"));
+        (zones.collect(), self.nodes.build())
     }
+}
+
+/// Where each hosted zone of a model stands in the snapshot that is served; none: its record sets are here.
+fn served_indexes(model: &Model, before: Option<&Snapshot>) -> Vec<Option<ZoneIndex>> {
+    let zones = before.map_or(&[][..], |before| &before.zones);
+    let hosted_zones = (0..).zip(zones).filter(|(_, zone)| zone.kind == ZoneKind::HostedZone);
+    let served: HashMap<&str, ZoneIndex> = hosted_zones.map(|(index, zone)| (&*zone.id, ZoneIndex(index))).collect();
+    let of = |zone: &HostedZone| match zone.record_sets {
+        RecordSets::Here(_) => None,
+        RecordSets::AsServed => Some(*served.get(&*zone.id).expect("what is said to be served is")),
+    };
+    model.hosted_zones.iter().map(of).collect()
 }
 
 /// Negative answers live for the smaller of the SOA's TTL and its MINIMUM (RFC 2308 section 3).

@@ -196,6 +196,11 @@ impl Diagnostics {
         self.errors > 0
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.errors + self.warnings
+    }
+
     /// Whether there are so many that suggestions are not worth their time: they take some for each word compared.
     pub(super) fn is_crowded(&self) -> bool {
         self.errors > DIAGNOSTICS_SHOWN_MAX

@@ -12,9 +12,11 @@ pub use settings::{
     Settings, TlsRoots, UpstreamSettings,
 };
 
-use crate::aws::Model;
+use crate::aws::{Delegation, Model};
+use crate::dns::Name;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What the loader may ask of the machine; the daemon's reads below the configuration's folder, tests' and the
 /// built-in world's read from memory.
@@ -37,6 +39,40 @@ pub struct Configuration {
     pub settings: Settings,
     /// Where each door is written, for who has to say something of one.
     pub door_places: DoorPlaces,
+    /// Hosted zones that are what their files say.
+    pub zones_of_files: ZonesOfFiles,
+}
+
+/// Hosted zones by their ids, as far as they are what their files say.
+pub type ZonesOfFiles = BTreeMap<Box<str>, Arc<ZoneOfFiles>>;
+
+/// What a hosted zone was made of whose record sets are those of its files and no others, and of which there was nothing to
+/// complain about: as long as its name and these files are the same, so is the zone.
+#[derive(Clone, Debug)]
+pub struct ZoneOfFiles {
+    /// Its name.
+    pub apex: Name,
+    /// Its file, as it is written.
+    pub file: Box<str>,
+    /// Files that are included, in the order in which they are read, and where that is written.
+    pub included: Vec<(Box<str>, Place)>,
+    /// What of it is left to name servers of others.
+    pub delegations: Vec<Delegation>,
+}
+
+impl ZoneOfFiles {
+    /// The files, as they are written, in the order in which they are read.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.file).chain(self.included.iter().map(|(path, _)| &**path))
+    }
+}
+
+/// What is served while another configuration is loaded.
+pub struct Before<'s> {
+    /// Its zones, as far as they are what their files say.
+    pub zones: &'s ZonesOfFiles,
+    /// Whether all files of such a zone still are what they were when it was made of them.
+    pub is_unchanged: &'s dyn Fn(&ZoneOfFiles) -> bool,
 }
 
 /// Where the doors are written, by address.
@@ -71,5 +107,11 @@ pub struct Loaded {
 
 /// Loads a configuration; `file_name` is how diagnostics call it.
 pub fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>) -> Loaded {
-    v1::load(file_name, text, surroundings)
+    load_after(None, file_name, text, surroundings)
+}
+
+/// The same in the place of one that is served. Zones that are what they were are not read again: the model has them
+/// [as they are served](crate::aws::RecordSets::AsServed).
+pub fn load_after(before: Option<&Before<'_>>, file_name: &str, text: &str, surroundings: &Surroundings<'_>) -> Loaded {
+    v1::load(before, file_name, text, surroundings)
 }

@@ -5,12 +5,13 @@
 //! who is there, and a number for what it says; 12 octets for each name of a zone.
 
 use crate::aws::{
-    AliasTarget, HealthCheck, HealthCheckKind, HostedZone, Instance, LoggedVpcs, Model, NetworkInterface, PeeringSide,
-    QueryLogConfig, RecordData, RecordSet, Routing, VpcIndex, VpcPeering,
+    AliasTarget, HealthCheck, HealthCheckKind, Instance, LoggedVpcs, Model, NetworkInterface, PeeringSide,
+    QueryLogConfig, RecordData, RecordSet, RecordSets, Routing, VpcIndex, VpcPeering,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Debug, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
 
 /// VPCs and profiles that a report shows at most.
 pub(super) const HOLDERS_SHOWN_MAX: usize = 10;
@@ -29,7 +30,7 @@ pub(super) struct Inventory {
     endpoints: BTreeMap<Box<str>, Item>,
     inbound_endpoints: BTreeMap<Box<str>, Item>,
     rules: BTreeMap<Box<str>, Item>,
-    names: BTreeMap<Box<str>, Names>,
+    names: BTreeMap<Box<str>, Arc<Names>>,
     /// Everything else that decides answers, by what it is called.
     rest: [(&'static str, u64); 6],
 }
@@ -46,6 +47,8 @@ struct Item {
 struct Names {
     hashes: Box<[u64]>,
     digests: Box<[u32]>,
+    /// A number for all of them.
+    digest: u64,
 }
 
 /// How many things of each kind there are.
@@ -60,8 +63,8 @@ pub(super) struct Sizes {
 }
 
 impl Inventory {
-    /// What is in a model.
-    pub(super) fn of(model: &Model) -> Self {
+    /// What is in a model; the names of zones that are as they are served are those of what is.
+    pub(super) fn of(model: &Model, served: Option<&Self>) -> Self {
         let (mut holders, mut holder_digests): (Vec<Box<str>>, Vec<u64>) =
             model.vpcs.iter().map(|vpc| (vpc.id.clone(), digest(vpc))).unzip();
         let in_profiles = Shared::of(model);
@@ -88,10 +91,12 @@ impl Inventory {
             ..Self::default()
         };
         for (index, zone) in model.hosted_zones.iter().enumerate() {
-            let names = Names::of(model, zone);
+            let names = match (&zone.record_sets, served.and_then(|served| served.names.get(&zone.id))) {
+                (RecordSets::AsServed, Some(names)) => Arc::clone(names),
+                (sets, _) => Arc::new(Names::of(model, sets.here())),
+            };
             let mut hasher = DefaultHasher::new();
-            names.hashes.iter().for_each(|hash| hasher.write_u64(*hash));
-            names.digests.iter().for_each(|digest| hasher.write_u32(*digest));
+            hasher.write_u64(names.digest);
             hasher.write_u64(digest(&(&zone.apex, &zone.delegations, zone.falls_through)));
             let item = Item { digest: hasher.finish(), holders: many(&zone.vpcs, in_profiles.zones.get(&index)) };
             inventory.zones.insert(zone.id.clone(), item);
@@ -206,7 +211,7 @@ impl Inventory {
 
     /// Counts the names of the zones that differ, each zone's once in all and once for each holder.
     fn change_names(&self, after: &Self, model: &Model, zones: Vec<(Box<str>, Box<str>, Kind)>, changes: &mut Changes) {
-        let none = Names::default();
+        let none = Arc::<Names>::default();
         let mut compared: BTreeMap<&str, NameChanges> = BTreeMap::new();
         for (holder, zone, kind) in &zones {
             let (was, is) = (self.names.get(zone).unwrap_or(&none), after.names.get(zone).unwrap_or(&none));
@@ -229,8 +234,8 @@ impl Inventory {
 
 impl Names {
     /// The names of a zone: one may have several sets, in any order.
-    fn of(model: &Model, zone: &HostedZone) -> Self {
-        let sets = zone.record_sets.iter();
+    fn of(model: &Model, sets: &[RecordSet]) -> Self {
+        let sets = sets.iter();
         let mut sets: Vec<(u64, u32)> = sets.map(|set| (name_hash(set), set_digest(model, set))).collect();
         sets.sort_unstable();
         sets.dedup_by(|next, first| {
@@ -240,8 +245,13 @@ impl Names {
             }
             is_one_name
         });
+        let mut hasher = DefaultHasher::new();
+        for (hash, digest) in &sets {
+            hasher.write_u64(*hash);
+            hasher.write_u32(*digest);
+        }
         let (hashes, digests): (Vec<u64>, Vec<u32>) = sets.into_iter().unzip();
-        Self { hashes: hashes.into(), digests: digests.into() }
+        Self { hashes: hashes.into(), digests: digests.into(), digest: hasher.finish() }
     }
 
     /// What is different in the names that come after these.
@@ -379,7 +389,7 @@ impl NameChanges {
     fn find_texts(&mut self, model: &Model, zone: &str) {
         let zone = model.hosted_zones.iter().find(|found| *found.id == *zone);
         let mut left = self.noted.clone();
-        for set in zone.into_iter().flat_map(|zone| &zone.record_sets) {
+        for set in zone.into_iter().flat_map(|zone| zone.record_sets.here()) {
             if left.is_empty() {
                 return;
             }
@@ -615,7 +625,7 @@ mod tests {
     /// What changes from one model to the next.
     fn changes(before: &str, after: &str) -> Changes {
         let after = model(after);
-        Inventory::of(&model(before)).changes(&Inventory::of(&after), &after)
+        Inventory::of(&model(before), None).changes(&Inventory::of(&after, None), &after)
     }
 
     const VPCS: &str = "[[vpc]]\nid = \"vpc-a\"\nlisten = [\"127.0.0.1:1\"]\n[[vpc]]\nid = \"vpc-b\"\n";
@@ -707,7 +717,7 @@ mod tests {
         ] {
             let after =
                 parsed(&BUILT_IN_TEXT.replacen(&format!("\n{table}\n"), &format!("\n{table}\n{lines}\n{table}\n"), 1));
-            let found = Inventory::of(&before).changes(&Inventory::of(&after), &after);
+            let found = Inventory::of(&before, None).changes(&Inventory::of(&after, None), &after);
             assert_eq!(found.lines().join("\n"), expected, "{table}");
         }
     }

@@ -60,6 +60,8 @@ pub enum ReloadError {
     Upstream,
     /// `[admin]` was changed.
     Admin,
+    /// There is too little memory for the names that stay; half a sentence for the operator.
+    Memory(String),
 }
 
 impl fmt::Display for ReloadError {
@@ -76,6 +78,7 @@ impl fmt::Display for ReloadError {
                     if door.ip().is_unspecified() { "a single address" } else { "every address" }
                 );
             }
+            Self::Memory(reason) => return f.write_str(reason),
             Self::Workers => "`workers`",
             Self::Limits => "`[limits]` or `[cache]`",
             Self::Upstream => {

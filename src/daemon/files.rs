@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 /// The largest file that is read, in octets.
 pub(super) const FILE_OCTETS_MAX: u64 = 1 << 30;
 /// A file whose times are younger than this when it is read may change once more without their changing: file systems
-/// count in ticks of several milliseconds.
-const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// count in ticks of several milliseconds, some in seconds, FAT in two. A second more, because times are compared in whole
+/// ones.
+const SETTLED_AFTER: Duration = Duration::from_millis(3500);
 /// How often a file is read that changes while it is read.
 const READS_MAX: u32 = 3;
 /// How long its writer is given in between.
@@ -46,6 +47,16 @@ pub(super) struct FileRead {
     is_refused: bool,
 }
 
+/// How it is found out whether a file is what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Look {
+    /// What the system says of it is believed, unless it is too young to be.
+    #[default]
+    AtTimes,
+    /// It is read. Where a file is mapped, or lies on another machine, its times may tell of a change late or never.
+    Inside,
+}
+
 /// What the system says of a file, by which a change is seen without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -65,8 +76,11 @@ impl Stamp {
     }
 
     fn of(metadata: &Metadata) -> Self {
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
-        let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLED_AFTER + Duration::from_secs(1));
+        let newest = metadata.ctime().max(metadata.mtime());
+        let newest = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(newest).unwrap_or(0));
+        // Where there is no time there is none to go by.
+        let has_time = metadata.ctime() > 0 && metadata.mtime() > 0;
+        let is_settled = has_time && newest.elapsed().is_ok_and(|age| age > SETTLED_AFTER);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -129,6 +143,8 @@ impl FileRead {
             (None, None) => return false,
             (Some(before), Some(now)) if (before.is_settled || self.is_refused) && now.says(before) => return false,
             _ if self.is_refused => return true,
+            // What is longer or shorter need not be read to be seen.
+            (Some(before), Some(now)) if self.digest.is_some() && now.octets != before.octets => return true,
             _ => {}
         }
         let has_changed = self.read_again().as_deref().map(digest) != self.digest;
@@ -138,9 +154,19 @@ impl FileRead {
         has_changed
     }
 
+    /// Whether it could be read and still has the content that it had then.
+    pub(super) fn is_the_same(&mut self, look: Look) -> bool {
+        self.digest.is_some()
+            && match look {
+                Look::AtTimes => !self.has_changed(),
+                Look::Inside => self.read_again().as_deref().map(digest) == self.digest,
+            }
+    }
+
     fn read_again(&self) -> Option<Vec<u8>> {
-        let mut content = Vec::new();
-        open(&self.path).and_then(|(file, _)| file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)).ok()?;
+        let (file, now) = open(&self.path).ok()?;
+        let mut content = Vec::with_capacity(usize::try_from(now.octets).unwrap_or(0) + 1);
+        file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content).ok()?;
         // What is no text could not be read before either.
         std::str::from_utf8(&content).is_ok().then_some(content)
     }
@@ -178,6 +204,11 @@ fn digest(content: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    /// Whether it is the same, by its times and inside.
+    fn both(read: &mut FileRead) -> [bool; 2] {
+        [Look::AtTimes, Look::Inside].map(|look| read.is_the_same(look))
+    }
+
     #[test]
     fn only_other_content_is_a_change() {
         let folder = tempfile::tempdir().unwrap();
@@ -189,16 +220,17 @@ mod tests {
         assert!(absent.has_changed());
         let (mut read, text) = FileRead::read(&path, Named::Configuration);
         assert_eq!(text.as_deref(), Ok("one"));
-        assert!(!read.has_changed());
+        assert!(!read.has_changed() && both(&mut read) == [true; 2]);
+        assert_eq!(both(&mut absent), [false; 2], "it could not be read");
         // The same content in another file, as of those who replace files whole.
         fs::write(folder.path().join("new"), "one").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
         assert!(!read.has_changed());
         // As long as before, and within the same tick as likely as not.
         fs::write(&path, "two").unwrap();
-        assert!(read.has_changed());
+        assert!(read.has_changed() && both(&mut read) == [false; 2]);
         fs::remove_file(&path).unwrap();
-        assert!(read.has_changed());
+        assert!(read.has_changed() && both(&mut read) == [false; 2]);
         fs::create_dir(&path).unwrap();
         assert!(read.has_changed() && !absent.has_changed(), "a folder cannot be read either");
     }
@@ -272,7 +304,8 @@ mod tests {
             assert!(!read.has_changed() && std::time::Instant::now() < until);
             std::thread::sleep(Duration::from_millis(50));
         }
+        assert_eq!(both(&mut read), [true; 2]);
         fs::write(&path, "two").unwrap();
-        assert!(read.has_changed());
+        assert!(read.has_changed() && both(&mut read) == [false; 2]);
     }
 }

@@ -6,13 +6,13 @@
 //! removed but folders of our own names, wherever a link that somebody put there leads.
 
 use super::cache_file::may_be_believed;
-use super::files::Named;
+use super::files::{FileRead, Named};
 use super::metrics::Failures;
-use super::source::{Notes, Read, folder_of, load_text, put_before};
+use super::source::{Notes, Read, TextRead, folder_of, load_text, put_before};
 use crate::forward::cache::checksum;
-use crate::udp::sys::{effective_user, give_back_free_memory};
+use crate::udp::sys::{effective_user, give_back_free_memory, try_lock};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -34,9 +34,6 @@ const MODE: u32 = 0o600;
 /// How long leaving waits for the disk. What was kept before stays whole if that is too short.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// What was in each file, and what that is to the configuration.
-type Texts = Vec<(Named, String)>;
-
 /// Keeps configurations that were taken up, on a thread of its own: nobody who answers waits for the disk.
 pub(super) struct LastGood {
     folder: PathBuf,
@@ -56,7 +53,7 @@ struct Desk {
 /// What waits for the disk: of several configurations only the newest counts, so there is never more than one.
 #[derive(Default)]
 struct Waiting {
-    newest: Option<Texts>,
+    newest: Option<Vec<TextRead>>,
     /// Nothing more comes.
     is_last: bool,
     /// The thread has ended.
@@ -69,8 +66,18 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts what is to be kept there, in the place of what waits. What of it was not read again may stand in that alone.
+    fn put(&self, mut texts: Vec<TextRead>) {
+        let mut waiting = self.lock();
+        if let Some(before) = waiting.newest.take() {
+            take_over(&mut texts, &before);
+        }
+        waiting.newest = Some(texts);
+        self.news.notify_all();
+    }
+
     /// What is to be kept next; none: nothing more comes.
-    fn next(&self) -> Option<Texts> {
+    fn next(&self) -> Option<Vec<TextRead>> {
         let is_idle = |waiting: &mut Waiting| waiting.newest.is_none() && !waiting.is_last;
         let mut waiting = self.news.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
         let next = waiting.newest.take();
@@ -89,8 +96,10 @@ impl LastGood {
         let failures = Failures::default();
         let failed = Arc::clone(&failures);
         std::thread::Builder::new().name("last-good".to_owned()).spawn(move || {
+            let mut kept = Kept::default();
             while let Some(texts) = own_desk.next() {
-                match keep(&own, &of, &texts) {
+                let result = keep(&own, &of, &texts, &kept).map(|now| kept = now);
+                match result {
                     Ok(()) => tracing::debug!(folder = %own.display(), "kept the configuration as the last good one"),
                     Err(error) => {
                         failed.fetch_add(1, Ordering::Relaxed);
@@ -116,9 +125,8 @@ impl LastGood {
     }
 
     /// Keeps what a configuration was made of; what was there before goes.
-    pub(super) fn keep(&self, texts: Texts) {
-        self.desk.lock().newest = Some(texts);
-        self.desk.news.notify_all();
+    pub(super) fn keep(&self, texts: Vec<TextRead>) {
+        self.desk.put(texts);
     }
 
     /// Loads what is kept, and says since when it is.
@@ -149,7 +157,7 @@ impl LastGood {
             None => Err(format!("the last good configuration has no file {name:?}")),
         };
         let text = kept(0)?;
-        let mut loaded = load_text(&path.display().to_string(), &text, &read_file, &notes);
+        let mut loaded = load_text(&path.display().to_string(), &text, &read_file, None, &notes);
         loaded.configuration.iter_mut().for_each(|found| put_before(folder_of(path), found));
         Ok((Read { loaded: Ok(loaded), files: Vec::new(), texts: Vec::new() }, index.kept_at))
     }
@@ -166,6 +174,15 @@ impl Drop for LastGood {
         if ended.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
             tracing::warn!(folder = %self.folder.display(), "the disk is slow: the newest configuration is not kept yet");
         }
+    }
+}
+
+/// Takes the text of files that were not read again from what was read before, as far as they are the same.
+fn take_over(texts: &mut [TextRead], before: &[TextRead]) {
+    let of = |read: &TextRead| Some((read.file.path.clone(), read.file.digest?));
+    let known: HashMap<_, _> = before.iter().filter_map(|read| Some((of(read)?, read.text.as_ref()?))).collect();
+    for read in texts.iter_mut().filter(|read| read.text.is_none()) {
+        read.text = of(read).and_then(|file| known.get(&file)).map(|text| (*text).clone());
     }
 }
 
@@ -212,33 +229,65 @@ impl Index {
     }
 }
 
+/// What this process has kept last, so that what is the same is not written again.
+#[derive(Default)]
+struct Kept {
+    /// What is in the index.
+    index: String,
+    /// Files by their paths and what was in them ([`FileRead::digest`]).
+    files: HashMap<(PathBuf, u64), KeptFile>,
+}
+
+/// A file that is kept.
+#[derive(Clone, Copy)]
+struct KeptFile {
+    number: usize,
+    /// What the index says of it.
+    checksum: u64,
+    written: Written,
+}
+
+/// What tells a file that somebody has written since from the one that we wrote: device, inode, octets, and the seconds and
+/// nanoseconds of when that was.
+type Written = (u64, u64, u64, i64, i64);
+
 /// Keeps these, of this configuration, in the place of what is kept; where that fails, what is kept stays, and nothing is
 /// left beside it.
-fn keep(folder: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::Result<()> {
+fn keep(folder: &Path, configuration: &Path, texts: &[TextRead], kept: &Kept) -> io::Result<Kept> {
     may_be_used(folder)?;
+    let lock = File::open(folder)?;
+    if !try_lock(&lock)? {
+        return Err(io::Error::other("another plustwo keeps its own there; each needs a folder for itself"));
+    }
     let link = folder.join(LINK);
     let is_first_kept = fs::read_link(&link).is_ok_and(|kept| kept == Path::new(FOLDERS[0]));
     let (next, before) = if is_first_kept { (FOLDERS[1], FOLDERS[0]) } else { (FOLDERS[0], FOLDERS[1]) };
     let (next, before) = (folder.join(next), folder.join(before));
     remove_folder(&next)?;
-    let written = fs::DirBuilder::new().create(&next).and_then(|()| write_all(&next, configuration, texts));
-    if let Err(error) = written.and_then(|()| lead_to(&next, folder, &link)) {
+    // Another plustwo may have kept something of its own there meanwhile.
+    let is_ours = fs::read_to_string(before.join("index")).is_ok_and(|index| index == kept.index);
+    let kept = is_ours.then_some((&*before, kept));
+    let written = fs::DirBuilder::new().create(&next).and_then(|()| write_all(&next, configuration, texts, kept));
+    let written = written.and_then(|written| lead_to(&next, folder, &link).map(|()| written));
+    if written.is_err() {
         // On a full disk it would be in the way of others; if it cannot be removed either, the next one tries.
         let _ = remove_folder(&next);
-        return Err(error);
+        return written;
     }
     sync(folder);
-    remove_folder(&before)
+    remove_folder(&before)?;
+    written
 }
 
-/// Writes these and their index into a new folder.
-fn write_all(next: &Path, configuration: &Path, texts: &[(Named, String)]) -> io::Result<()> {
+/// Writes these and their index into a new folder. What is the same as in the folder of what is `kept` is linked from there.
+fn write_all(next: &Path, configuration: &Path, texts: &[TextRead], kept: Option<(&Path, &Kept)>) -> io::Result<Kept> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let of = configuration.to_string_lossy();
     let mut index = format!("{HEAD}\nkept {}\nof {of}\n", since_1970.as_secs());
+    let mut files = HashMap::new();
     let mut number = 0;
-    for (named, text) in texts {
-        let (at, name) = match named {
+    for TextRead { file, text } in texts {
+        let (at, name) = match &file.named {
             Named::System => continue,
             Named::Configuration => (0, &*of),
             Named::Configured(name) => {
@@ -249,12 +298,45 @@ fn write_all(next: &Path, configuration: &Path, texts: &[(Named, String)]) -> io
         if name.contains('\n') {
             return Err(io::Error::other(format!("the path {name:?} has a line end in it")));
         }
-        let _ = writeln!(index, "{at} {:016x} {name}", checksum(&[text.as_bytes()]));
-        write(&next.join(at.to_string()), text.as_bytes())?;
+        let path = next.join(at.to_string());
+        let (checksum, written) = match text {
+            Some(text) => write(&path, text)?,
+            None => match kept.and_then(|kept| link_kept(&path, file, kept)) {
+                Some(kept) => (kept.checksum, kept.written),
+                None => write(&path, &read_again(file)?)?,
+            },
+        };
+        let _ = writeln!(index, "{at} {checksum:016x} {name}");
+        let kept = KeptFile { number: at, checksum, written };
+        files.extend(file.digest.map(|digest| ((file.path.clone(), digest), kept)));
     }
-    write(&next.join("index"), index.as_bytes())?;
+    write(&next.join("index"), &index)?;
     sync(next);
-    Ok(())
+    Ok(Kept { index, files })
+}
+
+/// Makes a file that is kept already part of the next folder. None where it is not kept as it was written, or the file
+/// system has no links.
+fn link_kept(path: &Path, file: &FileRead, (before, kept): (&Path, &Kept)) -> Option<KeptFile> {
+    let kept = kept.files.get(&(file.path.clone(), file.digest?))?;
+    let at = before.join(kept.number.to_string());
+    fs::symlink_metadata(&at).ok().filter(|found| as_written(found) == kept.written)?;
+    fs::hard_link(at, path).ok()?;
+    Some(*kept)
+}
+
+fn as_written(metadata: &fs::Metadata) -> Written {
+    (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// What is in a file that was not read again because it was what it had been.
+fn read_again(file: &FileRead) -> io::Result<String> {
+    let (now, text) = FileRead::read(&file.path, file.named.clone());
+    match text {
+        Ok(text) if now.digest == file.digest => Ok(text),
+        Ok(_) => Err(io::Error::other(format!("{} has changed meanwhile; its reload is next", file.path.display()))),
+        Err(error) => Err(io::Error::other(error)),
+    }
 }
 
 /// Lets the link lead to a folder that is whole.
@@ -275,11 +357,12 @@ fn sync(folder: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
-/// Writes a new file, onto the disk.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a new file, onto the disk; its checksum, and what tells it from others.
+fn write(path: &Path, content: &str) -> io::Result<(u64, Written)> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    Ok((checksum(&[content.as_bytes()]), as_written(&file.metadata()?)))
 }
 
 /// Removes a folder with what is in it, where there is one.
@@ -332,7 +415,7 @@ mod tests {
         fn keep(&self) -> io::Result<()> {
             let read = Source::File(self.path()).read(true, Given::default());
             assert!(read.loaded.unwrap().configuration.is_some());
-            keep(self.state.path(), &self.path(), &read.texts)
+            keep(self.state.path(), &self.path(), &read.texts, &Kept::default()).map(drop)
         }
 
         /// Why nothing that is kept is used.
@@ -364,10 +447,8 @@ mod tests {
     fn of_what_comes_while_the_disk_is_slow_the_newest_is_kept() {
         let world = World::new();
         let text = |last: u8| {
-            vec![
-                (Named::Configuration, TEXT.to_owned()),
-                (Named::Configured("zone".to_owned()), format!("www 60 A 10.0.0.{last}\n")),
-            ]
+            fs::write(world.folder.path().join("zone"), format!("www 60 A 10.0.0.{last}\n")).unwrap();
+            Source::File(world.path()).read(true, Given::default()).texts
         };
         let last_good = world.last_good();
         (1..100).for_each(|last| last_good.keep(text(last)));
@@ -375,6 +456,69 @@ mod tests {
         let model = world.last_good().read().unwrap().0.loaded.unwrap().configuration.unwrap().model;
         let found = format!("{:?}", model.hosted_zones[0].record_sets);
         assert!(found.contains("10, 0, 0, 99]"), "{found}");
+    }
+
+    #[test]
+    fn what_was_not_read_again_is_linked_or_read_and_never_guessed() {
+        let world = World::new();
+        let zone = world.folder.path().join("zone");
+        let not_again = || {
+            let mut texts = Source::File(world.path()).read(true, Given::default()).texts;
+            texts.iter_mut().filter(|text| text.file.named != Named::Configuration).for_each(|text| text.text = None);
+            texts
+        };
+        let keep = |texts: &[TextRead], kept: &Kept| keep(world.state.path(), &world.path(), texts, kept);
+        let inode = || fs::metadata(world.state(LINK).join("1")).unwrap().ino();
+        let is_whole = || world.last_good().read().unwrap().0.loaded.unwrap().configuration.is_some();
+        let all = Source::File(world.path()).read(true, Given::default()).texts;
+        let first = keep(&all, &Kept::default()).unwrap();
+        let written = inode();
+        let second = keep(&not_again(), &first).unwrap();
+        assert_eq!(inode(), written, "it is the same file");
+        assert!(is_whole());
+        // By a process that has not kept it, or of a folder that another one has written, it is read.
+        keep(&not_again(), &Kept::default()).unwrap();
+        let read = inode();
+        assert!(read != written && is_whole());
+        keep(&not_again(), &Kept { index: "of another".to_owned(), ..second }).unwrap();
+        assert!(inode() != read && is_whole());
+        // One that somebody has written to is no more what we wrote, and is written again.
+        let third = keep(&all, &Kept::default()).unwrap();
+        fs::write(world.state(LINK).join("1"), "www 60 A 10.0.0.7\n").unwrap();
+        assert!(world.refusal().contains("it is damaged"));
+        keep(&not_again(), &third).unwrap();
+        assert!(is_whole());
+        // What has changed meanwhile is of the next configuration, and what is kept stays.
+        let texts = not_again();
+        fs::write(&zone, "www 60 A 10.0.0.2\n").unwrap();
+        assert!(keep(&texts, &Kept::default()).is_err_and(|error| error.to_string().contains("has changed meanwhile")));
+        assert!(is_whole());
+    }
+
+    #[test]
+    fn what_was_read_for_a_configuration_that_is_never_kept_is_not_lost() {
+        let world = World::new();
+        let zone = world.folder.path().join("zone");
+        let read = || Source::File(world.path()).read(true, Given::default()).texts;
+        let not_again = |mut texts: Vec<TextRead>| {
+            texts.iter_mut().filter(|text| text.file.named != Named::Configuration).for_each(|text| text.text = None);
+            texts
+        };
+        let desk = Desk::default();
+        desk.put(read());
+        desk.put(not_again(read()));
+        let next = desk.next().unwrap();
+        // The file is broken before anything is written.
+        fs::write(&zone, "no zone").unwrap();
+        keep(world.state.path(), &world.path(), &next, &Kept::default()).unwrap();
+        let (kept, _) = world.last_good().read().unwrap();
+        assert!(format!("{:?}", kept.loaded.unwrap().configuration.unwrap().model).contains("10, 0, 0, 1]"));
+        // What has changed in between is another text.
+        desk.put(read());
+        fs::write(&zone, "www 60 A 10.0.0.2\n").unwrap();
+        desk.put(not_again(read()));
+        let changed = desk.next().unwrap();
+        assert!(changed.iter().all(|read| read.text.is_some() == (read.file.named == Named::Configuration)));
     }
 
     #[test]

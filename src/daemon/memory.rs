@@ -33,6 +33,19 @@ impl Room {
         Self(own.into_iter().chain(groups).chain(machine).min_by_key(|limit| limit.left))
     }
 
+    /// Whether a table of names of so many octets can be put together anew beside the one that is served: that happens when
+    /// enough of it has changed, however little that is this time. The error is half a sentence for the operator.
+    pub(super) fn has_another_table(&self, octets: u64) -> Result<(), String> {
+        match &self.0 {
+            Some(Limit { left, by }) if octets >= SMALL_OCTETS && octets > *left => Err(format!(
+                "the names that are served already may take up to {} MiB of memory once more, and {} MiB are left below {by}",
+                octets >> 20,
+                *left >> 20
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes what a file of so many octets needs. The error is half a sentence for the operator.
     pub(super) fn take(&mut self, octets: u64) -> Result<(), String> {
         let Some(Limit { left, by }) = &mut self.0 else { return Ok(()) };
@@ -110,6 +123,11 @@ mod tests {
         assert_eq!(room.take(2 << 20), Ok(()));
         assert_eq!(Room(Some(Limit { left: 0, by: "a limit" })).take(SMALL_OCTETS - 1), Ok(()));
         assert_eq!(Room::default().take(u64::MAX), Ok(()));
+        let room = Room(Some(Limit { left: 3 << 20, by: "a limit" }));
+        assert_eq!((room.has_another_table(3 << 20), Room::default().has_another_table(u64::MAX)), (Ok(()), Ok(())));
+        let refused = room.has_another_table(4 << 20).unwrap_err();
+        assert!(refused.contains("up to 4 MiB") && refused.contains("3 MiB are left below a limit"), "{refused}");
+        assert_eq!(Room(Some(Limit { left: 0, by: "a limit" })).has_another_table(SMALL_OCTETS - 1), Ok(()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod port_holder;
 mod query_log;
 mod refused_door;
 mod run;
+mod served;
 mod source;
 mod summary;
 pub mod system_roots;
@@ -32,11 +33,12 @@ pub use source::{BUILT_IN_TEXT, Source};
 use admin::AdminError;
 use cache_file::CacheFile;
 use doors::{DoorChanges, DoorPlaces};
+use memory::Room;
 use metrics::{Metrics, ReloadResult};
 use query_log::QueryLogWriter;
 
 use crate::aws::partition::Partition;
-use crate::aws::{Model, RuleAction};
+use crate::aws::{Model, RecordSets, RuleAction};
 use crate::compile::{self, Contexts};
 use crate::config::settings::UpstreamSettings;
 use crate::config::{Configuration, Settings};
@@ -112,7 +114,7 @@ pub struct Daemon {
 impl Daemon {
     /// Opens all doors or none, and serves.
     pub fn start(configuration: &Configuration) -> Result<Self, StartError> {
-        let Configuration { model, settings, door_places } = configuration;
+        let Configuration { model, settings, door_places, .. } = configuration;
         let worker_count = worker_count(settings);
         let mut contexts = Contexts::default();
         let health = HealthStates::default();
@@ -214,7 +216,7 @@ impl Daemon {
     }
 
     /// Serves another configuration from the next batch on. What cannot change while running is refused, and then
-    /// nothing changes.
+    /// nothing changes. Zones that it has as they are served are those of the configuration before.
     pub fn reload(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
         let reloaded = self.take_up(configuration);
         let result = if reloaded.is_ok() { ReloadResult::Success } else { ReloadResult::Refused };
@@ -223,7 +225,7 @@ impl Daemon {
     }
 
     fn take_up(&mut self, configuration: &Configuration) -> Result<Reloaded, ReloadError> {
-        let Configuration { model, settings, door_places } = configuration;
+        let Configuration { model, settings, door_places, .. } = configuration;
         if settings.workers != self.settings.workers {
             return Err(ReloadError::Workers);
         }
@@ -238,9 +240,17 @@ impl Daemon {
         if settings.admin != self.settings.admin {
             return Err(ReloadError::Admin);
         }
+        let before = self.server.publisher.current();
+        if model.hosted_zones.iter().any(|zone| matches!(zone.record_sets, RecordSets::AsServed)) {
+            // Their files were not read, so that nobody has asked yet whether there is room for them.
+            let octets = before.snapshot.nodes.octets_after() as u64;
+            Room::now().has_another_table(octets).map_err(ReloadError::Memory)?;
+        }
         let next = self.doors.prepare(&compile::door_addresses(model), door_places)?;
         self.streams_to_targets.set_bootstrap(model.bootstrap.clone());
-        let mut snapshot = compile::compile(model, &mut self.contexts, &self.health, self.seed);
+        let mut snapshot =
+            compile::compile_after(Some(&before.snapshot), model, &mut self.contexts, &self.health, self.seed);
+        drop(before);
         snapshot.place_doors(&next.places);
         snapshot.protection = protection(settings, self.own_secret);
         // In this order a query finds its door known, whichever snapshot it is answered from.

@@ -2,17 +2,19 @@
 
 use super::admin::{Admin, Command, Listeners, ReloadReport, Service};
 use super::changes::Inventory;
-use super::files::{FileRead, Named};
+use super::files::{FileRead, Look};
 use super::last_good::LastGood;
 use super::loading::{LoadState, Loading};
 use super::log::{self, say};
 use super::memory::Room;
 use super::metrics::ReloadResult;
-use super::source::{Given, KnownNameservers, Read};
+use super::served::Served;
+use super::source::{Given, KnownNameservers, Read, TextRead};
 use super::systemd::Systemd;
 use super::watch::FileWatch;
 use super::watchdog::{Watchdog, Watched};
 use super::{DRAIN_SECONDS_MAX, Daemon, Source, summary};
+use crate::aws::{HostedZone, RecordSets};
 use crate::config::{self, Configuration};
 use crate::udp::sys::{give_back_free_memory, keep_large_blocks_apart, work_in_background};
 use std::convert::Infallible;
@@ -65,12 +67,12 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         _ => None,
     };
     let last_good = last_good.transpose().map_err(|error| format!("error: the system refuses a thread: {error}"))?;
-    let attempt = match control.load(source, last_good.is_some(), false) {
+    let attempt = match control.load(source, last_good.is_some(), None) {
         Awaited::Done(attempt) => attempt,
         Awaited::Leave(_) => return Ok(()),
     };
     let Attempt { loaded, files } = attempt;
-    let (Taken { configuration, inventory, texts }, fallen_back) = match loaded {
+    let (Taken { configuration, served, texts }, fallen_back) = match loaded {
         Ok(taken) => (taken, None),
         Err(problems) if options.last_good => {
             let (taken, kept_at) = instead(source, last_good.as_ref(), &problems)?;
@@ -93,7 +95,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
     if let Some(last_good) = &last_good {
         daemon.metrics().watch_last_good(last_good.failures());
     }
-    let loading = Loading::new(inventory.sizes(), Arc::clone(&files));
+    let loading = Loading::new(served.inventory.sizes(), Arc::clone(&files));
     match &fallen_back {
         None => {
             if let Some(last_good) = &last_good {
@@ -154,7 +156,7 @@ fn run_until_told(options: &Options) -> Result<(), String> {
         daemon,
         source: source.clone(),
         loading,
-        inventory,
+        served: Arc::new(served),
         last_good,
         watch,
         is_watching,
@@ -180,7 +182,7 @@ fn instead(source: &Source, last_good: Option<&LastGood>, problems: &str) -> Res
         return Err(also("there is no state directory, so no last good configuration: give --state-directory"));
     };
     let (read, kept_at) = last_good.read().map_err(|reason| also(&reason))?;
-    let Attempt { loaded, .. } = Attempt::of(read);
+    let Attempt { loaded, .. } = Attempt::of(read, None);
     let taken = loaded.map_err(|reason| also(&format!("the last good configuration has errors too:\n{reason}")))?;
     say(&format!(
         "{}\n\n*** {} has the errors above and is NOT served. The last good configuration is served instead. ***\n\n",
@@ -190,12 +192,12 @@ fn instead(source: &Source, last_good: Option<&LastGood>, problems: &str) -> Res
     Ok((taken, kept_at))
 }
 
-/// A configuration that can be served, and what is in it.
+/// A configuration that can be served, and what is to be remembered of it then.
 struct Taken {
     configuration: Configuration,
-    inventory: Inventory,
+    served: Served,
     /// What it was made of, where that is kept.
-    texts: Vec<(Named, String)>,
+    texts: Vec<TextRead>,
 }
 
 /// What an attempt to load came to.
@@ -206,14 +208,15 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Takes what was read; says its warnings.
-    fn of(Read { loaded, files, texts }: Read) -> Self {
+    /// Takes what was read, in the place of what is served; says its warnings.
+    fn of(Read { loaded, files, texts }: Read, before: Option<&Served>) -> Self {
         let taken = loaded.map_err(|error| format!("error: {error}")).and_then(|loaded| {
             let diagnostics = config::render(&loaded.diagnostics);
             let configuration = loaded.configuration.ok_or_else(|| diagnostics.clone())?;
             say(&diagnostics);
-            let inventory = Inventory::of(&configuration.model);
-            Ok(Taken { configuration, inventory, texts })
+            let inventory = Inventory::of(&configuration.model, before.map(|served| &served.inventory));
+            let served = Served::new(inventory, configuration.zones_of_files.clone(), &files);
+            Ok(Taken { configuration, served, texts })
         });
         Self { loaded: taken, files: files.into() }
     }
@@ -252,27 +255,34 @@ impl Control {
     fn next(&mut self, left: usize, watch: Option<&FileWatch>) -> Wish {
         let Self { runtime, signals, commands, asked, .. } = self;
         if !asked.is_empty() {
-            return Wish::Reload;
+            return Wish::Reload(Look::Inside);
         }
         runtime.block_on(signals.next(left, watch, commands.as_mut(), asked))
     }
 
-    /// Loads a configuration in place of the one that is served; the service manager is told that it may change. It takes no
-    /// more memory than there is.
-    fn load_again(&mut self, source: &Source, keeps_texts: bool) -> Awaited<Attempt> {
+    /// Loads a configuration in place of the one that is served; the service manager is told that it may change.
+    fn load_again(
+        &mut self,
+        source: &Source,
+        keeps_texts: bool,
+        (served, look): (&Arc<Served>, Look),
+    ) -> Awaited<Attempt> {
         self.systemd.reloading();
-        self.load(source, keeps_texts, true)
+        self.load(source, keeps_texts, Some((Arc::clone(served), look)))
     }
 
-    /// Loads a configuration, unless a signal says to leave before it is done. Where another one `is_served` meanwhile, it
-    /// takes no more memory than there is.
-    fn load(&mut self, source: &Source, keeps_texts: bool, is_served: bool) -> Awaited<Attempt> {
+    /// Loads a configuration, unless a signal says to leave before it is done. Where another one is `served` meanwhile, only
+    /// what is different is settled, and it takes no more memory than there is.
+    fn load(&mut self, source: &Source, keeps_texts: bool, served: Option<(Arc<Served>, Look)>) -> Awaited<Attempt> {
         let (source, nameservers) = (source.clone(), self.nameservers.clone());
         let (done, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
-            let room = if is_served { Room::now() } else { Room::default() };
+            let room = if served.is_some() { Room::now() } else { Room::default() };
+            let (served, look) = served.unzip();
+            let look = look.unwrap_or_default();
+            let read = source.read(keeps_texts, Given { room, nameservers, served: served.clone(), look });
             // Nobody listens any more once a signal said to leave.
-            let _ = done.send(Attempt::of(source.read(keeps_texts, Given { room, nameservers })));
+            let _ = done.send(Attempt::of(read, served.as_deref()));
         });
         if let Err(error) = thread {
             return Awaited::Done(Attempt::failed(format!("error: the system refuses a thread: {error}")));
@@ -352,13 +362,13 @@ impl Signals {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_AFTER), if left > 0 => Wish::Sweep,
             signal = leave(terminate, interrupt) => Wish::Leave(signal),
-            _ = hang_up.recv() => Wish::Reload,
+            _ = hang_up.recv() => Wish::Reload(Look::Inside),
             _ = reopen.recv() => Wish::Reopen,
-            () = changed => Wish::Reload,
+            () = changed => Wish::Reload(Look::AtTimes),
             command = next_command(commands) => match command {
                 Command::Reload(report) => {
                     asked.push(report);
-                    Wish::Reload
+                    Wish::Reload(Look::Inside)
                 }
                 Command::Shutdown => Wish::Leave(SHUTDOWN),
             },
@@ -411,7 +421,8 @@ const COMMANDS_WAITING_MAX: usize = 8;
 /// What is to be done next.
 enum Wish {
     Sweep,
-    Reload,
+    /// The configuration is to be loaded again. Who asks for that in words wants to have it looked into.
+    Reload(Look),
     /// The query log's file is to be opened anew.
     Reopen,
     Leave(&'static str),
@@ -422,8 +433,8 @@ struct Serving {
     daemon: Daemon,
     source: Source,
     loading: Loading,
-    /// What is in the configuration that is served.
-    inventory: Inventory,
+    /// What is remembered of what is served.
+    served: Arc<Served>,
     last_good: Option<LastGood>,
     watch: Option<FileWatch>,
     is_watching: bool,
@@ -446,9 +457,9 @@ impl Serving {
             match control.next(left, self.watch.as_ref()) {
                 Wish::Sweep => {}
                 Wish::Reopen => self.daemon.reopen_query_log(),
-                Wish::Reload => {
+                Wish::Reload(look) => {
                     let asked = std::mem::take(&mut control.asked);
-                    match control.load_again(&self.source, self.last_good.is_some()) {
+                    match control.load_again(&self.source, self.last_good.is_some(), (&self.served, look)) {
                         Awaited::Done(attempt) => {
                             self.take_up(attempt);
                             self.say_ready();
@@ -517,7 +528,7 @@ impl Serving {
                 self.daemon.metrics().count_reload(ReloadResult::Broken);
                 tracing::error!(generation = kept, "reload failed: the file has errors; the old one is still served");
             }
-            Ok(Taken { configuration, inventory, texts }) => match self.daemon.reload(&configuration) {
+            Ok(Taken { configuration, served, texts }) => match self.daemon.reload(&configuration) {
                 Err(error) => {
                     self.loading.failed(&error.to_string(), Arc::clone(&files));
                     tracing::error!(generation = kept, "reload refused: {error}");
@@ -528,9 +539,11 @@ impl Serving {
                     }
                     log::set_level(configuration.settings.log_level);
                     self.is_watching = configuration.settings.watch;
-                    let changes = self.inventory.changes(&inventory, &configuration.model);
+                    let changes = self.served.inventory.changes(&served.inventory, &configuration.model);
                     let lines = changes.lines();
-                    let sizes = inventory.sizes();
+                    let sizes = served.inventory.sizes();
+                    let is_read = |zone: &&HostedZone| matches!(zone.record_sets, RecordSets::Here(_));
+                    let zones_read = configuration.model.hosted_zones.iter().filter(is_read).count();
                     tracing::info!(
                         generation = reloaded.generation.0,
                         vpcs = sizes.vpcs,
@@ -538,6 +551,7 @@ impl Serving {
                         endpoints = sizes.endpoints,
                         rules = sizes.rules,
                         names = sizes.names,
+                        zones_read,
                         changed_zones = %changes.zones,
                         changed_names = %changes.names,
                         changed_endpoints = %changes.endpoints,
@@ -549,7 +563,7 @@ impl Serving {
                     for line in &lines {
                         tracing::info!(generation = reloaded.generation.0, "changed: {line}");
                     }
-                    self.inventory = inventory;
+                    self.served = Arc::new(served);
                     self.loading.succeeded(reloaded.generation.0, sizes, lines, Arc::clone(&files));
                     if let Some(last_good) = &self.last_good {
                         last_good.keep(texts);

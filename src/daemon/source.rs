@@ -1,8 +1,9 @@
 //! Where a configuration comes from: the built-in example world, or a file and those it names.
 
-use super::files::{FILE_OCTETS_MAX, FileRead, Named};
+use super::files::{FILE_OCTETS_MAX, FileRead, Look, Named};
 use super::memory::Room;
-use crate::config::{self, Configuration, Loaded, LogOutput, Surroundings};
+use super::served::Served;
+use crate::config::{self, Configuration, Loaded, LogOutput, Surroundings, ZoneOfFiles};
 use crate::dns::target::DNS_PORT;
 use std::cell::RefCell;
 use std::fmt;
@@ -50,13 +51,23 @@ impl Source {
         let loaded = match self {
             Self::BuiltIn => {
                 let read_file = |path: &str| Err(format!("the built-in example world has no file {path:?}"));
-                Ok(load_text(BUILT_IN_NAME, BUILT_IN_TEXT, &read_file, &notes))
+                Ok(load_text(BUILT_IN_NAME, BUILT_IN_TEXT, &read_file, None, &notes))
             }
             Self::File(path) => {
                 let folder = folder_of(path);
                 read(path, Named::Configuration, &notes).map(|text| {
                     let read_file = |name: &str| read_below(folder, name, &notes);
-                    let mut loaded = load_text(&path.display().to_string(), &text, &read_file, &notes);
+                    let served = notes.borrow().given.served.clone();
+                    let real_folder = folder.canonicalize();
+                    let is_unchanged = |zone: &ZoneOfFiles| match (&served, &real_folder) {
+                        (Some(served), Ok(folder)) => note_unchanged(served, zone, folder, &notes),
+                        _ => false,
+                    };
+                    let before = served
+                        .as_ref()
+                        .map(|served| config::Before { zones: &served.zones, is_unchanged: &is_unchanged });
+                    let name = path.display().to_string();
+                    let mut loaded = load_text(&name, &text, &read_file, before.as_ref(), &notes);
                     loaded.configuration.iter_mut().for_each(|found| put_before(folder, found));
                     loaded
                 })
@@ -84,15 +95,32 @@ pub(super) struct Read {
     /// The files, in the order in which they were read.
     pub(super) files: Vec<FileRead>,
     /// What was in them, where that is kept.
-    pub(super) texts: Vec<(Named, String)>,
+    pub(super) texts: Vec<TextRead>,
+}
+
+/// What was in a file.
+pub(super) struct TextRead {
+    pub(super) file: FileRead,
+    /// None: what was in it when it was read before, for it was not read again.
+    pub(super) text: Option<String>,
 }
 
 /// What is noted of the files while they are read.
 #[derive(Default)]
 pub(super) struct Notes {
     files: Vec<FileRead>,
-    texts: Option<Vec<(Named, String)>>,
+    texts: Option<Vec<TextRead>>,
     given: Given,
+}
+
+impl Notes {
+    /// Notes a file, and what is in it, where that is known.
+    fn add(&mut self, file: FileRead, text: Option<&str>) {
+        if let Some(texts) = &mut self.texts {
+            texts.push(TextRead { file: file.clone(), text: text.map(str::to_owned) });
+        }
+        self.files.push(file);
+    }
 }
 
 /// What a reading is given beside the files.
@@ -102,6 +130,10 @@ pub(super) struct Given {
     pub(super) room: Room,
     /// The name servers that resolv.conf named last.
     pub(super) nameservers: KnownNameservers,
+    /// What is served meanwhile; none: all is read.
+    pub(super) served: Option<Arc<Served>>,
+    /// How it is found out what of that is to be read again.
+    pub(super) look: Look,
 }
 
 /// The name servers that resolv.conf named last. Those who write it may leave it empty or away for a moment, and whoever is
@@ -146,11 +178,13 @@ pub(super) fn put_before(folder: &Path, configuration: &mut Configuration) {
     }
 }
 
-/// Loads a text on this machine; the system's own files are noted among those that are read.
+/// Loads a text on this machine, in the place of what is served, where that is given; the system's own files are noted
+/// among those that are read.
 pub(super) fn load_text(
     name: &str,
     text: &str,
     read_file: &dyn Fn(&str) -> Result<String, String>,
+    before: Option<&config::Before<'_>>,
     notes: &RefCell<Notes>,
 ) -> Loaded {
     let system_nameservers = || {
@@ -160,7 +194,18 @@ pub(super) fn load_text(
     };
     let surroundings =
         Surroundings { read_file, system_nameservers: &system_nameservers, is_own_address: &is_own_address };
-    config::load(name, text, &surroundings)
+    config::load_after(before, name, text, &surroundings)
+}
+
+/// Whether the files of a zone are what they were when they were read, and lie inside of a folder, which is given as it is
+/// without links; then they are noted as if they had been read again.
+fn note_unchanged(served: &Served, zone: &ZoneOfFiles, folder: &Path, notes: &RefCell<Notes>) -> bool {
+    let is_inside = |file: &FileRead| file.path.canonicalize().is_ok_and(|path| path.starts_with(folder));
+    let look = notes.borrow().given.look;
+    let files = served.unchanged(zone, look).filter(|files| files.iter().all(is_inside));
+    let is_unchanged = files.is_some();
+    files.into_iter().flatten().for_each(|file| notes.borrow_mut().add(file, None));
+    is_unchanged
 }
 
 /// Whether an address is one of this machine's. Nothing is sent.
@@ -186,24 +231,26 @@ pub(super) fn is_own_address(ip: IpAddr) -> bool {
 
 /// Reads a file below a folder; a link that leads out of it is refused.
 fn read_below(folder: &Path, name: &str, notes: &RefCell<Notes>) -> Result<String, String> {
-    let at = |path: &Path, error| format!("cannot read {}: {error}", path.display());
     // The path as it is written is what a later change is seen by: links on the way may come to lead elsewhere.
     let written = folder.join(name);
-    let is_inside = || {
-        let folder = folder.canonicalize().map_err(|error| at(folder, error))?;
-        let path = written.canonicalize().map_err(|error| at(&written, error))?;
-        if path.starts_with(&folder) {
-            return Ok(());
-        }
-        Err(format!("{} lies outside of the configuration's folder {}", path.display(), folder.display()))
-    };
-    match is_inside() {
+    match is_inside(folder, &written) {
         Ok(()) => read(&written, Named::Configured(name.to_owned()), notes),
         Err(refused) => {
             notes.borrow_mut().files.push(FileRead::refused(&written, Named::Configured(name.to_owned())));
             Err(refused)
         }
     }
+}
+
+/// Whether a file lies inside of a folder, wherever links lead. The error is a sentence for the operator.
+fn is_inside(folder: &Path, file: &Path) -> Result<(), String> {
+    let canonical =
+        |path: &Path| path.canonicalize().map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let (folder, path) = (canonical(folder)?, canonical(file)?);
+    if path.starts_with(&folder) {
+        return Ok(());
+    }
+    Err(format!("{} lies outside of the configuration's folder {}", path.display(), folder.display()))
 }
 
 /// Reads a whole file of UTF-8 text, if there is room for what is made of it, and notes that it was read.
@@ -215,11 +262,11 @@ fn read(path: &Path, named: Named, notes: &RefCell<Notes>) -> Result<String, Str
         notes.borrow_mut().files.push(FileRead::refused(path, named));
         return Err(format!("{} is not read: {reason}", path.display()));
     }
-    let (file, text) = FileRead::read(path, named.clone());
-    let mut notes = notes.borrow_mut();
-    notes.files.push(file);
-    if let (Some(texts), Ok(text)) = (&mut notes.texts, &text) {
-        texts.push((named, text.clone()));
+    let (file, text) = FileRead::read(path, named);
+    match &text {
+        Ok(text) => notes.borrow_mut().add(file, Some(text)),
+        // What cannot be read is not kept either.
+        Err(_) => notes.borrow_mut().files.push(file),
     }
     text
 }
@@ -233,6 +280,8 @@ fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::RecordSets;
+    use crate::daemon::changes::Inventory;
 
     #[test]
     fn nameserver_lines() {
@@ -292,11 +341,69 @@ mod tests {
             Source::File(inside.join("plustwo.toml")).load().unwrap()
         };
         let loaded = load("$INCLUDE stays-in.zone\n");
-        assert_eq!(loaded.configuration.unwrap().model.hosted_zones[0].record_sets.len(), 1);
+        assert_eq!(loaded.configuration.unwrap().model.hosted_zones[0].record_sets.here().len(), 1);
         let refused = load("$INCLUDE leads-out.zone\n");
         assert!(refused.configuration.is_none());
         let said = config::render(&refused.diagnostics);
         assert!(said.contains("outside of the configuration's folder") && said.contains("corp.zone:1:10"), "{said}");
+    }
+
+    #[test]
+    fn a_zone_is_kept_while_its_files_are_the_same_and_lie_where_they_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("conf");
+        fs::create_dir(&inside).unwrap();
+        let zone = |id: &str, file: &str| {
+            format!("[[hosted_zone]]\nid = '{id}'\nname = '{id}.test'\nvpcs = ['vpc-1']\nfile = '{file}'\n")
+        };
+        let head = "version = 1\nregion = 'us-west-2'\nupstream = { targets = [] }\n[[vpc]]\nid = 'vpc-1'\n\
+                    listen = ['127.0.0.1:5300']\n";
+        fs::write(inside.join("plustwo.toml"), head.to_owned() + &zone("Z1", "one") + &zone("Z2", "two")).unwrap();
+        fs::write(inside.join("one"), "$INCLUDE both\n").unwrap();
+        fs::write(inside.join("two"), "www A 10.0.0.2\n$INCLUDE both sub\n").unwrap();
+        fs::write(inside.join("both"), "www A 10.0.0.1\n").unwrap();
+        let source = Source::File(inside.join("plustwo.toml"));
+        let served = |read: &Read, files: &[FileRead]| {
+            let zones = read.loaded.as_ref().unwrap().configuration.as_ref().unwrap().zones_of_files.clone();
+            Arc::new(Served::new(Inventory::default(), zones, files))
+        };
+        let after =
+            |served: &Arc<Served>| source.read(true, Given { served: Some(Arc::clone(served)), ..Given::default() });
+        let kept = |read: &Read| {
+            let zones = &read.loaded.as_ref().unwrap().configuration.as_ref().unwrap().model.hosted_zones;
+            zones.iter().map(|zone| matches!(zone.record_sets, RecordSets::AsServed)).collect::<Vec<_>>()
+        };
+        let named =
+            |read: &Read| -> Vec<String> { read.files.iter().map(|file| format!("{:?}", file.named)).collect() };
+        let first = source.read(true, Given::default());
+        let all = served(&first, &first.files);
+        let again = after(&all);
+        assert_eq!((kept(&again), named(&again)), (vec![true, true], named(&first)));
+        // They are noted as if they had been read, so that the next one knows of them, and who watches does.
+        let next = after(&served(&again, &again.files));
+        assert_eq!((kept(&next), named(&next)), (vec![true, true], named(&first)));
+        let texts = |read: &Read| read.texts.iter().filter(|read| read.text.is_some()).count();
+        assert_eq!((texts(&first), texts(&again), texts(&next)), (5, 1, 1));
+        // What one of them includes changed between the first time it was read and the second: nobody knows who had what.
+        let mut files = first.files.clone();
+        let twice = files.iter_mut().rfind(|file| file.path.ends_with("both")).unwrap();
+        twice.digest = twice.digest.map(|digest| digest ^ 1);
+        assert_eq!(kept(&after(&served(&first, &files))), [false, false]);
+        let without = first.files.iter().filter(|file| !file.path.ends_with("one")).cloned().collect::<Vec<_>>();
+        assert_eq!(kept(&after(&served(&first, &without))), [false, true]);
+        // The same in another place of the folder, and outside of it.
+        fs::rename(inside.join("two"), inside.join("moved")).unwrap();
+        std::os::unix::fs::symlink("moved", inside.join("two")).unwrap();
+        assert_eq!(kept(&after(&all)), [true, true]);
+        fs::rename(inside.join("moved"), folder.path().join("moved")).unwrap();
+        fs::remove_file(inside.join("two")).unwrap();
+        std::os::unix::fs::symlink("../moved", inside.join("two")).unwrap();
+        let refused = after(&all).loaded.unwrap();
+        let said = config::render(&refused.diagnostics);
+        assert!(refused.configuration.is_none() && said.contains("outside of the configuration's folder"), "{said}");
+        // One that is not there any more.
+        fs::remove_file(inside.join("two")).unwrap();
+        assert!(after(&all).loaded.unwrap().configuration.is_none());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn summary(model: &Model, addresses: &[SocketAddr]) -> String {
     section(&mut text, "VPCs", vpcs);
     let zones = model.hosted_zones.iter().map(|zone| {
         let falls_through = if zone.falls_through { ", falls through" } else { "" };
-        let sets = zone.record_sets.len();
+        let sets = zone.record_sets.here().len();
         format!("{} ({}), {sets} record sets, for {}{falls_through}", zone.apex, zone.id, ids(model, &zone.vpcs))
     });
     section(&mut text, "private hosted zones", zones);

@@ -10,12 +10,17 @@
 //! leads to  0 | an alias's target, a name            or 1 | the index of a routing policy u32
 //! ```
 
+mod builder;
+
+pub use builder::NodeTableBuilder;
+
 use super::pages::Pages;
 use super::routing_policy::PolicyIndex;
 use super::zone::ZoneIndex;
 use crate::dns::Rtype;
 use crate::dns::name::mix;
 use crate::dns::reply::TEMPLATE_HEAD_OCTETS;
+use std::sync::Arc;
 
 /// Octets of a slot.
 const SLOT_OCTETS: usize = 8;
@@ -35,8 +40,87 @@ pub const HAS_WILDCARD_CHILD: u8 = 1;
 pub struct NodeTable {
     slots: Pages,
     mask: usize,
-    arena: Pages,
+    arena: Arena,
+    /// Where the nodes of each zone stand, by [`ZoneIndex`].
+    extents: Box<[Extent]>,
     names: usize,
+}
+
+/// Nodes in two parts; their places go on from one to the other.
+struct Arena {
+    /// Those that other snapshots may have too: zones that did not change from one to the next stay where they are.
+    shared: Arc<Pages>,
+    /// Those of one snapshot alone.
+    own: Pages,
+    /// The first place in them.
+    own_start: u32,
+}
+
+impl Arena {
+    fn new(shared: Arc<Pages>, own: Pages) -> Self {
+        let own_start = place_of(shared.len());
+        Self { shared, own, own_start }
+    }
+
+    /// The octets that a place is among, and where it is there.
+    #[inline]
+    fn octets_at(&self, place: u32) -> (&[u8], usize) {
+        match place.checked_sub(self.own_start) {
+            None => (&self.shared, (place as usize).saturating_sub(1) * ALIGNMENT),
+            Some(further) => (&self.own, further as usize * ALIGNMENT),
+        }
+    }
+
+    /// The node at a place.
+    #[inline]
+    fn node(&self, place: u32) -> Node<'_> {
+        let (octets, at) = self.octets_at(place);
+        Node::read(&octets[at..])
+    }
+
+    /// Octets of both parts.
+    fn octets(&self) -> usize {
+        self.shared.len() + self.own.len()
+    }
+
+    /// Whether nodes stand in the shared part.
+    fn is_shared(&self, extent: Extent) -> bool {
+        extent.names > 0 && extent.start < self.own_start
+    }
+
+    /// The octets of nodes that stand one after another.
+    fn octets_of(&self, extent: Extent) -> &[u8] {
+        let (octets, at) = self.octets_at(extent.start);
+        &octets[at..at + extent.octets()]
+    }
+
+    /// Nodes that stand one after another, and their places.
+    fn nodes(&self, extent: Extent) -> impl Iterator<Item = (u32, Node<'_>)> {
+        let mut rest = self.octets_of(extent);
+        let mut place = extent.start;
+        std::iter::from_fn(move || {
+            let node = (!rest.is_empty()).then(|| Node::read(rest))?;
+            let found = (place, node);
+            rest = &rest[node.octets()..];
+            place += (node.octets() / ALIGNMENT) as u32;
+            Some(found)
+        })
+    }
+}
+
+/// Where the nodes of a zone stand, one after another: from a place up to another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Extent {
+    start: u32,
+    end: u32,
+    /// How many there are.
+    names: u32,
+}
+
+impl Extent {
+    fn octets(self) -> usize {
+        (self.end - self.start) as usize * ALIGNMENT
+    }
 }
 
 /// One slot: part of the hash, and where the node stands in units of 8 octets, plus one; 0 = empty.
@@ -93,21 +177,13 @@ impl NodeTable {
                 return None;
             }
             if slot.tag == (hash >> 32) as u32 {
-                let node = self.node(slot.place);
+                let node = self.arena.node(slot.place);
                 if is_it(node) {
                     return Some(node);
                 }
             }
             at = at.wrapping_add(1);
         }
-    }
-
-    /// The node at a place.
-    #[inline]
-    fn node(&self, place: u32) -> Node<'_> {
-        let node = &self.arena[(place as usize - 1) * ALIGNMENT..];
-        let (head, body) = node.split_first_chunk().expect("every slot's place is a whole node");
-        Node { head: u64::from_le_bytes(*head), body }
     }
 
     /// Reads the first slot of a hash into the caches; the place in it is for [`Self::touch_node`].
@@ -119,16 +195,21 @@ impl NodeTable {
     /// Reads the node at a place into the caches. What it returns must be used, or the reading is optimised away.
     #[inline]
     pub fn touch_node(&self, place: u32) -> u8 {
-        let at = (place as usize).saturating_sub(1) * ALIGNMENT;
+        let (octets, at) = self.arena.octets_at(place);
         // The second cache line holds the records of a name of ordinary length.
-        let second = self.arena.get(at + 63).copied().unwrap_or(0);
-        self.arena.get(at).copied().unwrap_or(0) ^ second
+        let second = octets.get(at + 63).copied().unwrap_or(0);
+        octets.get(at).copied().unwrap_or(0) ^ second
     }
 
     /// Whether table and arena outgrow a second-level cache, so that touching them first pays.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.arena.len() > TOUCHED_ARENA_OCTETS_MIN
+        self.arena.octets() > TOUCHED_ARENA_OCTETS_MIN
+    }
+
+    /// Where the nodes of a zone stand; one that is not there has none.
+    fn extent(&self, zone: ZoneIndex) -> Extent {
+        self.extents.get(zone.0 as usize).copied().unwrap_or_default()
     }
 
     /// How many names there are.
@@ -143,8 +224,19 @@ impl NodeTable {
 
     /// Octets of table and arena.
     pub fn octets(&self) -> usize {
-        self.slots.len() + self.arena.len()
+        self.slots.len() + self.arena.octets() + size_of_val(&*self.extents)
     }
+
+    /// Octets that the table after this one takes beside it, if no more is added than there is room for: where all nodes
+    /// are copied, and the slots become twice as many.
+    pub fn octets_after(&self) -> usize {
+        self.octets() + self.slots.len()
+    }
+}
+
+/// The place of what begins at an octet.
+fn place_of(octet: usize) -> u32 {
+    u32::try_from(octet / ALIGNMENT + 1).expect("zone data is below 32 GiB")
 }
 
 /// One name of one zone.
@@ -157,6 +249,13 @@ pub struct Node<'s> {
 }
 
 impl<'s> Node<'s> {
+    /// The node that octets begin with.
+    #[inline]
+    fn read(octets: &'s [u8]) -> Self {
+        let (head, body) = octets.split_first_chunk().expect("every place is a whole node's");
+        Self { head: u64::from_le_bytes(*head), body }
+    }
+
     #[inline]
     fn zone(self) -> u32 {
         self.head as u32
@@ -192,6 +291,14 @@ impl<'s> Node<'s> {
             rest = after;
             (rtype, RrsetData::decode(records, data))
         })
+    }
+
+    /// Octets that it takes, with those that fill it up.
+    fn octets(self) -> usize {
+        let entries = usize::from((self.head >> 48) as u16) * ENTRY_OCTETS;
+        let directory = self.body[self.name_octets()..][..entries].as_chunks::<ENTRY_OCTETS>().0;
+        let data = directory.iter().map(|entry| (u64::from_le_bytes(*entry) >> 32) as usize).sum::<usize>();
+        (size_of::<u64>() + self.name_octets() + entries + data).next_multiple_of(ALIGNMENT)
     }
 
     /// The RRset of one type.
@@ -289,62 +396,10 @@ fn template_octets(templates: &[u8]) -> usize {
     TEMPLATE_HEAD_OCTETS + usize::from(u16::from_be_bytes([head[10], head[11]]))
 }
 
-/// A node table in the making.
-#[derive(Default)]
-pub struct NodeTableBuilder {
-    arena: Vec<u8>,
-    entries: Vec<(u64, u32)>,
-}
-
-impl NodeTableBuilder {
-    /// Room for that many names of that many octets in all: without it a large table is copied as it grows.
-    pub fn reserve(&mut self, names: usize, octets: usize) {
-        self.entries.reserve(names);
-        self.arena.reserve(octets);
-    }
-
-    /// Adds a node. `rrsets` are (type, records, octets), where records are 0 for [`alias_octets`] and
-    /// [`policy_octets`]; no two of one (zone, name).
-    pub fn add(&mut self, zone: ZoneIndex, hash: u64, name: &[u8], flags: u8, rrsets: &[(Rtype, u16, &[u8])]) {
-        let place = u32::try_from(self.arena.len() / ALIGNMENT + 1).expect("zone data is below 32 GiB");
-        let name_octets = u8::try_from(name.len()).expect("a name has at most 255 octets");
-        let count = u16::try_from(rrsets.len()).expect("a name has at most 65,535 types");
-        self.arena.extend_from_slice(&zone.0.to_le_bytes());
-        self.arena.extend_from_slice(&[name_octets, flags]);
-        self.arena.extend_from_slice(&count.to_le_bytes());
-        self.arena.extend_from_slice(name);
-        for (rtype, records, octets) in rrsets {
-            let length = u32::try_from(octets.len()).expect("an RRset is below 4 GiB");
-            self.arena.extend_from_slice(&rtype.0.to_le_bytes());
-            self.arena.extend_from_slice(&records.to_le_bytes());
-            self.arena.extend_from_slice(&length.to_le_bytes());
-        }
-        for (_, _, octets) in rrsets {
-            self.arena.extend_from_slice(octets);
-        }
-        self.arena.resize(self.arena.len().next_multiple_of(ALIGNMENT), 0);
-        self.entries.push((hash, place));
-    }
-
-    /// Makes the table.
-    pub fn build(self) -> NodeTable {
-        let size = (self.entries.len() * 3 / 2 + 1).next_power_of_two();
-        let (mask, names) = (size - 1, self.entries.len());
-        let mut slots = vec![[0u8; SLOT_OCTETS]; size];
-        for (hash, place) in self.entries {
-            let mut at = hash as usize;
-            while Slot::read(slots[at & mask]).place != 0 {
-                at = at.wrapping_add(1);
-            }
-            slots[at & mask] = Slot { tag: (hash >> 32) as u32, place }.write();
-        }
-        NodeTable { slots: Pages::keep(slots.into_flattened()), mask, arena: Pages::keep(self.arena), names }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::HashSeed;
     use crate::dns::reply::template;
 
     /// A records whose rdata tells them apart, each one octet longer than the one before.
@@ -370,51 +425,18 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_by_zone_and_name_though_all_hashes_collide() {
-        let mut builder = NodeTableBuilder::default();
-        let name = |index: u8| [3, b'n', b'0' + index / 10, b'0' + index % 10, 0];
-        for index in 0..100 {
-            let octets = templates(u16::from(index % 3) + 1);
-            builder.add(ZoneIndex(u32::from(index % 2)), 7, &name(index), 0, &[(Rtype::TXT, 1, &octets)]);
-        }
-        let table = builder.build();
-        for index in 0..100 {
-            let own = ZoneIndex(u32::from(index % 2));
-            let node = table.find(own, 7, &name(index)).expect("it was added");
-            assert_eq!(node.name(), name(index));
-            let Some(RrsetData::Records(records)) = node.rrset(Rtype::TXT) else { panic!("a TXT set") };
-            assert_eq!(records.templates, templates(u16::from(index % 3) + 1));
-            assert!(node.rrset(Rtype::A).is_none());
-            assert!(table.find(ZoneIndex(1 - own.0), 7, &name(index)).is_none(), "of the other zone");
-        }
-        assert!(table.find(ZoneIndex(0), 7, b"\x03nxx\x00").is_none());
-    }
-
-    #[test]
-    fn a_wildcard_is_found_by_its_closest_encloser_only() {
-        let mut builder = NodeTableBuilder::default();
-        builder.add(ZoneIndex(0), 1, b"\x01*\x01a\x00", 0, &[]);
-        builder.add(ZoneIndex(0), 1, b"\x01x\x01a\x00", HAS_WILDCARD_CHILD, &[]);
-        let table = builder.build();
-        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01a\x00").is_some());
-        assert!(table.find_wildcard(ZoneIndex(0), 1, b"\x01b\x00").is_none());
-        assert!(table.find_wildcard(ZoneIndex(1), 1, b"\x01a\x00").is_none());
-        let flagged = table.find(ZoneIndex(0), 1, b"\x01x\x01a\x00").expect("it was added");
-        assert!(flagged.has_wildcard_child());
-    }
-
-    #[test]
     fn several_types_an_alias_and_a_policy_stand_under_one_name() {
         let (two, alias, policy) = (templates(2), alias_octets(b"\x03elb\x00"), policy_octets(PolicyIndex(0x01ff)));
-        let mut builder = NodeTableBuilder::default();
+        let mut builder = NodeTableBuilder::new(HashSeed(1), None);
         let rrsets = [(Rtype::A, 0, &*alias), (Rtype::TXT, 2, &*two), (Rtype::AAAA, 0, &*policy)];
-        builder.add(ZoneIndex(3), 5, b"\x01a\x00", 0, &rrsets);
+        builder.add(ZoneIndex(3), b"\x01a\x00", 0, &rrsets);
         let table = builder.build();
-        let node = table.find(ZoneIndex(3), 5, b"\x01a\x00").expect("it was added");
+        let (_, node) = table.arena.nodes(table.extent(ZoneIndex(3))).next().expect("it was added");
+        assert_eq!(node.octets(), table.arena.octets());
         assert!(matches!(node.rrset(Rtype::A), Some(RrsetData::Alias(target)) if target == b"\x03elb\x00"));
         assert!(matches!(node.rrset(Rtype::AAAA), Some(RrsetData::Policy(PolicyIndex(0x01ff)))));
         assert!(matches!(node.rrset(Rtype::TXT), Some(RrsetData::Records(records)) if records.count == 2));
         assert_eq!(node.rrsets().count(), 3);
-        assert!(NodeTableBuilder::default().build().find(ZoneIndex(0), 5, b"\x00").is_none());
+        assert!(NodeTableBuilder::new(HashSeed(1), None).build().find(ZoneIndex(0), 5, b"\x00").is_none());
     }
 }

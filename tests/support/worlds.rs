@@ -11,8 +11,8 @@ use plustwo::aws::record_set::push_rdata;
 use plustwo::aws::routing_policy::FailoverRole;
 use plustwo::aws::{
     AliasTarget, DnsRecordIpType, EndpointKind, EndpointState, HealthCheck, HealthCheckIndex, HealthCheckKind,
-    HostedZone, Model, RecordData, RecordSet, ResolverRule, Routing, RoutingPolicy, RuleAction, SharedDoors, Vpc,
-    VpcEndpoint, VpcIndex, ZonalAddresses,
+    HostedZone, Model, RecordData, RecordSet, RecordSets, ResolverRule, Routing, RoutingPolicy, RuleAction,
+    SharedDoors, Vpc, VpcEndpoint, VpcIndex, ZonalAddresses,
 };
 use plustwo::compile::{Contexts, compile};
 use plustwo::dns::{Class, HashSeed, Name, Rtype, TargetGroup, Ttl};
@@ -134,7 +134,7 @@ pub(crate) fn sized_model(names: usize, vpcs: usize) -> Model {
                 id: format!("Z{zone:08}").into(),
                 apex: name(&sized_zone(zone)),
                 vpcs: associated.clone(),
-                record_sets,
+                record_sets: RecordSets::Here(record_sets),
                 delegations: Vec::new(),
                 falls_through: false,
             }
@@ -150,7 +150,7 @@ pub(crate) fn authorities_model(zones: usize) -> Model {
         id: format!("Z{index:08}").into(),
         apex: name(&sized_zone(index)),
         vpcs: vec![VpcIndex(0)],
-        record_sets: vec![records(&authority_name(index), Rtype::A, [[192, 0, 2, 1].as_slice()])],
+        record_sets: RecordSets::Here(vec![records(&authority_name(index), Rtype::A, [[192, 0, 2, 1].as_slice()])]),
         delegations: Vec::new(),
         falls_through: false,
     };
@@ -243,7 +243,7 @@ pub(crate) fn routed_model(names: usize, sets: Sets) -> Model {
     model.health_checks = vec![HealthCheck { id: "check".into(), kind, inverted: false, disabled: false }];
     for (zone, hosted_zone) in model.hosted_zones.iter_mut().enumerate() {
         let of_zone = zone * NAMES_PER_ZONE..names.min((zone + 1) * NAMES_PER_ZONE);
-        hosted_zone.record_sets = of_zone.flat_map(|index| sets.of(&sized_name(index))).collect();
+        hosted_zone.record_sets = RecordSets::Here(of_zone.flat_map(|index| sets.of(&sized_name(index))).collect());
     }
     model
 }
@@ -256,7 +256,7 @@ pub(crate) fn small_model(upstream: Vec<SocketAddr>) -> Model {
         id: id.into(),
         apex: name(apex),
         vpcs: vec![VpcIndex(0)],
-        record_sets,
+        record_sets: RecordSets::Here(record_sets),
         delegations: Vec::new(),
         falls_through: false,
     };

@@ -5,13 +5,16 @@ use super::document::HostedZoneTable;
 use super::endpoint::{EndpointNames, PrivateDnsClaim};
 use super::name::{LITERAL_ASTERISK_RULE, has_literal_asterisk};
 use super::settings::word;
+use super::table::Text;
 use super::zone_file::{ZoneFiles, ZoneLine};
 use super::zone_sets::{Origin, OriginKind, ZoneSets};
 use crate::aws::delegation::delegations;
-use crate::aws::{HostedZone, RecordSet, VpcIndex};
+use crate::aws::{Delegation, HostedZone, RecordSet, RecordSets, VpcIndex};
+use crate::config::ZoneOfFiles;
 use crate::config::diagnostic::{Place, quoted};
 use crate::dns::{Name, Rtype};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A zone while its sets are gathered.
 pub(super) struct ZoneInMaking<'z> {
@@ -49,6 +52,11 @@ impl ZoneInMaking<'_> {
     }
 }
 
+/// The id and the file of a zone that has nothing beside its file.
+fn files_alone<'a, 't>(table: &'a HostedZoneTable<'t>) -> Option<(&'a Text<'t>, &'a Text<'t>)> {
+    Some((table.id.as_ref()?, table.file.as_ref()?)).filter(|_| table.records.is_empty())
+}
+
 impl<'t> Builder<'t, '_> {
     /// Settles every zone, and what zones and endpoints cannot both claim.
     pub(super) fn settle_hosted_zones(
@@ -67,16 +75,60 @@ impl<'t> Builder<'t, '_> {
                 self.warn_of_vpc_attributes(at, &table.label, "hosted_zone", *vpc);
             }
             let Some(apex) = self.zone_apex(table) else { continue };
-            let record_sets = self.zone_record_sets(table, &apex, &vpcs, names);
+            let (record_sets, delegations) = match self.served_zone(table, &apex) {
+                Some(delegations) => (RecordSets::AsServed, delegations),
+                None => self.read_zone(table, &apex, &vpcs, names),
+            };
             let falls_through = self.falls_through(table);
             let Some(id) = &table.id else { continue };
-            let delegations = delegations(&apex, &record_sets);
             let id = id.value.as_ref().into();
             settled.push((HostedZone { id, apex, vpcs, record_sets, delegations, falls_through }, table));
         }
         self.refuse_same_zones(&settled);
         self.refuse_same_private_names(claims, &settled);
         self.model.hosted_zones = settled.into_iter().map(|(zone, _)| zone).collect();
+    }
+
+    /// The delegations of a zone that is what its file says, and so is served already.
+    fn served_zone(&mut self, table: &HostedZoneTable<'t>, apex: &Name) -> Option<Vec<Delegation>> {
+        let (before, (id, file)) = (self.before?, files_alone(table)?);
+        let zone = before.zones.get(&*id.value)?;
+        if zone.apex != *apex || *zone.file != *file.value || !(before.is_unchanged)(zone) {
+            return None;
+        }
+        // Whoever writes files is told of them, and the ranks of those that follow go on behind them.
+        self.further_files.name(&file.value, self.reading.place(file.at, &table.label));
+        for (path, place) in &zone.included {
+            self.further_files.name(path, place.clone());
+        }
+        self.zones_of_files.insert(id.value.as_ref().into(), Arc::clone(zone));
+        Some(zone.delegations.clone())
+    }
+
+    /// The record sets of a zone, read and settled, and its delegations.
+    fn read_zone(
+        &mut self,
+        table: &HostedZoneTable<'t>,
+        apex: &Name,
+        vpcs: &[VpcIndex],
+        names: &EndpointNames,
+    ) -> (RecordSets, Vec<Delegation>) {
+        let (complaints, files) = (self.reading.diagnostics.count(), self.further_files.count());
+        let record_sets = self.zone_record_sets(table, apex, vpcs, names);
+        let delegations = delegations(apex, &record_sets);
+        if let Some((id, file)) = files_alone(table)
+            && self.reading.diagnostics.count() == complaints
+            && let [_, included @ ..] = self.further_files.since(files)
+        {
+            let zone = ZoneOfFiles {
+                apex: apex.clone(),
+                file: file.value.as_ref().into(),
+                included: included.to_vec(),
+                delegations: delegations.clone(),
+            };
+            self.zones_of_files.insert(id.value.as_ref().into(), Arc::new(zone));
+        }
+        (RecordSets::Here(record_sets), delegations)
     }
 
     /// `fallthrough`: whether names that are not in the zone are asked as if it were not there; warns where they are.

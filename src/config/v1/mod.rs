@@ -45,7 +45,7 @@ mod vpc_peering;
 mod zone_file;
 mod zone_sets;
 
-use super::{Configuration, Loaded, Surroundings};
+use super::{Before, Configuration, Loaded, Surroundings, ZonesOfFiles};
 use crate::aws::{HealthCheckIndex, Model, VpcIndex};
 use document::Document;
 use door::Doors;
@@ -57,13 +57,18 @@ use table::Table;
 use toml::de::DeTable;
 
 /// Loads version 1.
-pub(super) fn load(file_name: &str, text: &str, surroundings: &Surroundings<'_>) -> Loaded {
+pub(super) fn load(
+    before: Option<&Before<'_>>,
+    file_name: &str,
+    text: &str,
+    surroundings: &Surroundings<'_>,
+) -> Loaded {
     let mut reading = Reading::new(file_name, text);
     let document = read_document(text, &mut reading);
     let (configuration, diagnostics) = match document {
         None => (None, reading.diagnostics),
         Some(document) => {
-            let (configuration, reading) = settle(document, reading, file_name, surroundings);
+            let (configuration, reading) = settle(document, reading, file_name, (surroundings, before));
             (Some(configuration), reading.diagnostics)
         }
     };
@@ -105,11 +110,13 @@ fn settle<'t>(
     document: Document<'t>,
     reading: Reading<'t>,
     file_name: &str,
-    surroundings: &Surroundings<'_>,
+    (surroundings, before): (&Surroundings<'_>, Option<&Before<'_>>),
 ) -> (Configuration, Reading<'t>) {
     let mut builder = Builder {
         reading,
         surroundings,
+        before,
+        zones_of_files: ZonesOfFiles::new(),
         further_files: FurtherFiles::default(),
         model: Model::default(),
         vpc_indexes: HashMap::new(),
@@ -153,13 +160,18 @@ fn settle<'t>(
     }
     (settings.query_log, settings.dnstap) = builder.settle_logs(&document, file_name, settings.cache.file.as_deref());
     let door_places = builder.door_places();
-    (Configuration { model: builder.model, settings, door_places }, builder.reading)
+    let zones_of_files = builder.zones_of_files;
+    (Configuration { model: builder.model, settings, door_places, zones_of_files }, builder.reading)
 }
 
 /// A model in the making.
 struct Builder<'t, 's> {
     reading: Reading<'t>,
     surroundings: &'s Surroundings<'s>,
+    /// What is served meanwhile.
+    before: Option<&'s Before<'s>>,
+    /// Zones that are what their files say.
+    zones_of_files: ZonesOfFiles,
     /// Zone files, those that they include, certificates.
     further_files: FurtherFiles,
     model: Model,

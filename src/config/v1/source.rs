@@ -61,6 +61,16 @@ impl FurtherFiles {
         self.0.len() as u32
     }
 
+    /// How many there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those behind the first so many, as they were named.
+    pub(super) fn since(&self, count: usize) -> &[(Box<str>, Place)] {
+        &self.0[count..]
+    }
+
     /// Their paths as written, and where.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Place)> {
         self.0.iter().map(|(path, at)| (&**path, at))

@@ -233,7 +233,7 @@ fn compared(scene: &Scene) -> Option<Finding> {
 /// A name that a door answers with a private address, from here.
 fn private_answer(scene: &Scene) -> Option<(Name, IpAddr)> {
     let model = &scene.configuration.model;
-    let records = model.hosted_zones.iter().flat_map(|zone| &zone.record_sets);
+    let records = model.hosted_zones.iter().flat_map(|zone| zone.record_sets.here());
     let records = records.filter(|set| set.rtype == Rtype::A && set.routing.is_none() && !set.owner.is_wildcard());
     let owners = records.filter(|set| matches!(set.data, RecordData::Records { .. })).map(|set| &set.owner);
     let endpoints = model.endpoints.iter().flat_map(|endpoint| endpoint.private_names()).map(|name| &name.apex);
