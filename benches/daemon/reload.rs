@@ -27,12 +27,23 @@ pub(crate) struct Reloads {
 /// One way of asking, without reloads and with them.
 struct Phase {
     title: &'static str,
-    /// Over UDP, without and with.
-    datagrams: (Reading, Reading),
-    /// Over TCP at the same time, without and with.
-    streams: (Reading, Reading),
+    /// Without, before and after: machines have moods.
+    calm: [Asked; 2],
+    busy: Asked,
     /// Reloads that were asked for, and those that were done.
     reloads: (u32, u64),
+}
+
+/// What came of asking, over UDP and over TCP at the same time.
+struct Asked {
+    datagrams: Reading,
+    streams: Reading,
+}
+
+impl Asked {
+    fn lost(&self) -> u64 {
+        self.datagrams.lost + self.streams.lost
+    }
 }
 
 /// Measures plustwo for `seconds` with a reload each second: at a quarter of what it can do, and at all of it.
@@ -49,16 +60,16 @@ pub(crate) fn measure(tools: &Path, folder: &Path, scale: Scale, seconds: u32) -
     let fastest = ask(CALM).run(&server, Core::Other, None)?.rate;
     let mut phases = Vec::new();
     for (title, rate) in [("a quarter of the rate", Some(fastest / 4.0)), ("as fast as it goes", None)] {
-        let both = |length: Duration| -> Result<(Reading, Reading), String> {
+        let both = |length: Duration| -> Result<Asked, String> {
             let generator = ask(length);
             let whole_seconds = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
             thread::scope(|scope| {
                 let streams = scope.spawn(|| ask(length).run_streams_for(&server, whole_seconds, Some(STREAM_RATE)));
                 let datagrams = generator.run(&server, Core::Other, rate)?;
-                Ok((datagrams, streams.join().map_err(|_| "dnsperf's thread panicked")??))
+                Ok(Asked { datagrams, streams: streams.join().map_err(|_| "dnsperf's thread panicked")?? })
             })
         };
-        let calm = both(CALM)?;
+        let before = both(CALM)?;
         let generation = served.generation()?;
         let is_over = AtomicBool::new(false);
         let (asked, busy) = thread::scope(|scope| {
@@ -69,12 +80,8 @@ pub(crate) fn measure(tools: &Path, folder: &Path, scale: Scale, seconds: u32) -
             Ok::<_, String>((asked, busy?))
         })?;
         served.wait_for_edit(asked)?;
-        let phase = Phase {
-            title,
-            datagrams: (calm.0, busy.0),
-            streams: (calm.1, busy.1),
-            reloads: (asked, served.generation()? - generation),
-        };
+        let reloads = (asked, served.generation()? - generation);
+        let phase = Phase { title, calm: [before, both(CALM)?], busy, reloads };
         println!("  {phase}");
         phases.push(phase);
     }
@@ -145,21 +152,28 @@ fn edit(number: u32) -> Sought {
 }
 
 impl Phase {
+    /// A figure of the calm before and of the one after.
+    fn calm(&self, figure: impl Fn(&Reading) -> f64) -> String {
+        self.calm.each_ref().map(|asked| format!("{:.0}", figure(&asked.datagrams))).join(", ")
+    }
+
     fn lost(&self) -> u64 {
-        self.datagrams.0.lost + self.datagrams.1.lost + self.streams.0.lost + self.streams.1.lost
+        self.busy.lost() + self.calm.iter().map(Asked::lost).sum::<u64>()
     }
 
     fn wrong(&self) -> u64 {
-        self.datagrams.0.wrong + self.datagrams.1.wrong + self.streams.0.wrong + self.streams.1.wrong
+        self.calm.iter().chain([&self.busy]).map(|asked| asked.datagrams.wrong + asked.streams.wrong).sum()
     }
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, datagrams: (calm, busy), streams, reloads: (asked, done) } = self;
-        write!(f, "{title}: {done} reloads of {asked}; {} and {} replies", busy.replies, streams.1.replies)?;
-        write!(f, ", p50 {:.0} µs (without: {:.0}), p99 {:.0} ({:.0})", busy.p50, calm.p50, busy.p99, calm.p99)?;
-        write!(f, "; {} lost, {} wrong", self.lost(), self.wrong())
+        let Self { title, busy: Asked { datagrams: busy, streams }, reloads: (asked, done), .. } = self;
+        write!(f, "{title}: {done} reloads of {asked}; {} and {} replies", busy.replies, streams.replies)?;
+        write!(f, ", p50 {:.0} µs (without: {})", busy.p50, self.calm(|calm| calm.p50))?;
+        write!(f, ", p99 {:.0} ({})", busy.p99, self.calm(|calm| calm.p99))?;
+        let [before, after] = self.calm.each_ref().map(Asked::lost);
+        write!(f, "; {} lost ({before}, {after}), {} wrong", self.busy.lost(), self.wrong())
     }
 }
 
@@ -170,22 +184,24 @@ impl Reloads {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut text = "| a reload a second | reloads asked, done | thousand/s (without) | p50 µs (without) | \
-                        p99 µs (without) | replies over UDP, TCP | lost | wrong |\n|---|---|---|---|---|---|---|---|\n"
+        let mut text = "| a reload a second | reloads asked, done | thousand/s (before, after) | p50 µs (before, after) | \
+                        p99 µs (before, after) | replies over UDP, TCP | lost (before, after) | wrong |\n|---|---|---|---|---|---|---|---|\n"
             .to_owned();
         for phase in &self.phases {
-            let Phase { title, datagrams: (calm, busy), streams, reloads: (asked, done) } = phase;
+            let Phase { title, busy: Asked { datagrams: busy, streams }, reloads: (asked, done), .. } = phase;
             text += &format!(
-                "| {title} | {asked}, {done} | {:.0} ({:.0}) | {:.0} ({:.0}) | {:.0} ({:.0}) | {}, {} | {} | {} |\n",
+                "| {title} | {asked}, {done} | {:.0} ({}) | {:.0} ({}) | {:.0} ({}) | {}, {} | {} ({}, {}) | {} |\n",
                 busy.rate / 1e3,
-                calm.rate / 1e3,
+                phase.calm(|calm| calm.rate / 1e3),
                 busy.p50,
-                calm.p50,
+                phase.calm(|calm| calm.p50),
                 busy.p99,
-                calm.p99,
+                phase.calm(|calm| calm.p99),
                 busy.replies,
-                streams.1.replies,
-                phase.lost(),
+                streams.replies,
+                phase.busy.lost(),
+                phase.calm[0].lost(),
+                phase.calm[1].lost(),
                 phase.wrong()
             );
         }
@@ -202,8 +218,8 @@ impl Reloads {
 
 /// How often a reload is asked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long is measured without reloads.
-const CALM: Duration = Duration::from_secs(5);
+/// How long is measured without reloads, before and after.
+const CALM: Duration = Duration::from_secs(15);
 /// Queries a second over TCP, beside those over UDP.
 const STREAM_RATE: u32 = 2_000;
 /// Between two looks at the clock.
