@@ -274,7 +274,7 @@ fn the_commands_say_it_in_words_and_as_json() {
     }
     std::fs::write(served.folder.path().join("plustwo.toml"), "version = 2\n").expect("written");
     let (code, stdout, _) = served.command(&["reload"]);
-    assert!(code == 1 && stdout.contains("`version = 2`"), "{stdout}");
+    assert!(code == 1 && stdout.starts_with("error: `version = 2`"), "{stdout}");
     says(&["status"], &["serves generation 2", "FAILED:", "`version = 2`"]);
     says(&["shutdown"], &["leaving"]);
     let mut served = served;

@@ -123,12 +123,17 @@ pub(super) fn ask(question: Question) -> ExitCode {
         say_out(&body);
     } else {
         match value["error"].as_str() {
+            // Of a file with errors it is all of them, each with its severity.
+            Some(error) if SEVERITIES.into_iter().any(|word| error.starts_with(word)) => say_out(&format!("{error}\n")),
             Some(error) => say_out(&format!("error: {error}\n")),
             None => say_out(&words(&value)),
         }
     }
     if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// What a diagnostic begins with.
+const SEVERITIES: [&str; 2] = ["error: ", "warning: "];
 
 impl Asking {
     /// The code and the body of the reply to one request, if it comes before patience ends; the error is a sentence.

@@ -101,10 +101,25 @@ impl Program {
     }
 }
 
-/// Sends a process a signal by name, as `TERM`.
+/// Sends a process a signal by name, as `TERM`; after `STOP` none of its threads runs any more.
 pub(crate) fn signal(id: u32, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
     assert!(sent.expect("sh is there").success(), "cannot send {name}");
+    let until = Instant::now() + PATIENCE;
+    while name == "STOP" && !is_stopped(id) {
+        assert!(Instant::now() < until, "it does not stop");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether all threads of a process stand still: each stops when the kernel next looks at it.
+fn is_stopped(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+    threads.flatten().all(|thread| {
+        // proc_pid_stat(5): the name stands in brackets, and the state behind it.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 impl Drop for Program {
