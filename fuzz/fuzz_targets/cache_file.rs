@@ -35,9 +35,8 @@ fuzz_target!(|octets: &[u8]| {
     let saved = cache.save(&mut again, clock, &name_of).expect("memory takes it");
     assert_eq!(saved.replies, loaded.replies);
     if saved.replies > 0 {
-        let once_more = ReplyCache::new(limits).load(&mut again.as_slice(), clock, &|name| {
-            name.chars().next().map(|first| ContextId(first as u32))
-        });
+        let once_more = ReplyCache::new(limits)
+            .load(&mut again.as_slice(), clock, &|name| name.chars().next().map(|first| ContextId(first as u32)));
         assert!(once_more.damage.is_none(), "{:?}", once_more.damage);
         assert_eq!(once_more.replies, loaded.replies);
     }

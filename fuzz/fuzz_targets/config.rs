@@ -40,7 +40,7 @@ fuzz_target!(|text: &str| {
 fn check(model: &Model) {
     let groups = model.resolver_rules.iter().filter_map(|rule| match &rule.action {
         RuleAction::Forward(group) => Some(group),
-        RuleAction::System => None,
+        RuleAction::System | RuleAction::Delegate => None,
     });
     for group in groups.chain([&model.upstream]) {
         assert!(group.targets.len() <= 6);
@@ -75,7 +75,9 @@ fn check(model: &Model) {
                     assert!(*endpoint < model.endpoints.len());
                 }
                 RecordData::Alias { target: AliasTarget::SameZone(target), .. } => {
-                    assert!(zone.record_sets.here().iter().any(|other| other.owner == *target && other.rtype == set.rtype));
+                    assert!(
+                        zone.record_sets.here().iter().any(|other| other.owner == *target && other.rtype == set.rtype)
+                    );
                 }
                 RecordData::Alias { target: AliasTarget::Forwarded(_), .. } => {}
             }

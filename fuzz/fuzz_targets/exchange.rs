@@ -100,6 +100,7 @@ impl<'s> Script<'s> {
             channel: if kind & 1 == 0 { Channel::Datagram } else { Channel::Stream },
             patience_millis: u16::from(patience) * 4,
             turn: [Turn::InOrder, Turn::Measured, Turn::Suspect, Turn::Probe][usize::from(kind >> 1 & 3)],
+            is_away: patience & 1 != 0,
             edns: [EdnsSupport::Unknown, EdnsSupport::Answers, EdnsSupport::PlainOnly, EdnsSupport::Answers]
                 [usize::from(kind >> 3 & 3)],
             cookie: (kind & 0x20 != 0).then_some(cookie),
